@@ -1,0 +1,36 @@
+//! The station *ingress*: bytes on a socket become a [`Submission`].
+//!
+//! It knows listeners, TLS, the SMTP dialogue and who a client is. What may be sent, and what becomes of it, it asks through [`Accept`].
+
+use crate::mail::{Client, ForwardPath, Mailbox, Receipt, Refusal, ReversePath, Submission};
+use std::future::Future;
+
+/// What ingress needs of the rest of the relay; `relay.rs` joins the two.
+pub trait Accept: Send + Sync + 'static {
+    /// At MAIL: may this client begin a transaction? `size` is the `SIZE=` parameter in octets. The only place where a rate refuses.
+    ///
+    /// # Errors
+    /// The reply to give.
+    fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal>;
+
+    /// At RCPT: is this recipient to be taken, as the number `taken` + 1 of the transaction? Gives the mailbox that stands for it.
+    ///
+    /// # Errors
+    /// The reply to give.
+    fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal>;
+
+    /// At the final dot (or `BDAT … LAST`): the whole submission. Returns once it is durable.
+    ///
+    /// # Errors
+    /// The reply to give; nothing was kept.
+    fn accept(&self, submission: Submission) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
+}
+
+/// What a transaction may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Octets of the message.
+    pub size_octets_max: u64,
+    /// Recipients of the transaction.
+    pub recipients_max: usize,
+}

@@ -1,0 +1,22 @@
+//! The proof that a message is safe: what a `250` is made of.
+
+use super::MailId;
+
+/// Given out by a spool's `commit` and by nothing else (`tests/tidy.rs` looks): the message it names survives power loss.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    id: MailId,
+}
+
+impl Receipt {
+    /// For the spool alone, once the message is durable.
+    pub(crate) const fn committed(id: MailId) -> Self {
+        Self { id }
+    }
+
+    /// The id of the (first) message that was committed; the reply and every log line name it.
+    #[must_use]
+    pub const fn id(&self) -> MailId {
+        self.id
+    }
+}

@@ -1,0 +1,300 @@
+//! The station *spool*: keeps accepted mail until every recipient has an outcome.
+//!
+//! It keeps mail safe and says what is due; when a deferred recipient is tried again is the scheduler's decision.
+
+use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::seal::{Kind, Needs, Seal, Sealed};
+use bytes::Bytes;
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Keeps accepted mail until every recipient has an outcome.
+///
+/// Contract, run on every backend by `tests/spool/contract.rs`: once `commit` returns, the mail survives power loss. A recipient is
+/// due, leased or settled. A lease not settled in time falls back to due, so a mail may arrive twice but is never lost.
+pub trait Spool: Send + Sync + 'static {
+    /// Makes the messages of one submission durable, all or none. The instant of commitment.
+    ///
+    /// # Errors
+    /// [`SpoolError::IdTaken`] and [`SpoolError::SenderTaken`] ask for another preparation; [`SpoolError::Full`] is the operator's.
+    ///
+    /// # Cancel safety
+    /// A dropped future may still have committed; nothing may be promised then.
+    fn commit(&self, mails: Vec<Sealed>) -> impl Future<Output = Result<Receipt, SpoolError>> + Send;
+
+    /// Up to `queues_max` queues with a recipient due at `now`, the longest-waiting first.
+    fn due(&self, now: Timestamp, queues_max: NonZeroUsize) -> impl Future<Output = Result<Vec<Due>, SpoolError>> + Send;
+
+    /// When the next recipient of any queue becomes due; `None` when nothing waits.
+    fn next_due_at(&self) -> impl Future<Output = Result<Option<Timestamp>, SpoolError>> + Send;
+
+    /// Leases up to `recipients_max` due recipients of one queue until `until`, one lease a message and reverse-path.
+    /// A message found damaged is quarantined and reported in [`Claimed::quarantined`], never leased.
+    fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> impl Future<Output = Result<Claimed, SpoolError>> + Send;
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`SpoolError::LeaseLost`] when it ran out and somebody else may have it: nothing may be sent under it any more.
+    fn renew(&self, lease: &mut Lease, until: Timestamp) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// The message below the seal, checked against its checksum.
+    ///
+    /// # Errors
+    /// [`SpoolError::Damaged`]: it was quarantined.
+    fn message(&self, id: MailId) -> impl Future<Output = Result<Bytes, SpoolError>> + Send;
+
+    /// Ends a lease: an ending for every recipient of it, and the notices that tell of them, all in one commit.
+    /// Takes the lease by value: nothing is settled twice.
+    fn settle(&self, lease: Lease, endings: Vec<Ending>, notices: Vec<Sealed>) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// Replaces the seal of a waiting message.
+    fn reseal(&self, id: MailId, seal: Seal) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// No recipient of `queue` is due before `until` (a paused provider, an unreachable host).
+    fn park(&self, queue: &Queue, until: Timestamp) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// How much waits.
+    fn counts(&self) -> impl Future<Output = Result<Counts, SpoolError>> + Send;
+
+    /// Finishes what was begun and closes; further calls fail with [`SpoolError::Closed`].
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What waits together: a recipient domain on its way to its MX, or a smart host.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Queue(Arc<str>);
+
+impl Queue {
+    /// The queue of a recipient on a route: its domain for `mx`, else the route itself. Printed `mx/example.com`, `ses/`.
+    #[must_use]
+    pub fn of(route: &RouteName, recipient: &Mailbox) -> Self {
+        if route.as_str() == Self::MX { Self(format!("{route}/{}", recipient.host).into()) } else { Self(format!("{route}/").into()) }
+    }
+
+    /// A queue by its printed form, as the spool stores it.
+    #[must_use]
+    pub fn stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// `route/host`, the host empty for a smart host.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Route and recipient host (a domain or an address literal).
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or((&self.0, ""))
+    }
+
+    /// The route by MX records.
+    pub const MX: &'static str = "mx";
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A queue with something due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub queue: Queue,
+    /// Since when its longest-waiting recipient is due.
+    pub since: Timestamp,
+}
+
+/// What [`Spool::claim`] found.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// To be worked on.
+    pub leases: Vec<Lease>,
+    /// Messages found damaged and set aside.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// A message set aside because its checksum does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Which.
+    pub id: MailId,
+    /// What was found.
+    pub why: String,
+}
+
+/// The right to try these recipients of a message until a certain time. Not `Clone`: settled once.
+#[derive(Debug)]
+pub struct Lease {
+    /// The message's facts.
+    pub mail: Arc<Mail>,
+    /// The `MAIL FROM` of the transaction.
+    pub reverse_path: ReversePath,
+    /// Whom to try.
+    pub recipients: Vec<Leased>,
+    /// When it runs out.
+    pub until: Timestamp,
+    /// Which claim this is; a later claim of the same recipients has another (fencing).
+    pub(crate) fence: u64,
+}
+
+/// A spooled message without its octets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mail {
+    /// Its number.
+    pub id: MailId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// After this a deferred recipient is failed.
+    pub expires_at: Timestamp,
+    /// Who submitted it.
+    pub identity: IdentityName,
+    /// A submission or a notice.
+    pub kind: Kind,
+    /// Whose keys sealed it.
+    pub signing_domain: Domain,
+    /// Its stream.
+    pub stream: Stream,
+    /// Its route.
+    pub route: RouteName,
+    /// Whom to tell of failures.
+    pub original_reverse_path: ReversePath,
+    /// `ENVID`.
+    pub envid: Option<String>,
+    /// `RET`.
+    pub ret: Option<Ret>,
+    /// What a next hop must offer.
+    pub needs: Needs,
+    /// The Message-ID.
+    pub message_id: String,
+    /// `X-Postseal-Track-Id`.
+    pub track_id: Option<String>,
+    /// `X-Postseal-Tag`.
+    pub tag: Option<String>,
+    /// The fields to put in front.
+    pub seal: Seal,
+    /// Octets of the message below the seal.
+    pub message_octets: u64,
+}
+
+/// A recipient under lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// Its number in the message, from 0.
+    pub index: u32,
+    /// Whom.
+    pub mailbox: Mailbox,
+    /// `NOTIFY`.
+    pub notify: Notify,
+    /// `ORCPT`.
+    pub orcpt: Option<OriginalRecipient>,
+    /// Attempts that ended before this one.
+    pub attempts: u32,
+    /// Attempts among them of which the end is unknown (the mail may have arrived).
+    pub unknown_ends: u32,
+    /// The submitter was told of the delay.
+    pub delay_told: bool,
+}
+
+/// How a leased recipient leaves its lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// [`Leased::index`].
+    pub index: u32,
+    /// How.
+    pub how: How,
+}
+
+/// See [`Ending`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// Settled: the next hop has it.
+    Delivered(Evidence),
+    /// Settled: it will never be delivered.
+    Failed(Evidence),
+    /// Due again at `next_at`, after an attempt.
+    Deferred {
+        /// Why.
+        evidence: Evidence,
+        /// When to try again.
+        next_at: Timestamp,
+        /// The submitter has now been told of the delay.
+        delay_told: bool,
+    },
+    /// Due again at `next_at`; no attempt was made.
+    Released {
+        /// When to try.
+        next_at: Timestamp,
+    },
+}
+
+/// How much a spool holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages with a recipient that is not settled.
+    pub mails: u64,
+    /// Recipients due now or later, leased ones included.
+    pub recipients: u64,
+    /// Messages set aside as damaged.
+    pub quarantined: u64,
+}
+
+/// Why the spool could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SpoolError {
+    /// Less than the reserve is free on the disk; nothing is accepted until there is room.
+    #[error("the spool's disk has {free} octets free, less than the reserve of {reserve}; make room or move the spool")]
+    Full {
+        /// Octets free.
+        free: u64,
+        /// Octets that must stay free.
+        reserve: u64,
+    },
+    /// A message id is in use; prepare again with another.
+    #[error("mail id {0} is taken")]
+    IdTaken(MailId),
+    /// A sender id stands for another mailbox; prepare again with the next counter.
+    #[error("sender id {0:010x} stands for another mailbox")]
+    SenderTaken(u64),
+    /// The table of senders is full.
+    #[error("the table of senders holds its maximum of {0}; raise spool.senders_max or see who invents senders")]
+    SendersFull(u64),
+    /// The lease ran out before it was settled or renewed.
+    #[error("the lease on mail {0} ran out")]
+    LeaseLost(MailId),
+    /// The message's octets do not fit their checksum; it was set aside.
+    #[error("mail {0} is damaged: {1}; it was quarantined")]
+    Damaged(MailId, String),
+    /// No such message.
+    #[error("there is no mail {0}")]
+    Unknown(MailId),
+    /// The store failed; the spool accepts nothing more until it is opened again.
+    #[error("the spool failed: {0}; nothing more is accepted until postseal is restarted on a working disk")]
+    Failed(String),
+    /// The spool is locked by another process.
+    #[error("the spool {0} is in use by another process; one process may use a spool")]
+    Locked(String),
+    /// The spool cannot be opened as it is.
+    #[error("the spool {path} cannot be used: {why}")]
+    Unusable {
+        /// Its directory.
+        path: String,
+        /// The reason and remedy.
+        why: String,
+    },
+    /// It was closed.
+    #[error("the spool is closed")]
+    Closed,
+}

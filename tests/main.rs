@@ -1,0 +1,16 @@
+//! Behaviour of each room and of the rooms together: data in, text out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test may stop where it stands")]
+
+mod deliver;
+mod ingress;
+mod normalise;
+mod operate;
+mod policy;
+mod prepare;
+mod readdress;
+mod seal;
+mod spool;
+mod support;
+mod tidy;
+mod verdict;
