@@ -1,1 +1,9 @@
-//! (being written)
+//! What was written becomes what is meant: one TOML file and the environment, to the rooms' `Settings`, with all faults at once.
+
+pub mod document;
+pub mod fault;
+pub mod knob;
+pub mod reader;
+
+pub use document::Document;
+pub use fault::{Fault, Faults};
