@@ -1,1 +1,4 @@
-//! (being written)
+//! The station *report*: every event that a line of the log can tell, and how lines are written.
+
+pub mod catalogue;
+pub mod log;
