@@ -4,6 +4,7 @@
 //! [`Domain`] is compared only as a `Domain`, an address is printed by one function for the wire.
 
 pub mod address;
+pub mod author;
 pub mod domain;
 pub mod dsn;
 pub mod envelope;
@@ -18,6 +19,7 @@ pub mod submission;
 pub mod timestamp;
 
 pub use address::{AddressError, Host, LocalPart, Mailbox};
+pub use author::{Address, AuthorFault};
 pub use domain::{Domain, DomainError};
 pub use envelope::{BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret};
 pub use header::{Field, HeaderFault, Headers};

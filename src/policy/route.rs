@@ -1,0 +1,27 @@
+//! The way of each recipient: by the most specific rule for its domain.
+
+use super::{Part, Settings};
+use crate::mail::{Mailbox, Recipient, RouteName};
+
+/// The name of the route by MX records.
+pub(super) const MX: &str = "mx";
+
+/// The route of one recipient. Address literals take the default route.
+pub(super) fn route<'a>(recipient: &Mailbox, settings: &'a Settings) -> &'a RouteName {
+    let Some(domain) = recipient.domain() else { return &settings.default_route };
+    let matching = settings.routes.iter().rev().filter(|rule| rule.recipients.matches(domain)); // max_by_key takes the last of equals
+    matching.max_by_key(|rule| rule.recipients.specificity()).map_or(&settings.default_route, |rule| &rule.route)
+}
+
+/// The recipients by route, in order of first occurrence.
+pub(super) fn parts(recipients: &[Recipient], settings: &Settings) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for recipient in recipients {
+        let route = route(&recipient.mailbox, settings);
+        match parts.iter_mut().find(|part| part.route == *route) {
+            Some(part) => part.recipients.push(recipient.clone()),
+            None => parts.push(Part { route: route.clone(), recipients: vec![recipient.clone()] }),
+        }
+    }
+    parts
+}
