@@ -106,7 +106,7 @@ impl LocalPart {
         let (meaning, rest) = match text.strip_prefix('"') {
             Some(quoted) => Self::unquote(quoted).ok_or_else(|| fault("its quoted local part is not well formed"))?,
             None => {
-                let at = text.find('@').ok_or_else(|| AddressError::NoAt(text.to_owned()))?;
+                let at = text.find('@').unwrap_or(text.len());
                 (text[..at].to_owned(), &text[at..])
             }
         };
@@ -228,6 +228,16 @@ mod tests {
             let mailbox = Mailbox::parse(text).unwrap();
             assert_eq!(mailbox.to_string(), wire);
             assert_eq!(Mailbox::parse(wire).unwrap(), mailbox);
+        }
+    }
+
+    #[test]
+    fn a_local_part_stands_alone() {
+        for (text, meaning) in [("jane.doe", "jane.doe"), ("\"a b\"", "a b"), ("b2", "b2")] {
+            assert_eq!(LocalPart::parse(text).unwrap().as_str(), meaning);
+        }
+        for text in ["", "a b", "a@", "a@x.example", "\"a\"b"] {
+            assert!(LocalPart::parse(text).is_err(), "{text:?}");
         }
     }
 
