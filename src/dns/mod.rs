@@ -1,1 +1,7 @@
-//! (being written)
+//! The room *dns*: what other rooms ask of the domain name system.
+//!
+//! It answers with facts and says when there is no answer; what follows from either is decided by who asked.
+
+pub mod resolver;
+
+pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings};

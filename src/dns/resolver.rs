@@ -1,0 +1,279 @@
+//! Questions to the DNS, bounded in time, number and cache: a shell over hickory-resolver.
+//!
+//! "There is none" and "nobody knows" are kept apart: the first is an answer, the second a [`DnsFault`]. RFC 5321 §5.1, RFC 7505.
+
+use crate::mail::Domain;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Asks name servers. Cheap to share behind an `Arc`; answers are cached as long as their TTL says.
+pub struct Resolver {
+    client: TokioResolver,
+    lookups: Semaphore,
+    lookup_timeout: Duration,
+}
+
+/// How the DNS is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The servers to ask; `None` takes those of `/etc/resolv.conf`.
+    pub nameservers: Option<Vec<SocketAddr>>,
+    /// How long one server may take for one question.
+    pub timeout: Duration,
+    /// How often a question is asked again when no server answered.
+    pub attempts: usize,
+    /// Answers kept in memory.
+    pub cache_answers_max: u64,
+    /// No answer is kept longer, whatever its TTL.
+    pub cache_age_max: Duration,
+    /// Questions open at a time; further ones wait.
+    pub lookups_max: usize,
+    /// Validate DNSSEC here. A signed answer that does not validate is then [`DnsFault::Bogus`].
+    pub dnssec: bool,
+}
+
+/// What the MX records of a domain say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MxAnswer {
+    /// The hosts that take its mail, by ascending preference. May be empty: there were records, none of which names a host.
+    Hosts(Vec<MxHost>),
+    /// `MX 0 .`: the domain takes no mail (RFC 7505).
+    Null,
+    /// The domain exists and has no MX record: its own address counts (RFC 5321 §5.1).
+    Implicit,
+    /// There is no such domain.
+    NoSuchDomain,
+}
+
+/// One MX record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MxHost {
+    /// Lower comes first.
+    pub preference: u16,
+    /// The host.
+    pub name: Domain,
+}
+
+/// The addresses of a host; both lists empty when it has none or does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Addresses {
+    /// A records.
+    pub v4: Vec<Ipv4Addr>,
+    /// AAAA records.
+    pub v6: Vec<Ipv6Addr>,
+}
+
+/// Why there is no answer. Waiting may help with every one of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DnsFault {
+    /// No server answered in time.
+    #[error("no name server answered for {0} in time")]
+    Timeout(String),
+    /// A server answered that it cannot say.
+    #[error("the name server answered {code} for {name}")]
+    ServerFailure {
+        /// Asked for.
+        name: String,
+        /// SERVFAIL, REFUSED …
+        code: String,
+    },
+    /// The answer does not validate.
+    #[error("the DNSSEC signatures on the answer for {0} are wrong")]
+    Bogus(String),
+    /// Anything else between us and an answer.
+    #[error("asking for {name} failed: {why}")]
+    Other {
+        /// Asked for.
+        name: String,
+        /// In the library's words.
+        why: String,
+    },
+}
+
+/// Why a resolver cannot be made.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the resolver cannot be set up: {0}; name servers may be given as resolver.nameservers")]
+pub struct ResolverFault(String);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            nameservers: None,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+            cache_answers_max: 32_768,
+            cache_age_max: Duration::from_secs(24 * 3600),
+            lookups_max: 256,
+            dnssec: false,
+        }
+    }
+}
+
+impl Resolver {
+    /// A resolver by these settings. Asks nobody yet.
+    ///
+    /// # Errors
+    /// The system's configuration cannot be read, or names no server.
+    pub fn new(settings: &Settings) -> Result<Self, ResolverFault> {
+        let mut builder = builder(settings.nameservers.as_deref())?;
+        let options = builder.options_mut();
+        options.timeout = settings.timeout;
+        options.attempts = settings.attempts;
+        options.cache_size = settings.cache_answers_max;
+        options.positive_max_ttl = Some(settings.cache_age_max);
+        options.negative_max_ttl = Some(settings.cache_age_max.min(NEGATIVE_AGE_MAX));
+        options.validate = settings.dnssec;
+        // Mail goes where the DNS says; a name in /etc/hosts is no MX.
+        options.use_hosts_file = ResolveHosts::Never;
+        options.try_tcp_on_error = true;
+        let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
+        let client = builder.build().map_err(|error| ResolverFault(error.to_string()))?;
+        Ok(Self { client, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout: settings.timeout.saturating_mul(rounds).saturating_mul(2) })
+    }
+
+    /// Where a domain takes mail.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn mx(&self, domain: &Domain) -> Result<MxAnswer, DnsFault> {
+        let found = match self.lookup(domain, RecordType::MX).await? {
+            Found::Records(lookup) => lookup,
+            Found::Nothing { domain_exists: true } => return Ok(MxAnswer::Implicit),
+            Found::Nothing { domain_exists: false } => return Ok(MxAnswer::NoSuchDomain),
+        };
+        let records: Vec<(u16, &Name)> = found
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::MX(mx) => Some((mx.preference, &mx.exchange)),
+                _ => None,
+            })
+            .take(MX_RECORDS_MAX)
+            .collect();
+        if records.is_empty() {
+            return Ok(MxAnswer::Implicit); // a CNAME to a name that has no MX
+        }
+        if records.iter().all(|(_, name)| name.is_root()) {
+            return Ok(MxAnswer::Null);
+        }
+        let host = |&(preference, name): &(u16, &Name)| Some(MxHost { preference, name: Domain::parse(&name.to_ascii()).ok()? });
+        let mut hosts: Vec<MxHost> = records.iter().filter_map(host).collect();
+        hosts.sort_by(|a, b| a.preference.cmp(&b.preference).then_with(|| a.name.cmp(&b.name)));
+        Ok(MxAnswer::Hosts(hosts))
+    }
+
+    /// The addresses of a host, of both families.
+    ///
+    /// # Errors
+    /// Nobody could say. One family's answer is enough where it has addresses.
+    pub async fn addresses(&self, host: &Domain) -> Result<Addresses, DnsFault> {
+        let (a, aaaa) = tokio::join!(self.lookup(host, RecordType::A), self.lookup(host, RecordType::AAAA));
+        let mut found = Addresses::default();
+        for lookup in [&a, &aaaa].into_iter().flatten().filter_map(Found::records) {
+            for record in lookup.answers() {
+                match &record.data {
+                    RData::A(address) if found.v4.len() < ADDRESSES_MAX => found.v4.push(address.0),
+                    RData::AAAA(address) if found.v6.len() < ADDRESSES_MAX => found.v6.push(address.0),
+                    _ => {}
+                }
+            }
+        }
+        match (a, aaaa) {
+            (Err(fault), _) | (_, Err(fault)) if found.is_empty() => Err(fault),
+            _ => Ok(found),
+        }
+    }
+
+    /// The TXT records of a name, the strings of each joined without a separator (RFC 7208 §3.3). Empty when there are none.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn txt(&self, name: &Domain) -> Result<Vec<String>, DnsFault> {
+        let Found::Records(lookup) = self.lookup(name, RecordType::TXT).await? else { return Ok(Vec::new()) };
+        let text = |data: &RData| match data {
+            RData::TXT(txt) => Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()),
+            _ => None,
+        };
+        Ok(lookup.answers().iter().filter_map(|record| text(&record.data)).collect())
+    }
+
+    async fn lookup(&self, domain: &Domain, kind: RecordType) -> Result<Found, DnsFault> {
+        let name = Name::from_ascii(format!("{domain}.")).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
+        let _slot = self.lookups.acquire().await.map_err(|_| DnsFault::Other { name: domain.to_string(), why: "the resolver is closed".to_owned() })?;
+        match tokio::time::timeout(self.lookup_timeout, self.client.lookup(name, kind)).await {
+            Ok(Ok(lookup)) => Ok(Found::Records(lookup)),
+            Ok(Err(error)) => nothing_or_fault(domain, error),
+            Err(_) => Err(DnsFault::Timeout(domain.to_string())),
+        }
+    }
+}
+
+impl Addresses {
+    /// No address at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+}
+
+enum Found {
+    Records(Lookup),
+    Nothing { domain_exists: bool },
+}
+
+impl Found {
+    const fn records(&self) -> Option<&Lookup> {
+        match self {
+            Self::Records(lookup) => Some(lookup),
+            Self::Nothing { .. } => None,
+        }
+    }
+}
+
+fn builder(nameservers: Option<&[SocketAddr]>) -> Result<ResolverBuilder<TokioRuntimeProvider>, ResolverFault> {
+    let Some(nameservers) = nameservers else {
+        return TokioResolver::builder_tokio().map_err(|error| ResolverFault(error.to_string()));
+    };
+    if nameservers.is_empty() {
+        return Err(ResolverFault("no name server is named".to_owned()));
+    }
+    let servers = nameservers.iter().map(|address| {
+        let with_port = |mut connection: ConnectionConfig| {
+            connection.port = address.port();
+            connection
+        };
+        NameServerConfig::new(address.ip(), true, vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())])
+    });
+    let config = ResolverConfig::from_name_servers(servers.collect());
+    Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+}
+
+/// An error of the library is an answer when it says that there is nothing.
+fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault> {
+    let name = domain.to_string();
+    let nothing = |code: ResponseCode| Ok(Found::Nothing { domain_exists: code != ResponseCode::NXDomain });
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) => nothing(none.response_code),
+        NetError::Dns(DnsError::NoRecordsFound(none)) => Err(DnsFault::ServerFailure { name, code: none.response_code.to_string() }),
+        NetError::Dns(DnsError::Nsec { response, proof: Proof::Secure | Proof::Insecure, .. }) => nothing(response.response_code),
+        NetError::Dns(DnsError::Nsec { .. } | DnsError::DnssecBogus) => Err(DnsFault::Bogus(name)),
+        NetError::Dns(DnsError::ResponseCode(code)) => Err(DnsFault::ServerFailure { name, code: code.to_string() }),
+        NetError::Timeout => Err(DnsFault::Timeout(name)),
+        other => Err(DnsFault::Other { name, why: other.to_string() }),
+    }
+}
+
+/// Records read of one answer; a domain with more has a fault of its own.
+const MX_RECORDS_MAX: usize = 64;
+const ADDRESSES_MAX: usize = 32;
+/// "There is none" is believed no longer than this, so that a domain that was just set up is found.
+const NEGATIVE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
