@@ -1,14 +1,37 @@
 //! The station *seal*: DKIM signatures (RFC 6376, RFC 8463) and an ARC set (RFC 8617) for a message that will not change any more.
 //!
 //! A seal is a list of independent header fields kept beside the message, with the ids of the keys that made them. Delivery puts
-//! them in front. A successor of DKIM would be one more [`FieldKind`].
+//! them in front. [`plan`] decides once, at acceptance, what a seal is to consist of; [`make`] makes it, then and whenever
+//! [`needs_resealing`] says so. Both are pure: no clock, no key store, no DNS (what DNS had to say of foreign signatures comes in as
+//! [`Examined`]).
+//!
+//! | on top | field | covers |
+//! |---|---|---|
+//! | 1 | DKIM-Signature `ed25519-sha256` | the message; nothing below covers it, so delivery may leave it out |
+//! | 2 | ARC-Seal | the sets of the chain and its own |
+//! | 3 | ARC-Message-Signature | the message and the DKIM-Signatures below |
+//! | 4 | ARC-Authentication-Results | |
+//! | 5 | DKIM-Signature `rsa-sha256` of the author domain | the message |
+//! | 6 | DKIM-Signature `rsa-sha256` of the platform (third party) | the message |
+//!
+//! A successor of DKIM would be one more [`FieldKind`], one more flag of [`Plan`] and one more call in [`make`]: DKIM2 signs
+//! envelopes, so its fields go in front of one transaction, above all of these, and none of these may cover them.
 
 use crate::mail::{Domain, IdentityName, KeyId, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub mod arc;
 pub mod dkim;
+mod examined;
+mod making;
+mod planning;
 pub mod results;
+mod rules;
+
+pub use examined::{ChainFact, DkimFact, DkimResult, Examined, wants_examination};
+pub use making::{SealError, make, needs_resealing};
+pub use planning::{Mode, Request, plan};
+pub use rules::{ArcMode, DomainSeal, NoKey, RouteProfile, Rules};
 
 /// A message safe to promise: sealed, readdressed, complete. What the spool takes.
 #[derive(Debug, Clone)]

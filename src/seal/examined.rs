@@ -1,0 +1,104 @@
+//! What was found out about the signatures a message came with. Facts only: [`super::dkim::verify::examine`] asks for them.
+
+use super::arc::ChainStatus;
+use super::results::MethodResult;
+use crate::mail::Headers;
+
+/// What is known of the signatures a message came with. The default is right for a message that has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Examined {
+    /// One for each DKIM-Signature looked at.
+    pub dkim: Vec<DkimFact>,
+    /// The ARC chain.
+    pub chain: ChainFact,
+}
+
+/// One DKIM-Signature and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DkimFact {
+    /// `d=`; empty when the field could not be read.
+    pub domain: String,
+    /// `s=`.
+    pub selector: String,
+    /// The first octets of `b=`, to tell signatures apart (RFC 6008).
+    pub b: String,
+    /// The verdict.
+    pub result: DkimResult,
+    /// Why, unless it passed.
+    pub reason: Option<String>,
+}
+
+/// The words of RFC 8601 §2.7.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DkimResult {
+    /// It verified.
+    Pass,
+    /// It did not.
+    Fail,
+    /// It is of a kind that is not accepted: `rsa-sha1`, or `l=`.
+    Policy,
+    /// It could not be read, or has expired.
+    Neutral,
+    /// DNS did not answer.
+    TempError,
+    /// There is no key, or From is not signed.
+    PermError,
+}
+
+/// The chain a message came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChainFact {
+    /// Its highest instance; 0 without a chain.
+    pub highest: u32,
+    /// What validation said (RFC 8617 §5.2).
+    pub status: ChainStatus,
+    /// Its structure has no fault, whatever its signatures say.
+    pub whole: bool,
+    /// Its newest seal says `cv=fail`: nothing may be added.
+    pub ended: bool,
+}
+
+impl Examined {
+    /// Whether a signature that verifies would break if the message were changed.
+    #[must_use]
+    pub fn foreign_signature_verifies(&self) -> bool {
+        self.dkim.iter().any(|fact| fact.result == DkimResult::Pass)
+    }
+}
+
+impl DkimResult {
+    /// As an Authentication-Results field says it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Policy => "policy",
+            Self::Neutral => "neutral",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        }
+    }
+}
+
+impl DkimFact {
+    /// As an Authentication-Results field says it.
+    #[must_use]
+    pub fn to_result(&self) -> MethodResult {
+        let mut result = MethodResult::new("dkim", self.result.as_str());
+        result.reason.clone_from(&self.reason);
+        for (name, value) in [("d", &self.domain), ("s", &self.selector), ("b", &self.b)] {
+            if !value.is_empty() {
+                result = result.with("header", name, value);
+            }
+        }
+        result
+    }
+}
+
+/// Whether a header carries anything that DNS must be asked about.
+#[must_use]
+pub fn wants_examination(headers: &Headers<'_>) -> bool {
+    const NAMES: [&str; 4] = ["dkim-signature", "arc-seal", "arc-message-signature", "arc-authentication-results"];
+    headers.iter().any(|field| NAMES.iter().any(|name| field.name.eq_ignore_ascii_case(name)))
+}
