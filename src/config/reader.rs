@@ -70,15 +70,12 @@ impl<'d> Reader<'d> {
     /// The tables named by the operator inside the table at `key`, by name.
     pub fn tables(&self, key: &str) -> Vec<(String, Self)> {
         let outer = self.table(key);
-        let names: Vec<String> = outer.table.into_iter().flat_map(|table| table.keys().cloned()).collect();
-        names.into_iter().map(|name| (name.clone(), outer.table(&name))).collect()
+        outer.names().into_iter().map(|name| (name.clone(), outer.table(&name))).collect()
     }
 
-    /// The keys of this table that the operator chose, with their values (a map of names to values).
-    pub fn entries<T: Knob>(&self, key: &str) -> Vec<(String, T)> {
-        let outer = self.table(key);
-        let names: Vec<String> = outer.table.into_iter().flat_map(|table| table.keys().cloned()).collect();
-        names.into_iter().filter_map(|name| outer.optional(&name).map(|value| (name, value))).collect()
+    /// The keys of this table, where the operator chooses them.
+    pub fn names(&self) -> Vec<String> {
+        self.table.into_iter().flat_map(|table| table.keys().cloned()).collect()
     }
 
     /// A value with a default.
