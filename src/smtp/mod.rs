@@ -8,3 +8,5 @@ pub mod command;
 pub mod data;
 pub mod line;
 pub mod reply;
+pub mod server;
+pub mod settings;
