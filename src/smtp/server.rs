@@ -1,0 +1,831 @@
+//! The server's dialogue (RFC 5321) as a value: octets, answers and time go in, replies and wishes come out.
+//!
+//! ```text
+//!            EHLO            MAIL            RCPT                DATA                 final dot
+//! Unannounced ──▶ Ready ─────────▶ Beginning ─▶ Mailing ◀─▶ Judging   ──▶ Data ───────────────▶ Committing ──▶ Ready
+//!                  │ ▲                            └──▶ Chunk ◀─▶ Chunked (BDAT) ── LAST ──▶ Committing
+//!                  │ └── Authenticating ◀─▶ Challenged ─▶ Confirming (AUTH)
+//!                  └──── StartingTls ─▶ Unannounced (all before it forgotten, RFC 3207 §4.2)
+//! ```
+//!
+//! In Beginning, Judging, Committing, Authenticating and StartingTls the shell owes an answer; until it comes no octet is looked
+//! at, so replies keep the order of the commands (RFC 2920). A client that is gone is simply forgotten: only
+//! [`Action::Hand`] lets a message out, and only a [`Receipt`] makes its `250`.
+
+use super::chunk::{Chunk, Chunked, Chunks};
+use super::command::{self, AUTH_LINE_OCTETS_MAX, Command, Mail, Malformed, Rcpt};
+use super::data::{ContentRules, DataReader, too_large};
+use super::line::{LineFault, LineReader};
+use super::reply::Reply;
+use super::settings::{Settings, StartTls};
+use crate::mail::{
+    Client, EnhancedCode, Envelope, ForwardPath, IdentityName, Mailbox, Proof, Receipt, Recipient, Refusal, ReversePath, Submission, Timestamp, TlsSession,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use data_encoding::BASE64;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One client's dialogue.
+#[derive(Debug)]
+pub struct Dialogue {
+    settings: Arc<Settings>,
+    peer: Peer,
+    user: Option<User>,
+    state: State,
+    input: BytesMut,
+    line: LineReader,
+    actions: VecDeque<Action>,
+    tally: Tally,
+    deadline: Timestamp,
+    line_began_at: Option<Timestamp>,
+    drain_until: Option<Timestamp>,
+}
+
+/// What is known of a client before it speaks.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The name of the listener.
+    pub listener: Arc<str>,
+    /// Its identity, by network or certificate.
+    pub known: Option<(IdentityName, Proof)>,
+    /// The TLS session, where TLS was there first.
+    pub tls: Option<TlsSession>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The client sent this. Only while [`Dialogue::wants_octets`].
+    Octets(&'a [u8]),
+    /// Answers [`Action::StartTls`]: the handshake is done; what is known of the client now.
+    TlsStarted(TlsSession, Option<(IdentityName, Proof)>),
+    /// Answers [`Action::Begin`].
+    Begun(Result<Bounds, Refusal>),
+    /// Answers [`Action::Judge`]: the mailbox that stands for the recipient.
+    Judged(Result<Mailbox, Refusal>),
+    /// Answers [`Action::Authenticate`] or [`Action::Respond`]: the mechanism asks this.
+    Challenge(Vec<u8>),
+    /// Answers [`Action::Authenticate`] or [`Action::Respond`]: it is over.
+    Authenticated(Result<User, Refusal>),
+    /// Answers [`Action::Hand`].
+    Committed(Result<Receipt, Refusal>),
+    /// No more transactions; one that is open may go on until then.
+    Drain(Timestamp),
+    /// Time passed; see [`Dialogue::deadline`].
+    Tick,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Say this.
+    Send(Reply),
+    /// Send what is said, drop every octet received since, begin TLS.
+    StartTls,
+    /// Ask whether a transaction may begin.
+    Begin {
+        /// Who asks.
+        client: Client,
+        /// Its reverse-path.
+        from: ReversePath,
+        /// `SIZE=` in octets.
+        size: Option<u64>,
+    },
+    /// Ask whether a recipient is taken.
+    Judge {
+        /// Who asks.
+        client: Client,
+        /// The recipient.
+        to: ForwardPath,
+        /// Recipients taken so far.
+        taken: usize,
+    },
+    /// Begin an authentication. Without an initial response, a mechanism in which the client speaks first asks for it by an empty
+    /// challenge.
+    Authenticate {
+        /// One of those offered.
+        mechanism: String,
+        /// What came with the command.
+        initial: Option<Vec<u8>>,
+    },
+    /// Give the mechanism this response.
+    Respond(Vec<u8>),
+    /// Commit this.
+    Hand(Submission),
+    /// Send what is said, close the connection.
+    Close,
+}
+
+/// What a transaction may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Octets of the message.
+    pub message_octets_max: u64,
+    /// Recipients.
+    pub recipients_max: usize,
+}
+
+/// Who authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The identity that the user stands for.
+    pub identity: IdentityName,
+    /// The authentication identity.
+    pub name: String,
+    /// What the mechanism still has to say; the client confirms it with an empty response (RFC 4954 §4).
+    pub last_challenge: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Unannounced,
+    Ready(Hello),
+    Beginning(Hello, Box<Mail>),
+    Mailing(Hello, Box<Transaction>),
+    Judging(Hello, Box<Transaction>, Box<Rcpt>),
+    Data(Hello, Box<Transaction>, DataReader),
+    Chunk(Hello, Box<Transaction>, Chunk),
+    Chunked(Hello, Box<Transaction>, Chunks),
+    /// The octets of a chunk that is refused.
+    Skipping {
+        left: u64,
+        began_at: Timestamp,
+        refusal: Refusal,
+        next: Box<State>,
+    },
+    Committing(Hello),
+    Authenticating(Hello, u32),
+    Challenged(Hello, u32),
+    Confirming(Hello, User),
+    StartingTls,
+    Closed,
+}
+
+/// How the client introduced itself.
+#[derive(Debug)]
+struct Hello {
+    name: String,
+    esmtp: bool,
+}
+
+/// From a MAIL that was taken to the end of the message.
+#[derive(Debug)]
+struct Transaction {
+    mail: Mail,
+    bounds: Bounds,
+    recipients: Vec<Recipient>,
+    refused_recipients: bool,
+    began_at: Timestamp,
+}
+
+/// What is counted against a client.
+#[derive(Debug, Default)]
+struct Tally {
+    errors: u32,
+    refusals: u32,
+    idle_commands: u32,
+    auth_failures: u32,
+    mails: u32,
+}
+
+impl Dialogue {
+    /// Greets.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, peer: Peer, now: Timestamp) -> Self {
+        let greeting = Reply::plain(220, vec![format!("{} ESMTP postseal", settings.hostname)]);
+        let line = LineReader::new(AUTH_LINE_OCTETS_MAX.max(settings.command_octets_max), settings.bare_lf);
+        let deadline = now + settings.timeouts.idle;
+        Self {
+            settings,
+            peer,
+            user: None,
+            state: State::Unannounced,
+            input: BytesMut::new(),
+            line,
+            actions: VecDeque::from([Action::Send(greeting)]),
+            tally: Tally::default(),
+            deadline,
+            line_began_at: None,
+            drain_until: None,
+        }
+    }
+
+    /// Takes what happened. An answer that was not asked for is dropped: its transaction is gone.
+    pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        match input {
+            Input::Tick => return self.tick(now),
+            Input::Drain(until) => self.drain_until = Some(until),
+            Input::Octets(octets) => self.input.extend_from_slice(octets),
+            answer => {
+                let state = std::mem::replace(&mut self.state, State::Closed);
+                let next = self.answered(state, answer, now);
+                self.enter(next);
+            }
+        }
+        self.run(now);
+        self.rearm(now);
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Is it the client's turn?
+    #[must_use]
+    pub const fn wants_octets(&self) -> bool {
+        !self.awaits_answer() && !matches!(self.state, State::Closed)
+    }
+
+    /// When to give [`Input::Tick`] unless something else happens before.
+    #[must_use]
+    pub const fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    const fn awaits_answer(&self) -> bool {
+        matches!(self.state, State::Beginning(..) | State::Judging(..) | State::Committing(_) | State::Authenticating(..) | State::StartingTls)
+    }
+
+    /// Works through the input until it is used up or an answer is owed.
+    fn run(&mut self, now: Timestamp) {
+        while self.step(now) {}
+        if self.drain_until.is_some() && matches!(self.state, State::Unannounced | State::Ready(_) | State::Challenged(..) | State::Confirming(..)) {
+            self.close_with(Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment"));
+        }
+    }
+
+    /// One command, or one piece of a message; whether there may be more to do.
+    fn step(&mut self, now: Timestamp) -> bool {
+        match &mut self.state {
+            State::Closed | State::StartingTls => {
+                self.input.clear();
+                return false;
+            }
+            State::Beginning(..) | State::Judging(..) | State::Committing(_) | State::Authenticating(..) => return false,
+            State::Data(_, _, reader) => {
+                let (taken, ended) = reader.read(&self.input);
+                self.input.advance(taken);
+                if !ended {
+                    return false;
+                }
+            }
+            State::Chunk(_, _, chunk) => {
+                let taken = chunk.read(&self.input);
+                self.input.advance(taken);
+                if !chunk.is_whole() {
+                    return false;
+                }
+            }
+            State::Skipping { left, .. } => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.len());
+                *left -= taken as u64;
+                self.input.advance(taken);
+                if *left > 0 {
+                    return false;
+                }
+            }
+            State::Unannounced | State::Ready(_) | State::Mailing(..) | State::Chunked(..) | State::Challenged(..) | State::Confirming(..) => {
+                return self.read_line(now);
+            }
+        }
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let next = self.octets_ended(state, now);
+        self.enter(next);
+        true
+    }
+
+    fn read_line(&mut self, now: Timestamp) -> bool {
+        let (taken, line) = self.line.read(&self.input);
+        self.input.advance(taken);
+        let Some(line) = line else {
+            if !self.line.is_at_start() {
+                self.line_began_at.get_or_insert(now);
+            }
+            return false;
+        };
+        self.line_began_at = None;
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let next = match (line, state) {
+            (Ok(line), State::Challenged(hello, steps)) => self.sasl_response(hello, steps, &line),
+            (Ok(line), State::Confirming(hello, user)) => self.sasl_confirmed(hello, user, &line),
+            (Ok(line), state) => self.command(state, &line, now),
+            (Err(fault), state) => self.line_fault(fault, state),
+        };
+        self.enter(next);
+        true
+    }
+
+    fn line_fault(&mut self, fault: LineFault, state: State) -> State {
+        match (fault, state) {
+            (LineFault::BareLf, _) => self.end(refusal(500, (5, 5, 2), "the line ends in LF without CR; lines end in CR LF (RFC 5321 2.3.8)").into()),
+            (LineFault::BareCr, state) => self.fault(state, refusal(500, (5, 5, 2), "the line holds a CR without LF; lines end in CR LF (RFC 5321 2.3.8)")),
+            (LineFault::TooLong, State::Challenged(hello, _) | State::Confirming(hello, _)) => {
+                self.fault(State::Ready(hello), refusal(500, (5, 5, 6), "the authentication line is too long"))
+            }
+            (LineFault::TooLong, state) => self.fault(state, line_too_long()),
+        }
+    }
+
+    fn command(&mut self, state: State, line: &[u8], now: Timestamp) -> State {
+        if line.len() + 2 > command::line_octets_max(line, self.settings.command_octets_max) {
+            return self.fault(state, line_too_long());
+        }
+        match Command::parse(line) {
+            Ok(command) => match self.needs_tls(&command) {
+                None => self.obey(state, command, now),
+                Some(refusal) => self.refuse_command(state, &command, refusal, now),
+            },
+            Err(Malformed { refusal, fatal: true }) => self.end(refusal.into()),
+            Err(Malformed { refusal, fatal: false }) => self.fault(state, refusal),
+        }
+    }
+
+    /// RFC 3207 §4: before a TLS that is demanded only these.
+    fn needs_tls(&self, command: &Command) -> Option<Refusal> {
+        let harmless = matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::Noop | Command::Quit | Command::StartTls);
+        let demanded = self.settings.starttls == StartTls::Required && self.peer.tls.is_none();
+        (demanded && !harmless).then(|| refusal(530, (5, 7, 0), "issue a STARTTLS command first"))
+    }
+
+    /// Whose turn it is: the table of RFC 5321 §4.1.4.
+    fn obey(&mut self, state: State, command: Command, now: Timestamp) -> State {
+        match (state, command) {
+            (_, Command::Ehlo(name)) => self.greet(name, true),
+            (_, Command::Helo(name)) => self.greet(name, false),
+            (_, Command::Quit) => self.end(Reply::new(221, (2, 0, 0), "bye")),
+            (state, Command::Help) => self.idle(state, Reply::new(214, (2, 0, 0), "see RFC 5321 and this server's administrator")),
+            (state, Command::Vrfy) => self.idle(state, Reply::new(252, (2, 5, 0), "send some mail, that will tell")),
+            (state, Command::Expn) => self.idle(state, refusal(502, (5, 5, 1), "EXPN is not offered here").into()),
+            (State::Ready(hello) | State::Mailing(hello, _) | State::Chunked(hello, ..), Command::Rset) => {
+                self.idle(State::Ready(hello), Reply::new(250, (2, 0, 0), "ok"))
+            }
+            (state, Command::Rset | Command::Noop) => self.idle(state, Reply::new(250, (2, 0, 0), "ok")),
+            (State::Ready(hello), Command::Mail(mail)) => self.begin(hello, mail),
+            (State::Mailing(hello, transaction), Command::Rcpt(rcpt)) => self.judge(hello, transaction, rcpt),
+            (State::Mailing(hello, transaction), Command::Data) => self.data(hello, transaction),
+            (State::Mailing(hello, transaction), Command::Bdat { octets, last }) => self.first_chunk(hello, transaction, (octets, last), now),
+            (State::Chunked(hello, transaction, chunks), Command::Bdat { octets, last }) => chunk(hello, transaction, chunks, (octets, last), now),
+            (State::Ready(hello), Command::StartTls) => self.start_tls(hello),
+            (State::Ready(hello), Command::Auth { mechanism, initial }) => self.authenticate(hello, mechanism, initial),
+            (state, command @ (Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat { .. } | Command::StartTls | Command::Auth { .. })) => {
+                let refusal = misplaced(&state, &command);
+                self.refuse_command(state, &command, refusal, now)
+            }
+        }
+    }
+
+    /// RFC 5321 §4.1.1.1; it ends a transaction (§4.1.4).
+    fn greet(&mut self, name: String, esmtp: bool) -> State {
+        let mut lines = vec![format!("{} greets {name}", self.settings.hostname)];
+        if esmtp {
+            lines.extend(self.keywords());
+        }
+        self.idle(State::Ready(Hello { name, esmtp }), Reply::plain(250, lines))
+    }
+
+    fn keywords(&self) -> Vec<String> {
+        let settings = &self.settings;
+        let fixed = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN"];
+        let mut keywords = vec![format!("SIZE {}", settings.message_octets_max)];
+        keywords.extend(fixed.map(str::to_owned));
+        if settings.starttls != StartTls::Unavailable && self.peer.tls.is_none() {
+            keywords.push("STARTTLS".to_owned());
+        }
+        if self.offers_auth() && self.user.is_none() {
+            keywords.push(format!("AUTH {}", settings.sasl_mechanisms.join(" ")));
+        }
+        let mails = settings.mails_max.map(|max| format!("MAILMAX={max} ")).unwrap_or_default();
+        keywords.push(format!("LIMITS {mails}RCPTMAX={}", settings.recipients_max));
+        keywords
+    }
+
+    fn offers_auth(&self) -> bool {
+        !self.settings.sasl_mechanisms.is_empty() && (self.peer.tls.is_some() || self.settings.auth_without_tls)
+    }
+
+    fn begin(&mut self, hello: Hello, mail: Box<Mail>) -> State {
+        if self.settings.mails_max.is_some_and(|max| self.tally.mails >= max) {
+            return self.end(refusal(421, (4, 7, 0), "this connection has carried its number of messages; open another").into());
+        }
+        if mail.extended && !hello.esmtp {
+            return self.fault(State::Ready(hello), needs_ehlo());
+        }
+        if mail.size.is_some_and(|size| size > self.settings.message_octets_max) {
+            return self.refuse(State::Ready(hello), too_large(self.settings.message_octets_max));
+        }
+        let Some(client) = self.client(&hello) else {
+            let refusal = self.stranger();
+            return self.refuse(State::Ready(hello), refusal);
+        };
+        self.actions.push_back(Action::Begin { client, from: mail.reverse_path.clone(), size: mail.size });
+        State::Beginning(hello, mail)
+    }
+
+    /// The refusal of a client that nobody knows: either it has yet to say who it is, or it never will.
+    fn stranger(&self) -> Refusal {
+        if self.offers_auth() {
+            refusal(530, (5, 7, 0), "authentication required")
+        } else if !self.settings.sasl_mechanisms.is_empty() && self.settings.starttls != StartTls::Unavailable && self.peer.tls.is_none() {
+            refusal(530, (5, 7, 0), "authentication required; issue a STARTTLS command first")
+        } else {
+            refusal(554, (5, 7, 1), format!("relaying is not permitted for {}; ask the administrator of this server for a rule", self.peer.address))
+        }
+    }
+
+    fn client(&self, hello: &Hello) -> Option<Client> {
+        let (identity, proof) = match &self.user {
+            Some(user) => (user.identity.clone(), Proof::Sasl { user: user.name.clone() }),
+            None => self.peer.known.clone()?,
+        };
+        Some(Client {
+            identity,
+            proof,
+            address: self.peer.address,
+            helo: hello.name.clone(),
+            esmtp: hello.esmtp,
+            tls: self.peer.tls.clone(),
+            listener: Arc::clone(&self.peer.listener),
+        })
+    }
+
+    fn judge(&mut self, hello: Hello, transaction: Box<Transaction>, rcpt: Box<Rcpt>) -> State {
+        let taken = transaction.recipients.len();
+        let fault = if rcpt.extended && !hello.esmtp {
+            Some(needs_ehlo())
+        } else if rcpt.needs_smtputf8 && !transaction.mail.smtputf8 {
+            Some(command::needs_smtputf8())
+        } else if taken >= transaction.bounds.recipients_max {
+            Some(refusal(452, (4, 5, 3), format!("{taken} recipients are enough; send to the others in another transaction")))
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            return self.refuse_recipient(hello, transaction, fault);
+        }
+        let Some(client) = self.client(&hello) else {
+            let refusal = self.stranger();
+            return self.refuse_recipient(hello, transaction, refusal);
+        };
+        self.actions.push_back(Action::Judge { client, to: rcpt.forward_path.clone(), taken });
+        State::Judging(hello, transaction, rcpt)
+    }
+
+    fn refuse_recipient(&mut self, hello: Hello, mut transaction: Box<Transaction>, refusal: Refusal) -> State {
+        transaction.refused_recipients = true;
+        self.refuse(State::Mailing(hello, transaction), refusal)
+    }
+
+    fn data(&mut self, hello: Hello, transaction: Box<Transaction>) -> State {
+        if !self.input.is_empty() {
+            return self.end(too_early());
+        }
+        if let Some(refusal) = transaction.without_recipients() {
+            return self.refuse(State::Mailing(hello, transaction), refusal);
+        }
+        self.say(Reply::plain(354, vec!["end the message with a dot on a line of its own".to_owned()]));
+        let reader = DataReader::new(self.content_rules(&transaction));
+        State::Data(hello, transaction, reader)
+    }
+
+    fn content_rules(&self, transaction: &Transaction) -> ContentRules {
+        ContentRules {
+            message_octets_max: transaction.bounds.message_octets_max,
+            line_octets_max: self.settings.line_octets_max,
+            bare_lf: self.settings.bare_lf,
+        }
+    }
+
+    fn first_chunk(&mut self, hello: Hello, transaction: Box<Transaction>, (octets, last): (u64, bool), now: Timestamp) -> State {
+        if let Some(refusal) = transaction.without_recipients() {
+            return skip(octets, now, refusal, State::Mailing(hello, transaction));
+        }
+        let chunks = Chunks::new(self.content_rules(&transaction));
+        chunk(hello, transaction, chunks, (octets, last), now)
+    }
+
+    /// A message, or a chunk of one, is all read.
+    fn octets_ended(&mut self, state: State, now: Timestamp) -> State {
+        match state {
+            State::Data(hello, transaction, reader) => match reader.finish() {
+                Ok(message) => self.hand(hello, *transaction, message, now),
+                Err(refusal) => self.refuse(State::Ready(hello), refusal),
+            },
+            State::Chunk(hello, transaction, chunk) => match chunk.finish() {
+                Ok(Chunked::More(chunks, octets)) => {
+                    self.say(Reply::new(250, (2, 0, 0), format!("{octets} octets received")));
+                    State::Chunked(hello, transaction, chunks)
+                }
+                Ok(Chunked::Message(message)) => self.hand(hello, *transaction, message, now),
+                Err(refusal) => self.refuse(State::Ready(hello), refusal),
+            },
+            State::Skipping { refusal, next, .. } => self.refuse(*next, refusal),
+            other => other,
+        }
+    }
+
+    fn hand(&mut self, hello: Hello, transaction: Transaction, message: Bytes, now: Timestamp) -> State {
+        let Some(client) = self.client(&hello) else {
+            let refusal = self.stranger();
+            return self.refuse(State::Ready(hello), refusal);
+        };
+        let Transaction { mail, recipients, .. } = transaction;
+        let envelope = Envelope { reverse_path: mail.reverse_path, recipients, body: mail.body, smtputf8: mail.smtputf8, ret: mail.ret, envid: mail.envid };
+        self.actions.push_back(Action::Hand(Submission { envelope, client, message, received_at: now }));
+        State::Committing(hello)
+    }
+
+    /// RFC 3207 §4. What came behind the command in clear text is dropped (CVE-2011-0411), and so is what the client said before.
+    fn start_tls(&mut self, hello: Hello) -> State {
+        if self.peer.tls.is_some() {
+            return self.fault(State::Ready(hello), refusal(503, (5, 5, 1), "TLS is already there"));
+        }
+        if self.settings.starttls == StartTls::Unavailable {
+            return self.fault(State::Ready(hello), refusal(502, (5, 5, 1), "STARTTLS is not offered here"));
+        }
+        self.say(Reply::new(220, (2, 0, 0), "begin TLS"));
+        self.actions.push_back(Action::StartTls);
+        self.input.clear();
+        State::StartingTls
+    }
+
+    fn authenticate(&mut self, hello: Hello, mechanism: String, initial: Option<Vec<u8>>) -> State {
+        let fault = if !self.input.is_empty() {
+            return self.end(too_early());
+        } else if self.settings.sasl_mechanisms.is_empty() {
+            refusal(502, (5, 5, 1), "AUTH is not offered here")
+        } else if !hello.esmtp || self.user.is_some() {
+            refusal(503, (5, 5, 1), if hello.esmtp { "already authenticated" } else { "send EHLO first" })
+        } else if !self.offers_auth() {
+            refusal(538, (5, 7, 11), "encryption required for authentication; issue a STARTTLS command first")
+        } else if self.tally.auth_failures >= self.settings.auth_attempts_max {
+            return self.end(Reply::new(421, (4, 7, 0), "too many failed authentications"));
+        } else if !self.settings.sasl_mechanisms.contains(&mechanism) {
+            refusal(504, (5, 5, 4), format!("the mechanism is not offered; choose of {}", self.settings.sasl_mechanisms.join(" ")))
+        } else {
+            self.actions.push_back(Action::Authenticate { mechanism, initial });
+            return State::Authenticating(hello, 1);
+        };
+        self.fault(State::Ready(hello), fault)
+    }
+
+    fn sasl_response(&mut self, hello: Hello, steps: u32, line: &[u8]) -> State {
+        if line == b"*" {
+            return self.fault(State::Ready(hello), refusal(501, (5, 7, 0), "authentication cancelled"));
+        }
+        if !self.input.is_empty() {
+            return self.end(too_early());
+        }
+        match command::sasl_line(line) {
+            Ok(_) if steps >= SASL_STEPS_MAX => self.fault(State::Ready(hello), refusal(500, (5, 5, 6), "the authentication exchange is too long")),
+            Ok(response) => {
+                self.actions.push_back(Action::Respond(response));
+                State::Authenticating(hello, steps + 1)
+            }
+            Err(refusal) => self.fault(State::Ready(hello), refusal),
+        }
+    }
+
+    /// RFC 4954 §4: the answer to the last challenge is empty.
+    fn sasl_confirmed(&mut self, hello: Hello, user: User, line: &[u8]) -> State {
+        match line {
+            b"" | b"=" => self.welcome(hello, user),
+            b"*" => self.fault(State::Ready(hello), refusal(501, (5, 7, 0), "authentication cancelled")),
+            _ => self.fault(State::Ready(hello), refusal(501, (5, 5, 2), "expected an empty response")),
+        }
+    }
+
+    fn welcome(&mut self, hello: Hello, user: User) -> State {
+        self.say(Reply::new(235, (2, 7, 0), "authenticated"));
+        self.user = Some(user);
+        State::Ready(hello)
+    }
+
+    fn challenge(&mut self, challenge: &[u8]) {
+        self.say(Reply::plain(334, vec![BASE64.encode(challenge)]));
+    }
+
+    /// The shell's answers, each in the one state that asked for it.
+    fn answered(&mut self, state: State, answer: Input<'_>, now: Timestamp) -> State {
+        match (state, answer) {
+            (State::StartingTls, Input::TlsStarted(session, known)) => {
+                self.peer = Peer { tls: Some(session), known, ..self.peer.clone() };
+                self.user = None;
+                State::Unannounced
+            }
+            (State::Beginning(hello, mail), Input::Begun(Ok(bounds))) => self.begun(hello, *mail, bounds, now),
+            (State::Judging(hello, mut transaction, rcpt), Input::Judged(Ok(mailbox))) => {
+                self.say(Reply::new(250, (2, 1, 5), "ok"));
+                transaction.recipients.push(Recipient { mailbox, notify: rcpt.notify, orcpt: rcpt.orcpt });
+                State::Mailing(hello, transaction)
+            }
+            (State::Judging(hello, transaction, _), Input::Judged(Err(refusal))) => self.refuse_recipient(hello, transaction, refusal),
+            (State::Authenticating(hello, steps), Input::Challenge(challenge)) => {
+                self.challenge(&challenge);
+                State::Challenged(hello, steps)
+            }
+            (State::Authenticating(hello, _), Input::Authenticated(Ok(User { last_challenge: Some(challenge), identity, name }))) => {
+                self.challenge(&challenge);
+                State::Confirming(hello, User { identity, name, last_challenge: None })
+            }
+            (State::Authenticating(hello, _), Input::Authenticated(Ok(user))) => self.welcome(hello, user),
+            (State::Authenticating(hello, _), Input::Authenticated(Err(refusal))) => self.auth_failed(hello, refusal),
+            (State::Committing(hello), Input::Committed(Ok(receipt))) => {
+                self.say(Reply::accepted(&receipt));
+                self.tally = Tally { mails: self.tally.mails + 1, errors: self.tally.errors, auth_failures: self.tally.auth_failures, ..Tally::default() };
+                State::Ready(hello)
+            }
+            (State::Beginning(hello, _), Input::Begun(Err(refusal))) | (State::Committing(hello), Input::Committed(Err(refusal))) => {
+                self.refuse(State::Ready(hello), refusal)
+            }
+            (state, _) => state,
+        }
+    }
+
+    fn begun(&mut self, hello: Hello, mail: Mail, allowed: Bounds, now: Timestamp) -> State {
+        let bounds = Bounds {
+            message_octets_max: allowed.message_octets_max.min(self.settings.message_octets_max),
+            recipients_max: allowed.recipients_max.min(self.settings.recipients_max),
+        };
+        if mail.size.is_some_and(|size| size > bounds.message_octets_max) {
+            return self.refuse(State::Ready(hello), too_large(bounds.message_octets_max));
+        }
+        self.say(Reply::new(250, (2, 1, 0), "ok"));
+        State::Mailing(hello, Box::new(Transaction { mail, bounds, recipients: Vec::new(), refused_recipients: false, began_at: now }))
+    }
+
+    fn auth_failed(&mut self, hello: Hello, refusal: Refusal) -> State {
+        self.tally.auth_failures += 1;
+        if refusal.code == 421 { self.end(refusal.into()) } else { self.answer(State::Ready(hello), refusal.into()) }
+    }
+
+    /// A command that the client got wrong.
+    fn fault(&mut self, state: State, refusal: Refusal) -> State {
+        self.tally.errors += 1;
+        if self.tally.errors > self.settings.errors_max { self.end(Reply::new(421, (4, 7, 0), "too many errors")) } else { self.answer(state, refusal.into()) }
+    }
+
+    /// A sender, a recipient or a message that is not taken.
+    fn refuse(&mut self, state: State, refusal: Refusal) -> State {
+        self.tally.refusals += 1;
+        if self.tally.refusals > self.settings.refusals_max {
+            return self.end(Reply::new(421, (4, 7, 0), "too many refused senders, recipients or messages"));
+        }
+        if refusal.code == 421 { self.end(refusal.into()) } else { self.answer(state, refusal.into()) }
+    }
+
+    /// Refuses a whole command: what belongs to a chunk is read before the reply, and RCPT and DATA are no mistake of the protocol when
+    /// they were pipelined behind a sender that was refused.
+    fn refuse_command(&mut self, state: State, command: &Command, refusal: Refusal, now: Timestamp) -> State {
+        match command {
+            Command::Bdat { octets, .. } => skip(*octets, now, refusal, state),
+            Command::Data if !self.input.is_empty() => self.end(too_early()),
+            Command::Rcpt(_) | Command::Data => self.refuse(state, refusal),
+            _ => self.fault(state, refusal),
+        }
+    }
+
+    /// A command that leads nowhere.
+    fn idle(&mut self, state: State, reply: Reply) -> State {
+        self.tally.idle_commands += 1;
+        if self.tally.idle_commands > self.settings.idle_commands_max {
+            return self.end(Reply::new(421, (4, 7, 0), "too many commands without a message"));
+        }
+        self.answer(state, reply)
+    }
+
+    fn answer(&mut self, state: State, reply: Reply) -> State {
+        self.say(reply);
+        state
+    }
+
+    fn end(&mut self, reply: Reply) -> State {
+        self.say(reply);
+        State::Closed
+    }
+
+    fn say(&mut self, reply: Reply) {
+        self.actions.push_back(Action::Send(reply));
+    }
+
+    fn close_with(&mut self, reply: Reply) {
+        let closed = self.end(reply);
+        self.enter(closed);
+    }
+
+    fn enter(&mut self, state: State) {
+        if matches!(state, State::Closed) {
+            self.actions.push_back(Action::Close);
+            self.input.clear();
+        }
+        self.state = state;
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if matches!(self.state, State::Closed) || now < self.deadline {
+            return;
+        }
+        if self.drain_until.is_some_and(|until| until <= now) {
+            self.close_with(Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment"));
+        } else {
+            self.close_with(Reply::new(421, (4, 4, 2), "timed out"));
+        }
+    }
+
+    /// Sets the deadline anew: something has happened.
+    fn rearm(&mut self, now: Timestamp) {
+        let timeouts = &self.settings.timeouts;
+        let next_octets = match &self.state {
+            State::Closed | State::Beginning(..) | State::Judging(..) | State::Committing(_) | State::Authenticating(..) | State::StartingTls => {
+                Timestamp::FAR_FUTURE
+            }
+            State::Data(..) | State::Chunk(..) | State::Skipping { .. } => now + timeouts.data_block,
+            State::Unannounced | State::Ready(_) | State::Mailing(..) | State::Chunked(..) | State::Challenged(..) | State::Confirming(..) => {
+                self.line_began_at.map_or(now + timeouts.idle, |began_at| began_at + timeouts.command)
+            }
+        };
+        let message = self.state.message_began_at().map_or(Timestamp::FAR_FUTURE, |began_at| began_at + timeouts.message);
+        self.deadline = next_octets.min(message).min(self.drain_until.unwrap_or(Timestamp::FAR_FUTURE));
+    }
+}
+
+impl State {
+    fn message_began_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Mailing(_, transaction) | Self::Data(_, transaction, _) | Self::Chunk(_, transaction, _) | Self::Chunked(_, transaction, _) => {
+                Some(transaction.began_at)
+            }
+            Self::Skipping { began_at, next, .. } => Some(next.message_began_at().unwrap_or(*began_at)),
+            // The shell owes an answer, or there is no transaction.
+            Self::Unannounced
+            | Self::Ready(_)
+            | Self::Beginning(..)
+            | Self::Judging(..)
+            | Self::Committing(_)
+            | Self::Authenticating(..)
+            | Self::Challenged(..)
+            | Self::Confirming(..)
+            | Self::StartingTls
+            | Self::Closed => None,
+        }
+    }
+}
+
+impl Transaction {
+    fn without_recipients(&self) -> Option<Refusal> {
+        match (self.recipients.is_empty(), self.refused_recipients) {
+            (false, _) => None,
+            (true, false) => Some(refusal(503, (5, 5, 1), "send RCPT first")),
+            (true, true) => Some(refusal(554, (5, 5, 1), "no valid recipients")),
+        }
+    }
+}
+
+/// Why a command of the transaction has no place in this state.
+fn misplaced(state: &State, command: &Command) -> Refusal {
+    let text = match (state, command) {
+        (State::Unannounced, _) => "send EHLO first",
+        (State::Ready(_), _) => "send MAIL first",
+        (State::Chunked(..), Command::Data) => "no DATA behind BDAT; end the message with BDAT LAST or RSET",
+        (State::Chunked(..), Command::Rcpt(_)) => "no more recipients behind BDAT; end the message with BDAT LAST or RSET",
+        (_, Command::Mail(_)) => "a transaction is open; RSET ends it",
+        (_, _) => "not in a transaction; RSET ends it",
+    };
+    refusal(503, (5, 5, 1), text)
+}
+
+fn chunk(hello: Hello, transaction: Box<Transaction>, chunks: Chunks, (octets, last): (u64, bool), now: Timestamp) -> State {
+    match chunks.begin(octets, last) {
+        Some(chunk) => State::Chunk(hello, transaction, chunk),
+        None => skip(octets, now, too_large(transaction.bounds.message_octets_max), State::Ready(hello)),
+    }
+}
+
+fn skip(octets: u64, now: Timestamp, refusal: Refusal, next: State) -> State {
+    State::Skipping { left: octets, began_at: now, refusal, next: Box::new(next) }
+}
+
+/// What follows DATA or AUTH before their reply would be a message or a response; were the command refused, it would be taken for
+/// commands (RFC 2920 §3.1).
+fn too_early() -> Reply {
+    refusal(554, (5, 5, 0), "more was sent before the reply to this command; wait for it").into()
+}
+
+fn needs_ehlo() -> Refusal {
+    refusal(555, (5, 5, 4), "parameters need EHLO")
+}
+
+fn line_too_long() -> Refusal {
+    refusal(500, (5, 5, 2), "the line is too long")
+}
+
+fn refusal(code: u16, (class, subject, detail): (u8, u16, u16), text: impl Into<String>) -> Refusal {
+    Refusal::submitter(code, EnhancedCode::new(class, subject, detail), text)
+}
+
+/// Responses of one authentication.
+const SASL_STEPS_MAX: u32 = 10;
