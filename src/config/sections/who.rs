@@ -118,7 +118,10 @@ pub struct DomainSettings {
     pub third_party: Option<Domain>,
 }
 
-pub fn domains(root: &Reader<'_>) -> BTreeMap<Domain, DomainSettings> {
+/// By author domain.
+pub type Domains = BTreeMap<Domain, DomainSettings>;
+
+pub fn domains(root: &Reader<'_>) -> Domains {
     let mut domains = BTreeMap::new();
     for (name, table) in root.tables("domains") {
         let bounce_domain = table.optional::<Domain>("bounce_domain");
@@ -192,7 +195,7 @@ pub fn routes(root: &Reader<'_>, known: &BTreeSet<String>) -> (Vec<RouteRule>, R
 }
 
 /// All of policy's settings.
-pub fn policy(root: &Reader<'_>, postmaster: Mailbox, identities: &Identities, domains: &BTreeMap<Domain, DomainSettings>, streams: &HashMap<Stream, StreamSettings>, routes: (Vec<RouteRule>, RouteName)) -> policy::Settings {
+pub fn policy(root: &Reader<'_>, postmaster: Mailbox, identities: &Identities, domains: &Domains, streams: &HashMap<Stream, StreamSettings>, routes: (Vec<RouteRule>, RouteName)) -> policy::Settings {
     let table = root.table("policy");
     let hostname = postmaster.domain().cloned();
     let basis = hostname.map(policy::Settings::of);
