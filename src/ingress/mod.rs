@@ -2,6 +2,11 @@
 //!
 //! It knows listeners, TLS, the SMTP dialogue and who a client is. What may be sent, and what becomes of it, it asks through [`Accept`].
 
+pub mod identity;
+pub mod proxy_protocol;
+pub mod sasl;
+pub mod tls;
+
 use crate::mail::{Client, ForwardPath, Mailbox, Receipt, Refusal, ReversePath, Submission};
 use std::future::Future;
 

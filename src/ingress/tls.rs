@@ -1,0 +1,333 @@
+//! TLS of the listeners: certificates from PEM files, one per SNI name, client certificates, and what a handshake agreed on.
+//!
+//! A shell: it reads files. A faulty file leaves the running state as it is. TLS 1.2 and 1.3 (RFC 8314, RFC 8996); no early data.
+
+use super::identity::San;
+use crate::mail::TlsSession;
+use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{CommonState, ProtocolVersion, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The TLS side of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// At least one; the first serves clients that name no server, or one nobody has.
+    pub certificates: Vec<CertificateFiles>,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+}
+
+/// A certificate and its key, both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, then the intermediate ones.
+    pub chain: PathBuf,
+    /// Its private key: PKCS#8, PKCS#1 or SEC1, not encrypted.
+    pub key: PathBuf,
+}
+
+/// What is done about client certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ClientCertificates {
+    /// Not asked for.
+    #[default]
+    Off,
+    /// Asked for; one that is shown must be issued by an authority of this PEM file.
+    Optional(PathBuf),
+    /// As above, and no handshake without one.
+    Required(PathBuf),
+}
+
+/// Why TLS cannot be set up from these files.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFault {
+    /// No certificate configured.
+    #[error("no certificate is configured; name the PEM files of at least one chain and its key")]
+    Nothing,
+    /// A file that cannot be read.
+    #[error("{path}: {why}; make it readable for the user postseal runs as")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// No certificate in it.
+    #[error("{0}: there is no certificate in it; a PEM file with -----BEGIN CERTIFICATE----- is expected, the server's own first")]
+    NoCertificate(PathBuf),
+    /// No key in it.
+    #[error("{0}: there is no private key in it; a PEM file with -----BEGIN PRIVATE KEY----- is expected")]
+    NoKey(PathBuf),
+    /// An encrypted key.
+    #[error("{path}: the private key is encrypted; write it out with \"openssl pkey -in {path} -out FILE\" and protect FILE by its mode", path = .0.display())]
+    EncryptedKey(PathBuf),
+    /// PEM or DER that is damaged.
+    #[error("{path}: {why}; write the file anew")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// Key and certificate are not a pair.
+    #[error("{key}: this key is not the key of the certificate in {chain}; name the two files that were made together")]
+    Mismatch {
+        /// The certificate's file.
+        chain: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+}
+
+/// The TLS of a listener, exchangeable while it runs.
+#[derive(Debug)]
+pub struct Tls {
+    config: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn load(settings: &Settings) -> Result<Self, Vec<TlsFault>> {
+        Ok(Self { config: ArcSwap::from_pointee(server_config(settings)?) })
+    }
+
+    /// Reads the files again; new connections use what they say. Sessions of before are not resumed.
+    ///
+    /// # Errors
+    /// Every fault found; all stays as it was then.
+    pub fn reload(&self, settings: &Settings) -> Result<(), Vec<TlsFault>> {
+        self.config.store(Arc::new(server_config(settings)?));
+        Ok(())
+    }
+
+    /// For the next handshake.
+    #[must_use]
+    pub fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
+        self.config.load_full().into()
+    }
+}
+
+/// What the handshake of a server connection agreed on; `None` before it is complete.
+#[must_use]
+pub fn session(connection: &CommonState) -> Option<TlsSession> {
+    let version = match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => return None,
+    };
+    let suite = connection.negotiated_cipher_suite()?.suite();
+    let cipher = suite.as_str().map_or_else(|| format!("{suite:?}"), |name| name.replacen("TLS13_", "TLS_", 1)); // rustls' name of RFC 8446's suites
+    Some(TlsSession { version, cipher })
+}
+
+/// The subject alternative names of the client certificate, which the handshake has verified. Empty without one.
+#[must_use]
+pub fn client_names(connection: &CommonState) -> Vec<San> {
+    let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+    certificate.map(|certificate| subject_alternative_names(certificate)).unwrap_or_default()
+}
+
+fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut faults = Vec::new();
+    let mut keys = Vec::new();
+    for files in &settings.certificates {
+        match certified_key(files, &provider) {
+            Ok(key) => keys.push(Arc::new(key)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if settings.certificates.is_empty() {
+        faults.push(TlsFault::Nothing);
+    }
+    let verifier = match &settings.client_certificates {
+        ClientCertificates::Off => Ok(None),
+        ClientCertificates::Optional(file) => authorities(file).and_then(|roots| client_verifier(file, roots, &provider, false)).map(Some),
+        ClientCertificates::Required(file) => authorities(file).and_then(|roots| client_verifier(file, roots, &provider, true)).map(Some),
+    };
+    let verifier = verifier.unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
+    });
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    #[allow(clippy::expect_used, reason = "aws-lc-rs has cipher suites of both versions")]
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("the provider serves TLS 1.2 and 1.3");
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    Ok(builder.with_cert_resolver(Arc::new(ByName::new(keys))))
+}
+
+fn certified_key(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFault> {
+    let chain = certificates(&files.chain)?;
+    let pem = read(&files.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        rustls_pki_types::pem::Error::NoItemsFound if memchr::memmem::find(&pem, b"ENCRYPTED PRIVATE KEY").is_some() => {
+            TlsFault::EncryptedKey(files.key.clone())
+        }
+        rustls_pki_types::pem::Error::NoItemsFound => TlsFault::NoKey(files.key.clone()),
+        other => damaged(&files.key, &other),
+    })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| match error {
+        _ if memchr::memmem::find(&pem, b"Proc-Type: 4,ENCRYPTED").is_some() => TlsFault::EncryptedKey(files.key.clone()),
+        other => damaged(&files.key, &other),
+    })?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(TlsFault::Mismatch { chain: files.chain.clone(), key: files.key.clone() }),
+        Err(other) => Err(damaged(&files.chain, &other)),
+    }
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| damaged(file, &error))?;
+    }
+    Ok(roots)
+}
+
+fn client_verifier(
+    file: &Path,
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+    required: bool,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsFault> {
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| damaged(file, &error))
+}
+
+/// The certificates of a PEM file, at least one.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let pem = read(file)?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(|error| damaged(file, &error))?;
+    if chain.is_empty() { Err(TlsFault::NoCertificate(file.to_owned())) } else { Ok(chain) }
+}
+
+fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsFault> {
+    std::fs::read(path).map(Into::into).map_err(|error| TlsFault::Unreadable { path: path.to_owned(), why: error.to_string() })
+}
+
+fn damaged(path: &Path, why: &impl ToString) -> TlsFault {
+    TlsFault::Damaged { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Chooses a certificate by the name the client asked for (RFC 6066 §3) and the signatures it can check.
+#[derive(Debug)]
+struct ByName {
+    keys: Vec<Arc<CertifiedKey>>,
+    /// Indices into `keys` by exact name or `*.parent`, in the order of the configuration.
+    names: HashMap<String, Vec<usize>>,
+}
+
+impl ByName {
+    fn new(keys: Vec<Arc<CertifiedKey>>) -> Self {
+        let mut names: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            for name in key.cert.first().map(|certificate| subject_alternative_names(certificate)).unwrap_or_default() {
+                if let San::Dns(name) = name {
+                    names.entry(name).or_default().push(index);
+                }
+            }
+        }
+        Self { keys, names }
+    }
+
+    fn candidates(&self, server_name: Option<&str>) -> Vec<usize> {
+        let Some(name) = server_name.map(str::to_ascii_lowercase) else { return Vec::new() };
+        let wildcard = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        [Some(name), wildcard].iter().flatten().filter_map(|name| self.names.get(name)).flatten().copied().collect()
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = self.candidates(hello.server_name());
+        let in_order = named.into_iter().chain(0..self.keys.len()).map(|index| &self.keys[index]);
+        in_order.into_iter().find(|key| key.key.choose_scheme(hello.signature_schemes()).is_some()).cloned()
+    }
+}
+
+/// The names of kinds dNSName, rfc822Name and URI in a certificate (RFC 5280 §4.2.1.6). Names that are not printable ASCII are left out,
+/// as is everything when the DER is not what a certificate's should be: a name that is not found proves nothing.
+fn subject_alternative_names(certificate: &[u8]) -> Vec<San> {
+    general_names(certificate).unwrap_or_default()
+}
+
+fn general_names(certificate: &[u8]) -> Option<Vec<San>> {
+    let mut to_be_signed = Der(Der(Der(certificate).expect(DER_SEQUENCE)?).expect(DER_SEQUENCE)?);
+    let extensions = to_be_signed.find(|(tag, _)| *tag == DER_EXTENSIONS)?.1;
+    for (_, extension) in Der(Der(extensions).expect(DER_SEQUENCE)?) {
+        let mut parts = Der(extension);
+        if parts.expect(DER_OID)? != SUBJECT_ALT_NAME {
+            continue;
+        }
+        let value = parts.find(|(tag, _)| *tag == DER_OCTETS)?.1;
+        let names = Der(Der(value).expect(DER_SEQUENCE)?).filter_map(|(tag, octets)| {
+            let text = std::str::from_utf8(octets).ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()))?;
+            match tag {
+                GENERAL_EMAIL => Some(San::email(text)),
+                GENERAL_DNS => Some(San::dns(text)),
+                GENERAL_URI => Some(San::Uri(text.to_owned())),
+                _ => None,
+            }
+        });
+        return Some(names.collect());
+    }
+    None
+}
+
+/// The elements of a DER value (X.690), as far as certificates need it: one-octet tags, lengths below 2^32. Ends at the first fault.
+struct Der<'a>(&'a [u8]);
+
+impl<'a> Der<'a> {
+    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
+    }
+}
+
+impl<'a> Iterator for Der<'a> {
+    type Item = (u8, &'a [u8]);
+    fn next(&mut self) -> Option<Self::Item> {
+        let (tag, rest) = self.0.split_first()?;
+        let (first, rest) = rest.split_first()?;
+        let (length, rest) = match first {
+            0..0x80 => (usize::from(*first), rest),
+            0x81..=0x84 => {
+                let (octets, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                (octets.iter().fold(0usize, |length, octet| (length << 8) | usize::from(*octet)), rest)
+            }
+            _ => return None,
+        };
+        let (content, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((*tag, content))
+    }
+}
+
+const DER_SEQUENCE: u8 = 0x30;
+const DER_OID: u8 = 0x06;
+const DER_OCTETS: u8 = 0x04;
+const DER_EXTENSIONS: u8 = 0xa3;
+/// 2.5.29.17
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+const GENERAL_EMAIL: u8 = 0x81;
+const GENERAL_DNS: u8 = 0x82;
+const GENERAL_URI: u8 = 0x86;
