@@ -1,1 +1,5 @@
 //! (being written)
+
+pub mod connection;
+pub mod target;
+pub mod tls;
