@@ -4,4 +4,5 @@
 pub(super) const STEPS: [&str; 1] = [include_str!("0001.sql")];
 
 /// The version this program writes; it refuses a newer one.
+#[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = STEPS.len() as i64;

@@ -70,19 +70,15 @@ impl Bodies {
         fs::remove_file(self.path(name)?)
     }
 
-    /// Every file that could be a body, by the name a row would have for it.
-    pub fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for shard in fs::read_dir(self.directory.join(BODIES))? {
-            let shard = shard?;
-            if !shard.file_type()?.is_dir() {
-                continue;
-            }
-            for file in fs::read_dir(shard.path())? {
-                names.push(format!("{}/{}", shard.file_name().to_string_lossy(), file?.file_name().to_string_lossy()));
-            }
-        }
-        Ok(names)
+    /// Every file of one shard (of 256), by the name a row would have for it.
+    pub fn names(&self, shard: u8) -> io::Result<Vec<String>> {
+        let shard = format!("{shard:02x}");
+        let files = match fs::read_dir(self.directory.join(BODIES).join(&shard)) {
+            Ok(files) => files,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        files.map(|file| Ok(format!("{shard}/{}", file?.file_name().to_string_lossy()))).collect()
     }
 
     /// Removes what was being written when the process ended. Gives the number.

@@ -74,9 +74,9 @@ pub(super) fn check_file_system(directory: &Path, allowed: FileSystems) -> Resul
         (Trust::Volatile, FileSystems::Durable) => Err(unusable(format!(
             "it lies on {name}, which does not outlive the machine or the pod; give it a directory on a disk, or set spool.file_systems = \"volatile\" if queued mail may be lost"
         ))),
-        (Trust::Remote, FileSystems::Any) => {
-            Ok(Some(format!("the spool lies on {name}, where locks and shared memory may lie: damage and double delivery are possible; this was allowed by setting")))
-        }
+        (Trust::Remote, FileSystems::Any) => Ok(Some(format!(
+            "the spool lies on {name}, where locks and shared memory may lie: damage and double delivery are possible; this was allowed by setting"
+        ))),
         (Trust::Remote, FileSystems::Durable | FileSystems::Volatile) => Err(unusable(format!(
             "it lies on {name}, where locks or shared memory cannot be relied on; give it a directory on a local disk, or set spool.file_systems = \"any\" if you know that this mount keeps its word"
         ))),

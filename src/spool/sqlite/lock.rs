@@ -7,7 +7,9 @@ use std::path::Path;
 
 /// The lock; given back when dropped, or by the kernel when the process ends.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code, reason = "held, not read")] File);
+pub(super) struct Lock {
+    _held: File,
+}
 
 impl Lock {
     /// Takes the lock and writes our process id beside it for whoever comes second.
@@ -22,7 +24,7 @@ impl Lock {
         }
         // The number is a hint for people; the lock itself is the kernel's. So nothing is lost where it cannot be written.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self(file))
+        Ok(Self { _held: file })
     }
 }
 
