@@ -3,7 +3,7 @@
 //! No I/O and no clock: the caller chose `now`, set ids aside and asked DNS what [`facts_needed`] says. The relay, `postseal sign`
 //! and the tests share it.
 
-use crate::mail::{Blame, EnhancedCode, Headers, Mailbox, MailIds, Message, Refusal, ReversePath, RouteName, Stream, Submission, Timestamp};
+use crate::mail::{Blame, EnhancedCode, Headers, MailId, MailIds, Message, Proof, Refusal, RouteName, Stream, Submission, Timestamp};
 use crate::normalise::{self, Normalised};
 use crate::policy::{self, Part, Permit};
 use crate::readdress::{self, Readdressed, RewriteReversePath, Ring};
@@ -89,7 +89,7 @@ pub fn prepare(submission: &Submission, rules: &Snapshot, mut facts: Facts, now:
     Ok(sealed)
 }
 
-fn normalised(submission: &Submission, permit: &Permit, rules: &Snapshot, examined: &Examined, id: crate::mail::MailId, now: Timestamp) -> Result<Normalised, Refusal> {
+fn normalised(submission: &Submission, permit: &Permit, rules: &Snapshot, examined: &Examined, id: MailId, now: Timestamp) -> Result<Normalised, Refusal> {
     let mode = match permit.mode {
         policy::Mode::Author => normalise::Mode::Author,
         policy::Mode::Forward { .. } => normalise::Mode::Forward,
@@ -100,7 +100,7 @@ fn normalised(submission: &Submission, permit: &Permit, rules: &Snapshot, examin
     Ok(Normalised { message, ..mail })
 }
 
-fn readdressed(part: &Part, permit: &Permit, rules: &Snapshot, id: crate::mail::MailId, sender_counter: u8, now: Timestamp) -> Result<Readdressed, Refusal> {
+fn readdressed(part: &Part, permit: &Permit, rules: &Snapshot, id: MailId, sender_counter: u8, now: Timestamp) -> Result<Readdressed, Refusal> {
     let request = readdress::Request {
         original: &permit.reverse_path,
         recipients: &part.recipients,
@@ -119,13 +119,13 @@ fn planned(submission: &Submission, part: &Part, permit: &Permit, message: &Mess
         policy::Mode::Author => seal::Mode::Author,
         policy::Mode::Forward { .. } => seal::Mode::Forward,
     };
-    let authenticated = matches!(submission.client.proof, crate::mail::Proof::Sasl { .. });
+    let authenticated = matches!(submission.client.proof, Proof::Sasl { .. });
     let request = seal::Request { mode, signing_domain: &permit.signing_domain, route: &part.route, authenticated };
     seal::plan(&request, &message.headers(), examined, &rules.seal)
 }
 
 #[allow(clippy::too_many_arguments, reason = "the place where everything comes together")]
-fn joined(submission: &Submission, part: &Part, permit: &Permit, mail: &Normalised, readdressed: Readdressed, seal: Seal, id: crate::mail::MailId, rules: &Snapshot) -> Sealed {
+fn joined(submission: &Submission, part: &Part, permit: &Permit, mail: &Normalised, readdressed: Readdressed, seal: Seal, id: MailId, rules: &Snapshot) -> Sealed {
     let accepted_at = submission.received_at;
     let due_at = permit.deliver_after.map_or(accepted_at, |after| after.max(accepted_at));
     let max_age = rules.stream_ages.get(&permit.stream).copied().unwrap_or(rules.max_age);

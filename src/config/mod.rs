@@ -4,6 +4,7 @@ pub mod document;
 pub mod fault;
 pub mod knob;
 pub mod reader;
+mod sections;
 
 pub use document::Document;
 pub use fault::{Fault, Faults};

@@ -112,7 +112,7 @@ pub fn normalise(
     now: Timestamp,
 ) -> Result<Normalised, Refusal> {
     forbidden::line_ends(message)?;
-    let headers = Headers::parse(message).map_err(|fault| malformed(&header_remedy(&fault)))?;
+    let headers = Headers::parse(message).map_err(|fault| malformed_header(&fault))?;
     forbidden::check(&headers, envelope.smtputf8, &settings.limits)?;
 
     let mut edits = Edits::default();
@@ -129,6 +129,12 @@ pub fn normalise(
     }
     let needs = ContentNeeds { eight_bit: left.eight_bit, smtputf8: !message.header().is_ascii() || encoded.utf8_part_header };
     Ok(Normalised { message, needs, message_id, changed })
+}
+
+/// The refusal of a message whose header cannot be cut into fields.
+#[must_use]
+pub fn malformed_header(fault: &HeaderFault) -> Refusal {
+    malformed(&header_remedy(fault))
 }
 
 impl Settings {

@@ -67,10 +67,10 @@ pub fn tls(root: &Reader<'_>) -> Option<tls::Settings> {
     let authorities = table.optional::<PathBuf>("client_authorities").map(|path| table.resolve(&path));
     let demanded = table.value("client_certificate_required", false);
     let client_certificates = match (authorities, demanded) {
-        (None, false) => tls::ClientCertificates::None,
+        (None, false) => tls::ClientCertificates::Off,
         (None, true) => {
             table.fault("client_certificate_required", "true, but there is no client_authorities", "client_authorities, a PEM file of those who issue client certificates");
-            tls::ClientCertificates::None
+            tls::ClientCertificates::Off
         }
         (Some(file), false) => tls::ClientCertificates::Optional(file),
         (Some(file), true) => tls::ClientCertificates::Required(file),
@@ -195,8 +195,8 @@ pub fn spool(root: &Reader<'_>) -> spool::Settings {
         readers: table.value("readers", standard.readers),
         file_systems: table.one_of(
             "file_systems",
-            &[("durable", spool::FileSystems::Durable), ("volatile", spool::FileSystems::Volatile), ("any", spool::FileSystems::Any)],
-            spool::FileSystems::Durable,
+            &[("durable", spool::sqlite::FileSystems::Durable), ("volatile", spool::sqlite::FileSystems::Volatile), ("any", spool::sqlite::FileSystems::Any)],
+            spool::sqlite::FileSystems::Durable,
             "durable",
         ),
         directory: standard.directory,

@@ -1,5 +1,4 @@
 //! One function a section of the file: what was written to the `Settings` of a room.
 
 pub mod how;
-pub mod where_from;
 pub mod who;
