@@ -1,1 +1,4 @@
-//! (being written)
+//! The real program: life, death and what it keeps.
+
+mod ledger;
+mod life;

@@ -1,0 +1,144 @@
+//! The real program in a folder of its own, started, asked to stop and killed.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A configuration, keys and spool in a temporary folder, and maybe a relay that runs with them.
+pub struct RelayProcess {
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+}
+
+impl RelayProcess {
+    /// A folder with this configuration and an RSA key for `example.com`; nothing runs yet.
+    /// A spool on a real disk: the default temporary folder may be a tmpfs, which a spool refuses.
+    pub fn new(config: &str) -> Self {
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::Builder::new().prefix("relay-").tempdir_in(base).unwrap();
+        let relay = Self { folder, running: None };
+        std::fs::write(relay.config(), config).unwrap();
+        let made = relay.postseal(&["key", "create", "example.com", "--config", &relay.config().display().to_string()]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        relay
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path().join("postseal.toml")
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a command of the program to its end.
+    pub fn postseal(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_postseal")).args(arguments).current_dir(self.path()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Starts `serve` and waits until it is ready.
+    pub fn start(&mut self) {
+        assert!(self.running.is_none(), "it runs already");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_postseal"))
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line.clone()));
+                lines.lock().unwrap().push(event);
+            }
+        });
+        self.running = Some(Running { child, log });
+        self.wait_for("relay.started");
+    }
+
+    /// The address that a listener got.
+    pub fn address(&self, listener: &str) -> String {
+        let opened = |event: &Value| (event["message"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
+        self.log().iter().find_map(opened).flatten().unwrap_or_else(|| panic!("no listener {listener}: {:?}", self.log()))
+    }
+
+    /// Every event so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.running.as_ref().map(|running| running.log.lock().unwrap().clone()).unwrap_or_default()
+    }
+
+    /// Waits until the log tells `event`; fails after 20 seconds.
+    pub fn wait_for(&self, event: &str) -> Value {
+        self.wait_until(event, |_| true)
+    }
+
+    /// Waits until the log tells such an `event`.
+    pub fn wait_until(&self, event: &str, such: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            if let Some(found) = self.log().into_iter().find(|line| line["message"] == event && such(line)) {
+                return found;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "no {event} in {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a signal by name: `HUP`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.running.as_ref().unwrap().child.id();
+        let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Asks it to stop and gives its exit code and log; kills it after 30 seconds.
+    pub fn stop(&mut self) -> (Option<i32>, Vec<Value>) {
+        self.signal("TERM");
+        let mut running = self.running.take().unwrap();
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = running.child.try_wait().unwrap() {
+                break status.code();
+            }
+            if started.elapsed() > Duration::from_secs(30) {
+                let _ = running.child.kill();
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let _ = running.child.wait();
+        std::thread::sleep(Duration::from_millis(20)); // the log's last lines
+        let log = running.log.lock().unwrap().clone();
+        (status, log)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut running = self.running.take().unwrap();
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+    }
+}
+
+impl Drop for RelayProcess {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            self.kill();
+        }
+    }
+}
