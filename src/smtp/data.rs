@@ -180,7 +180,10 @@ impl Content {
             self.text(&input[..text]);
             match input.get(text) {
                 None => return,
-                Some(b'\r') => self.after_cr = true,
+                Some(b'\r') => {
+                    self.after_cr = true;
+                    self.at = LineStart::Inside;
+                }
                 Some(b'\n') => self.bare_lf(),
                 Some(_) => {
                     self.blame(Fault::Nul { line: self.line() });
@@ -323,7 +326,9 @@ mod tests {
 
     #[test]
     fn no_other_end_of_data_is_known() {
-        for smuggled in [&b"\n.\n"[..], b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n", b"\r\r\n.\r\r\n", b"\n\r.\r\n"] {
+        for smuggled in
+            [&b"\n.\n"[..], b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n", b"\r\r\n.\r\r\n", b"\r\n\r.\r\n", b"\n\r.\r\n"]
+        {
             let input = [b"a", smuggled, b"MAIL FROM:<>\r\n"].concat();
             check(&input, RULES, None);
             check(&input, ContentRules { bare_lf: BareLf::Repair, ..RULES }, None);

@@ -251,11 +251,16 @@ impl Dialogue {
         matches!(self.state, State::Beginning(..) | State::Judging(..) | State::Committing(_) | State::Authenticating(..) | State::StartingTls)
     }
 
-    /// Works through the input until it is used up or an answer is owed.
+    /// Works through the input until it is used up or an answer is owed. Going down, it stops at the first boundary.
     fn run(&mut self, now: Timestamp) {
-        while self.step(now) {}
-        if self.drain_until.is_some() && matches!(self.state, State::Unannounced | State::Ready(_) | State::Challenged(..) | State::Confirming(..)) {
-            self.close_with(Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment"));
+        loop {
+            let boundary = matches!(self.state, State::Unannounced | State::Ready(_) | State::Challenged(..) | State::Confirming(..));
+            if boundary && self.drain_until.is_some() {
+                self.close_with(going_down());
+            }
+            if !self.step(now) {
+                return;
+            }
         }
     }
 
@@ -730,7 +735,7 @@ impl Dialogue {
             return;
         }
         if self.drain_until.is_some_and(|until| until <= now) {
-            self.close_with(Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment"));
+            self.close_with(going_down());
         } else {
             self.close_with(Reply::new(421, (4, 4, 2), "timed out"));
         }
@@ -813,6 +818,10 @@ fn skip(octets: u64, now: Timestamp, refusal: Refusal, next: State) -> State {
 /// commands (RFC 2920 §3.1).
 fn too_early() -> Reply {
     refusal(554, (5, 5, 0), "more was sent before the reply to this command; wait for it").into()
+}
+
+fn going_down() -> Reply {
+    Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment")
 }
 
 fn needs_ehlo() -> Refusal {

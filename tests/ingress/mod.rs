@@ -1,1 +1,5 @@
-//! (being written)
+//! Ingress: what a client says and what it hears. A dialogue is a file of `C:` and `S:` lines in this folder; a new case is a new file.
+
+mod dialogues;
+mod fragments;
+mod world;
