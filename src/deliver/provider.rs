@@ -2,7 +2,7 @@
 //!
 //! Pure. What the limits do over time is [`super::shaping`].
 
-use super::tls_policy::TlsDemand;
+use super::tls::TlsDemand;
 use crate::mail::{EnhancedCode, RemoteReply};
 use std::sync::Arc;
 use std::time::Duration;

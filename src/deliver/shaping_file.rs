@@ -1,7 +1,7 @@
 //! Reads `config/shaping.toml`: what was written becomes [`Providers`], or every fault at once.
 
 use super::provider::{Limits, Pattern, Provider, Providers, Reaction, Rule};
-use super::tls_policy::TlsDemand;
+use super::tls::TlsDemand;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;

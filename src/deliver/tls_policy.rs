@@ -4,22 +4,13 @@
 
 use crate::mail::Domain;
 
-pub use super::target::TlsDemand;
+use super::tls::TlsDemand;
 
 /// What the operator asks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsRules {
     /// Recipient domains, the names below them included, and what is asked of their hosts. The most specific name decides.
     pub domains: Vec<(Domain, TlsDemand)>,
-}
-
-/// What follows a handshake that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterFailedHandshake {
-    /// Once more without TLS, on a fresh connection, and count it.
-    ClearText,
-    /// Another host or another time; never without TLS.
-    Elsewhere,
 }
 
 impl TlsRules {
@@ -30,29 +21,7 @@ impl TlsRules {
             let fitting = self.domains.iter().filter(|(ancestor, _)| domain.is_at_or_below(ancestor));
             fitting.max_by_key(|(ancestor, _)| ancestor.as_str().len()).map(|(_, demand)| *demand)
         });
-        rule.map_or(provider, |demand| stronger(demand, provider))
-    }
-}
-
-/// Clear text only where TLS was a courtesy.
-#[must_use]
-pub const fn after_failed_handshake(demand: TlsDemand) -> AfterFailedHandshake {
-    match demand {
-        TlsDemand::Opportunistic | TlsDemand::None => AfterFailedHandshake::ClearText,
-        TlsDemand::Required | TlsDemand::Verified => AfterFailedHandshake::Elsewhere,
-    }
-}
-
-const fn stronger(a: TlsDemand, b: TlsDemand) -> TlsDemand {
-    if strength(a) >= strength(b) { a } else { b }
-}
-
-const fn strength(demand: TlsDemand) -> u8 {
-    match demand {
-        TlsDemand::None => 0,
-        TlsDemand::Opportunistic => 1,
-        TlsDemand::Required => 2,
-        TlsDemand::Verified => 3,
+        rule.map_or(provider, |demand| demand.max(provider))
     }
 }
 
@@ -81,12 +50,5 @@ mod tests {
             assert_eq!(rules.demand(Some(&domain(recipients)), provider), demand, "{recipients}");
         }
         assert_eq!(rules.demand(None, TlsDemand::Required), TlsDemand::Required);
-    }
-
-    #[test]
-    fn clear_text_follows_only_a_courtesy() {
-        assert_eq!(after_failed_handshake(TlsDemand::Opportunistic), AfterFailedHandshake::ClearText);
-        assert_eq!(after_failed_handshake(TlsDemand::Required), AfterFailedHandshake::Elsewhere);
-        assert_eq!(after_failed_handshake(TlsDemand::Verified), AfterFailedHandshake::Elsewhere);
     }
 }
