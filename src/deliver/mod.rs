@@ -1,5 +1,58 @@
-//! (being written)
+//! The station *deliver*: due mail goes to its next hop, and every recipient gets an ending.
+//!
+//! | file | says | kind |
+//! |---|---|---|
+//! | [`route`], [`way`] | which hosts and addresses, in which order, on which terms | pure |
+//! | [`provider`], [`shaping`], [`throttle`] | who stands behind a host; how much, how fast; what replies change about it | pure |
+//! | [`tls_policy`] | what is asked of TLS | pure |
+//! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what a reply is about | pure |
+//! | [`pool`] | connections that are open, admitted, idle | shell |
+//! | [`attempt`] | one lease over one session after another, until each recipient has an outcome | shell |
+//! | [`lane`] | one queue: claims leases, gives them to connections, as many as are good for it | shell |
+//! | [`worker`] | which queues, when; start, reload, drain | shell |
+//! | [`connection`], [`target`], [`tls`] | one session with a next hop | shell |
+//!
+//! It does not know how mail was made. What it needs of keys and DSNs it asks through [`Reseal`] and [`Notices`]; `relay.rs` joins them.
+//! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
 
+pub mod attempt;
+pub mod classify;
 pub mod connection;
+pub mod ending;
+pub mod lane;
+pub mod pool;
+pub mod provider;
+pub mod route;
+pub mod schedule;
+pub mod settings;
+pub mod shaping;
+pub mod shaping_file;
 pub mod target;
+pub mod throttle;
 pub mod tls;
+pub mod tls_policy;
+pub mod way;
+pub mod worker;
+
+pub use ending::{Action, Told};
+pub use provider::{Limits, Providers};
+pub use settings::{HostPort, Settings, SmartHost};
+pub use worker::{Clock, Delivery, Tally};
+
+use crate::mail::Timestamp;
+use crate::seal::{Seal, Sealed};
+use crate::spool::Mail;
+use bytes::Bytes;
+
+/// Writes the notices that tell submitters of failures, delays and successes (RFC 3464). When to tell whom is decided here.
+pub trait Notices: Send + Sync + 'static {
+    /// The sealed notices about these recipients of a mail: usually one. `message` is the mail below its seal. None where none can be
+    /// made (no key, no route home); that is logged by whoever makes them.
+    fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed>;
+}
+
+/// Seals again what has waited too long.
+pub trait Reseal: Send + Sync + 'static {
+    /// A new seal, where a key of the mail's seal is no longer in use or its `x=` is near; `None` where the old one is good.
+    fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Option<Seal>;
+}

@@ -262,7 +262,9 @@ fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault>
     let name = domain.to_string();
     let nothing = |code: ResponseCode| Ok(Found::Nothing { domain_exists: code != ResponseCode::NXDomain });
     match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) => nothing(none.response_code),
+        NetError::Dns(DnsError::NoRecordsFound(none)) if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) => {
+            nothing(none.response_code)
+        }
         NetError::Dns(DnsError::NoRecordsFound(none)) => Err(DnsFault::ServerFailure { name, code: none.response_code.to_string() }),
         NetError::Dns(DnsError::Nsec { response, proof: Proof::Secure | Proof::Insecure, .. }) => nothing(response.response_code),
         NetError::Dns(DnsError::Nsec { .. } | DnsError::DnssecBogus) => Err(DnsFault::Bogus(name)),

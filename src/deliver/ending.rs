@@ -1,0 +1,209 @@
+//! From the outcome of an attempt to the ending of a lease: retry, failure, and who is told what (RFC 3461 §4.1, RFC 3464 §2.3.3).
+//!
+//! Pure. How a notice is written is [`super::Notices`]' business; here it is decided when there is one.
+
+use super::schedule::{Deferral, Next, Schedule, scramble};
+use crate::mail::{EnhancedCode, Evidence, Outcome, ReversePath, Timestamp};
+use crate::seal::Kind;
+use crate::spool::{Ending, How, Leased, Mail};
+
+/// What a notice says of a recipient: `Action` of RFC 3464 §2.3.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Never delivered.
+    Failed,
+    /// Not yet delivered.
+    Delayed,
+    /// Handed to a host that sends no success notices itself.
+    Relayed,
+}
+
+/// One recipient that a notice is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Whom the mail was for.
+    pub recipient: Leased,
+    /// What happened.
+    pub action: Action,
+    /// What is known of it.
+    pub evidence: Evidence,
+}
+
+/// How one recipient ends, and what its submitter is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// For the spool.
+    pub ending: Ending,
+    /// For the submitter.
+    pub told: Option<Told>,
+}
+
+/// What is the same for all recipients of a lease.
+#[derive(Debug)]
+pub struct Circumstances<'a> {
+    /// The mail.
+    pub mail: &'a Mail,
+    /// The retries of its stream.
+    pub schedule: &'a Schedule,
+    /// When this process started.
+    pub started_at: Timestamp,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// Ends a recipient. `dsn_passed_on`: the next hop took over the duty of success notices (RFC 3461 §5.2).
+#[must_use]
+pub fn conclude(around: &Circumstances<'_>, recipient: &Leased, outcome: Outcome, dsn_passed_on: bool) -> Conclusion {
+    let index = recipient.index;
+    let (how, action) = match outcome {
+        Outcome::Delivered(evidence) => {
+            let relayed = recipient.notify.on_success() && !dsn_passed_on;
+            (How::Delivered(evidence), relayed.then_some(Action::Relayed))
+        }
+        Outcome::Failed(evidence) => (How::Failed(evidence), recipient.notify.on_failure().then_some(Action::Failed)),
+        Outcome::Deferred(evidence) => defer(around, recipient, evidence),
+    };
+    let told = action.filter(|_| may_be_told(around.mail)).map(|action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone() });
+    // Said only when it was: a notice that may not be sent leaves the mark away.
+    let how = match how {
+        How::Deferred { evidence, next_at, .. } => How::Deferred { evidence, next_at, delay_told: recipient.delay_told || told.is_some() },
+        how => how,
+    };
+    Conclusion { ending: Ending { index, how }, told }
+}
+
+fn defer(around: &Circumstances<'_>, recipient: &Leased, evidence: Evidence) -> (How, Option<Action>) {
+    let mail = around.mail;
+    let seed = scramble(mail.id.number() ^ (u64::from(recipient.index) << 48)).wrapping_add(u64::from(recipient.attempts));
+    let deferral = Deferral { attempts_before: recipient.attempts, expires_at: mail.expires_at, started_at: around.started_at, now: around.now, seed };
+    match around.schedule.after(deferral) {
+        Next::GiveUp => (How::Failed(expired(evidence, mail, around.now)), recipient.notify.on_failure().then_some(Action::Failed)),
+        Next::Retry(next_at) => {
+            let late = !recipient.delay_told && recipient.notify.on_delay() && around.schedule.is_late(mail.accepted_at, around.now);
+            (How::Deferred { evidence, next_at, delay_told: recipient.delay_told }, late.then_some(Action::Delayed))
+        }
+    }
+}
+
+/// RFC 3463 §3.5, X.4.7; the last reply is kept.
+fn expired(evidence: Evidence, mail: &Mail, now: Timestamp) -> Evidence {
+    let hours = now.since(mail.accepted_at).as_secs() / 3600;
+    let last = if evidence.text.is_empty() { String::new() } else { format!("; {}", evidence.text) };
+    Evidence { status: EnhancedCode::new(4, 4, 7), text: format!("given up after {hours} hours{last}"), ..evidence }
+}
+
+/// A notice answers neither a notice nor a null reverse-path (RFC 5321 §4.5.5).
+fn may_be_told(mail: &Mail) -> bool {
+    mail.kind == Kind::Submission && mail.original_reverse_path != ReversePath::Null
+}
+
+/// Released recipients never come here.
+fn evidence_of(how: &How) -> &Evidence {
+    match how {
+        How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => evidence,
+        How::Released { .. } => unreachable!("an attempt that was made is not released"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Domain, IdentityName, MailIds, Mailbox, Notify, RouteName, Stream};
+    use crate::seal::{Needs, Plan, Seal};
+    use std::time::Duration;
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn mail() -> Mail {
+        Mail {
+            id: MailIds::reserve(START, 0, 1).take(),
+            accepted_at: START,
+            expires_at: START + 120 * HOUR,
+            identity: IdentityName::new("shop"),
+            kind: Kind::Submission,
+            signing_domain: Domain::parse("example.com").unwrap(),
+            stream: Stream::new("default"),
+            route: RouteName::new("mx"),
+            original_reverse_path: ReversePath::Mailbox(Mailbox::parse("shop@example.com").unwrap()),
+            envid: None,
+            ret: None,
+            needs: Needs::default(),
+            message_id: "<1@example.com>".to_owned(),
+            track_id: None,
+            tag: None,
+            seal: Seal { fields: Vec::new(), expires: None, plan: Plan::default() },
+            message_octets: 10,
+        }
+    }
+
+    fn recipient(notify: Notify) -> Leased {
+        Leased { index: 3, mailbox: Mailbox::parse("a@example.net").unwrap(), notify, orcpt: None, attempts: 2, unknown_ends: 0, delay_told: false }
+    }
+
+    fn evidence(status: &str) -> Evidence {
+        Evidence { status: status.parse().unwrap(), reply: None, text: "said so".to_owned(), remote: None, tls: None, unknown_end: false, at: START }
+    }
+
+    fn concluded(mail: &Mail, recipient: &Leased, outcome: Outcome, after: Duration, dsn_passed_on: bool) -> Conclusion {
+        let schedule = Schedule::default();
+        let around = Circumstances { mail, schedule: &schedule, started_at: START, now: START + after };
+        conclude(&around, recipient, outcome, dsn_passed_on)
+    }
+
+    fn action(conclusion: &Conclusion) -> Option<Action> {
+        conclusion.told.as_ref().map(|told| told.action)
+    }
+
+    #[test]
+    fn failures_are_told_as_notify_asks() {
+        let failed = || Outcome::Failed(evidence("5.1.1"));
+        let only_success = Notify::On { success: true, failure: false, delay: false };
+        for (notify, told) in [(Notify::Unspecified, Some(Action::Failed)), (Notify::Never, None), (only_success, None)] {
+            let conclusion = concluded(&mail(), &recipient(notify), failed(), HOUR, false);
+            assert_eq!(action(&conclusion), told, "{notify:?}");
+            assert!(matches!(conclusion.ending.how, How::Failed(_)));
+        }
+    }
+
+    #[test]
+    fn success_is_told_only_when_asked_and_not_passed_on() {
+        let delivered = || Outcome::Delivered(evidence("2.0.0"));
+        let asked = recipient(Notify::On { success: true, failure: true, delay: false });
+        assert_eq!(action(&concluded(&mail(), &asked, delivered(), HOUR, false)), Some(Action::Relayed));
+        assert_eq!(action(&concluded(&mail(), &asked, delivered(), HOUR, true)), None);
+        assert_eq!(action(&concluded(&mail(), &recipient(Notify::Unspecified), delivered(), HOUR, false)), None);
+    }
+
+    #[test]
+    fn a_delay_is_told_once() {
+        let deferred = || Outcome::Deferred(evidence("4.2.2"));
+        let early = concluded(&mail(), &recipient(Notify::Unspecified), deferred(), HOUR, false);
+        assert!(matches!(early.ending.how, How::Deferred { delay_told: false, .. }) && early.told.is_none());
+        let late = concluded(&mail(), &recipient(Notify::Unspecified), deferred(), 5 * HOUR, false);
+        assert!(matches!(late.ending.how, How::Deferred { delay_told: true, .. }));
+        assert_eq!(action(&late), Some(Action::Delayed));
+        let told = Leased { delay_told: true, ..recipient(Notify::Unspecified) };
+        let again = concluded(&mail(), &told, deferred(), 6 * HOUR, false);
+        assert!(matches!(again.ending.how, How::Deferred { delay_told: true, .. }) && again.told.is_none());
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_notice_or_a_null_reverse_path() {
+        let notice = Mail { kind: Kind::Notice, ..mail() };
+        let null = Mail { original_reverse_path: ReversePath::Null, ..mail() };
+        for mail in [notice, null] {
+            assert_eq!(action(&concluded(&mail, &recipient(Notify::Unspecified), Outcome::Failed(evidence("5.1.1")), HOUR, false)), None);
+            let late = concluded(&mail, &recipient(Notify::Unspecified), Outcome::Deferred(evidence("4.2.2")), 5 * HOUR, false);
+            assert!(matches!(late.ending.how, How::Deferred { delay_told: false, .. }) && late.told.is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_fails_with_its_last_words() {
+        let conclusion = concluded(&mail(), &recipient(Notify::Unspecified), Outcome::Deferred(evidence("4.2.2")), 120 * HOUR, false);
+        let How::Failed(evidence) = &conclusion.ending.how else { panic!("{conclusion:?}") };
+        assert_eq!((evidence.status.to_string().as_str(), evidence.text.as_str()), ("4.4.7", "given up after 120 hours; said so"));
+        assert_eq!(action(&conclusion), Some(Action::Failed));
+    }
+}

@@ -1,0 +1,140 @@
+//! What an operator may say about delivery.
+
+use super::provider::{Limits, Providers};
+use super::route::RouteRules;
+use super::schedule::Schedule;
+use super::target::{Credentials, Timeouts};
+use super::throttle::Rate;
+use super::tls::TlsDemand;
+use super::tls_policy::TlsRules;
+use crate::mail::{IdentityName, RouteName, Stream};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The settings of the station *deliver*. Replaced as a whole by a reload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The name given in EHLO: the name that our address has in reverse DNS.
+    pub ehlo_name: String,
+    /// The address to connect from over IPv4; `None`: the system chooses.
+    pub source_v4: Option<Ipv4Addr>,
+    /// The same over IPv6.
+    pub source_v6: Option<Ipv6Addr>,
+    /// Routes by MX.
+    pub routes: RouteRules,
+    /// Smart hosts by the names of their routes.
+    pub smart_hosts: BTreeMap<RouteName, Arc<SmartHost>>,
+    /// Limits by provider.
+    pub providers: Providers,
+    /// TLS demands by recipient domain.
+    pub tls: TlsRules,
+    /// Retries of every stream that has none of its own.
+    pub schedule: Schedule,
+    /// Retries of single streams.
+    pub stream_schedules: BTreeMap<Stream, Schedule>,
+    /// How many recipients of an identity's mail are attempted in what time; the rest waits.
+    pub identity_rates: BTreeMap<IdentityName, Rate>,
+    /// The same by stream.
+    pub stream_rates: BTreeMap<Stream, Rate>,
+    /// Times of each stage of a session.
+    pub timeouts: Timeouts,
+    /// Send by BDAT where CHUNKING is offered.
+    pub bdat: bool,
+    /// How long a lease lasts; renewed at a quarter of it. Must outlast the wait for the last reply (`timeouts.data_done`) by a minute.
+    pub lease: Duration,
+    /// Queues worked on at a time.
+    pub queues_max: usize,
+    /// Recipients leased at a time for one queue.
+    pub claim_recipients_max: usize,
+    /// Sessions begun for one message in one attempt, where one after the other breaks.
+    pub sessions_max: usize,
+    /// How long an idle connection is kept for other mail to the same host.
+    pub idle: Duration,
+    /// Idle connections kept in all.
+    pub idle_connections_max: usize,
+}
+
+/// A next hop that takes everything of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmartHost {
+    /// Tried in this order.
+    pub hosts: Vec<HostPort>,
+    /// What is demanded of TLS.
+    pub tls: TlsDemand,
+    /// TLS from the first octet.
+    pub implicit_tls: bool,
+    /// Who we are there.
+    pub auth: Option<Credentials>,
+    /// It copes with an Ed25519 signature, and so do those behind it.
+    pub ed25519: bool,
+    /// What it allows.
+    pub limits: Arc<Limits>,
+}
+
+/// A host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name whose addresses are looked up, or an address.
+    pub host: String,
+    /// 25, 465, 587 …
+    pub port: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ehlo_name: "localhost".to_owned(),
+            source_v4: None,
+            source_v6: None,
+            routes: RouteRules::default(),
+            smart_hosts: BTreeMap::new(),
+            providers: Providers::default(),
+            tls: TlsRules::default(),
+            schedule: Schedule::default(),
+            stream_schedules: BTreeMap::new(),
+            identity_rates: BTreeMap::new(),
+            stream_rates: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+            bdat: false,
+            lease: Duration::from_secs(20 * 60),
+            queues_max: 500,
+            claim_recipients_max: 200,
+            sessions_max: 3,
+            idle: Duration::from_secs(5),
+            idle_connections_max: 200,
+        }
+    }
+}
+
+impl Settings {
+    /// The retries of a stream.
+    #[must_use]
+    pub fn schedule(&self, stream: &Stream) -> &Schedule {
+        self.stream_schedules.get(stream).unwrap_or(&self.schedule)
+    }
+
+    /// The shortest lease under which a final dot may be sent: its reply is waited for this long, and then the ending is to be written.
+    #[must_use]
+    pub fn lease_needed(&self) -> Duration {
+        self.timeouts.data_done + LEASE_MARGIN
+    }
+}
+
+impl SmartHost {
+    /// One host that demands TLS and nothing else.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self {
+            hosts: vec![HostPort { host: host.to_owned(), port }],
+            tls: TlsDemand::Required,
+            implicit_tls: port == 465,
+            auth: None,
+            ed25519: false,
+            limits: Arc::new(Limits::default()),
+        }
+    }
+}
+
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
