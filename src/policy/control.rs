@@ -60,7 +60,7 @@ fn stream(value: &str, name: &IdentityName, identity: &Identity, settings: &Sett
 /// An instant (RFC 3339, or RFC 5322 as in Date) or a delay (`+90s`, `+15m`, `+2h`, `+3d`); `None` when it has passed.
 fn deliver_after(value: &str, ahead_max: Duration, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
     let at = instant(value).or_else(|| delay(value).map(|delay| now + delay)).ok_or_else(|| {
-        let example = (now + Duration::from_secs(3600)).to_rfc3339();
+        let example = (now + Duration::from_hours(1)).to_rfc3339();
         malformed(format!("X-Postseal-Deliver-After \"{value}\" is no time; write {example}, a date as in Date, or +90s, +15m, +2h, +3d"))
     })?;
     if at.since(now) > ahead_max {

@@ -1,7 +1,7 @@
 //! What an operator decides about who may send what, and where it goes.
 
 use super::{DomainPattern, list};
-use crate::mail::{Blame, Domain, EnhancedCode, IdentityName, LocalPart, Mailbox, Refusal, RouteName, Stream};
+use crate::mail::{Blame, Domain, EnhancedCode, IdentityName, Mailbox, Refusal, RouteName, Stream};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -143,11 +143,9 @@ impl Identity {
 }
 
 impl Settings {
-    /// No identities, everything by MX, one stream `default`, a week ahead at most; postmaster at `domain`.
+    /// No identities, everything by MX, one stream `default`, a week ahead at most.
     #[must_use]
-    pub fn of(domain: Domain) -> Self {
-        #[allow(clippy::expect_used, reason = "a constant local part")]
-        let postmaster = Mailbox::new(LocalPart::parse("\"postmaster\"").expect("a local part"), domain);
+    pub fn new(postmaster: Mailbox) -> Self {
         Self {
             identities: HashMap::new(),
             domains: BTreeMap::new(),
@@ -156,7 +154,7 @@ impl Settings {
             streams: BTreeSet::from([Stream::new(DEFAULT_STREAM)]),
             postmaster,
             address_literals: false,
-            deliver_after_max: Duration::from_secs(7 * 24 * 3600),
+            deliver_after_max: Duration::from_hours(7 * 24),
         }
     }
 
