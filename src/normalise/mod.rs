@@ -219,7 +219,12 @@ struct Survey {
 
 impl Survey {
     fn of(octets: &[u8]) -> Self {
-        let long = octets.len() > LINE_OCTETS_MAX && octets.split(|b| *b == b'\n').any(|line| line.strip_suffix(b"\r").unwrap_or(line).len() > LINE_OCTETS_MAX);
+        let mut begun = 0;
+        let mut long = false;
+        for end in memchr::memchr_iter(b'\n', octets).chain([octets.len() + 1]) {
+            long |= end - begun > LINE_OCTETS_MAX + 1; // with its CR
+            begun = end + 1;
+        }
         Self { eight_bit: !octets.is_ascii(), nul: memchr::memchr(0, octets).is_some(), long }
     }
 }

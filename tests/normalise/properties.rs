@@ -323,8 +323,9 @@ proptest! {
 
     /// Pieces of MIME in any order: readers may differ about what they mean, but what comes out travels and is final.
     #[test]
-    fn any_heap_of_mime_comes_out_stable_or_refused(pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..40)) {
-        let message = format!("{}{}\r\n", crlf(HEADER), pieces.concat()).into_bytes();
+    fn any_heap_of_mime_comes_out_stable_or_refused(pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..40), multipart in any::<bool>()) {
+        let begin = if multipart { "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" } else { "" };
+        let message = format!("{}{begin}{}\r\n", crlf(HEADER), pieces.concat()).into_bytes();
         for case in [Case::new(), Case::forward(), Case::new().smtputf8(), Case::new().with(|settings| settings.keep_8bitmime = true)] {
             if let Ok(done) = case.run(&message) {
                 prop_assert!(has_short_lines(done.message.octets()) && !done.message.octets().contains(&0));
