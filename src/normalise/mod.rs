@@ -7,8 +7,9 @@
 //! | re-encoded | `encoding` | 8-bit octets and over-long lines, before anything is signed (RFC 6376 §5.3) |
 //! | told | `trace` | the Received field (RFC 5321 §4.4) |
 //!
-//! A message that needs nothing passes octet for octet below the Received field, and so do the signatures it carries. Sender is
-//! never added (RFC 6409 §8.1): RFC 5322 §3.6.2 asks for it only where there are several authors, and those are refused.
+//! A message that needs nothing passes octet for octet below the Received field, and so do the signatures it carries. Where one of
+//! them verifies, nothing that is there is rewritten; Bcc goes all the same, since secrecy matters more than a signature over it.
+//! Sender is never added (RFC 6409 §8.1): RFC 5322 §3.6.2 asks for it only where there are several authors, and those are refused.
 //!
 //! It knows neither keys nor routes nor who may send what; whether a signature that is already there verifies it is told.
 

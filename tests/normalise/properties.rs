@@ -373,7 +373,8 @@ const PIECES: &[&str] = &[
 #[allow(clippy::disallowed_methods, reason = "measures how long it takes")]
 fn cost_is_linear_whatever_the_boundaries() {
     const OCTETS: usize = 4 << 20;
-    let nest: String = (0..60).map(|n| format!("Content-Type: multipart/mixed; boundary={}{n:02}\r\n\r\n--{0}{n:02}\r\n", "b".repeat(60))).collect();
+    let long = "b".repeat(60);
+    let nest = (0..60).map(|n| format!("Content-Type: multipart/mixed; boundary={long}{n:02}\r\n\r\n--{long}{n:02}\r\n")).collect::<Vec<_>>().concat();
     let fill = |unit: &str| unit.repeat(OCTETS / unit.len());
     let head = format!("{}MIME-Version: 1.0\r\n", crlf(HEADER));
     for (what, message) in [
