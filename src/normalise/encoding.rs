@@ -10,11 +10,11 @@
 //! | preamble, epilogue; header of a message inside a message | kept | refused |
 //! | header of a body part | UTF-8 with SMTPUTF8, else refused | refused |
 //!
-//! What is kept needs 8BITMIME of every hop. Encoded are base64 for what is not text, else the shorter of quoted-printable and
-//! base64. The type of a part is not touched; where none is given, 8-bit text is declared as UTF-8 if it is that, and as
+//! What is kept needs 8BITMIME of every hop. Text is encoded as quoted-printable where that stays readable, all
+//! else as base64. The type of a part is not touched; where none is given, 8-bit text is declared as UTF-8 if it is that, and as
 //! `unknown-8bit` (RFC 1428 §3) if not. Messages inside messages are entered, as they must not be encoded as a whole (RFC 2046 §5.2.1).
 
-use super::quoting::{base64, quoted_printable, quoted_printable_octets, rewrap_base64, rewrap_quoted_printable};
+use super::quoting::{base64, is_mostly_plain, quoted_printable, rewrap_base64, rewrap_quoted_printable};
 use super::{Edits, Settings, Survey, malformed, not_convertible};
 use crate::mail::mime::{Kind, Part, Structure, TransferEncoding};
 use crate::mail::{Headers, Refusal};
@@ -153,8 +153,7 @@ impl Work<'_> {
 
     fn encode_leaf(&mut self, part: &Part, survey: Survey) {
         let content = &self.message[part.body.clone()];
-        // Base64 takes four octets for three; text that comes out shorter stays readable.
-        let readable = part.media.starts_with("text/") && !survey.nul && quoted_printable_octets(content) <= content.len() / 3 * 4;
+        let readable = part.media.starts_with("text/") && !survey.nul && is_mostly_plain(content);
         let (word, body) = if readable { ("quoted-printable", quoted_printable(content)) } else { ("base64", base64(content)) };
         self.replace_body(part, body);
 

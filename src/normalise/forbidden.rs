@@ -132,7 +132,7 @@ fn authors(value: &[u8]) -> Authors {
     loop {
         let piece = pieces.next();
         match piece {
-            Some(Piece::Broken(why)) => return Authors::Broken(why),
+            Some(Piece::Broken) => return Authors::Broken("a quote, comment or bracket is not closed or not opened"),
             Some(Piece::Angle(inner)) if angle.is_none() => angle = Some(inner),
             Some(Piece::Angle(_)) => return Authors::Broken("it has two addresses in angle brackets without a comma between them"),
             Some(Piece::Text(_)) if angle.is_some() => return Authors::Broken("something follows the address in angle brackets"),
@@ -169,7 +169,7 @@ fn addresses_are_plain(field: &Field<'_>) -> Result<(), Refusal> {
     let found = Pieces::of(&text).any(|piece| match piece {
         Piece::Angle(address) => address.contains("=?") && address.contains("?="),
         Piece::Text(text) => text.starts_with("=?") && text.contains("?=@"),
-        Piece::Comma | Piece::Colon | Piece::Broken(_) => false,
+        Piece::Comma | Piece::Colon | Piece::Broken => false,
     });
     if found {
         return Err(malformed(&format!("the field {} has an encoded word within an address; encode names only (RFC 2047 5)", field.name)));
@@ -190,7 +190,8 @@ enum Piece<'a> {
     Angle(String),
     Comma,
     Colon,
-    Broken(&'static str),
+    /// A quote, comment or bracket that is not closed or not opened; nothing follows.
+    Broken,
 }
 
 impl<'a> Pieces<'a> {
@@ -230,33 +231,66 @@ impl<'a> Pieces<'a> {
         end.map(|end| self.cut(end + 1)).is_some()
     }
 
-    /// The address between angle brackets, of which the first is next.
-    fn angle(&mut self) -> Piece<'a> {
-        self.cut(1);
-        let mut address = String::new();
+    /// White space and comments; `false` when a comment is not closed.
+    fn skip_cfws(&mut self) -> bool {
         loop {
-            match self.rest.bytes().next() {
-                Some(b'>') => {
+            self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
+            if !self.rest.starts_with('(') {
+                return true;
+            }
+            if !self.skip_comment() {
+                return false;
+            }
+        }
+    }
+
+    /// A quoted string, a domain literal or an atom with its dots and `@`.
+    fn word(&mut self) -> Option<&'a str> {
+        match self.rest.bytes().next()? {
+            b'"' => self.closed(b'"'),
+            b'[' => self.closed(b']'),
+            _ => {
+                let end = self.rest.find(NOT_IN_WORDS).unwrap_or(self.rest.len());
+                (end > 0).then(|| self.cut(end))
+            }
+        }
+    }
+
+    /// The address between angle brackets, of which the first is already read.
+    fn angle(&mut self) -> Option<String> {
+        let mut address = String::new();
+        while self.skip_cfws() {
+            match self.rest.bytes().next()? {
+                b'>' => {
                     self.cut(1);
-                    return Piece::Angle(address);
+                    return Some(address);
                 }
-                Some(b':') => {
+                b':' => {
                     self.cut(1);
                     address.clear(); // a source route (RFC 5322 §4.4), to be ignored
                 }
-                Some(b',') => {
+                b',' => {
                     self.cut(1);
                 }
-                Some(b'<') | None => {
-                    self.rest = "";
-                    return Piece::Broken("an angle bracket is not closed");
-                }
-                Some(_) => match self.next() {
-                    Some(Piece::Text(text)) => join(&mut address, text),
-                    Some(Piece::Broken(why)) => return Piece::Broken(why),
-                    _ => {}
-                },
+                _ => join(&mut address, self.word()?),
             }
+        }
+        None
+    }
+
+    fn piece(&mut self, first: u8) -> Option<Piece<'a>> {
+        let mark = |pieces: &mut Self, piece| {
+            pieces.cut(1);
+            Some(piece)
+        };
+        match first {
+            b',' | b';' => mark(self, Piece::Comma),
+            b':' => mark(self, Piece::Colon),
+            b'<' => {
+                self.cut(1);
+                self.angle().map(Piece::Angle)
+            }
+            _ => self.word().map(Piece::Text),
         }
     }
 }
@@ -265,32 +299,16 @@ impl<'a> Iterator for Pieces<'a> {
     type Item = Piece<'a>;
 
     fn next(&mut self) -> Option<Piece<'a>> {
-        loop {
-            self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
-            let piece = match self.rest.bytes().next()? {
-                b'(' if self.skip_comment() => continue,
-                b'"' => self.closed(b'"').map(Piece::Text),
-                b'[' => self.closed(b']').map(Piece::Text),
-                b'<' => Some(self.angle()),
-                b',' | b';' => {
-                    self.cut(1);
-                    Some(Piece::Comma)
-                }
-                b':' => {
-                    self.cut(1);
-                    Some(Piece::Colon)
-                }
-                b'(' | b')' | b'>' => None,
-                _ => {
-                    let end = self.rest.find([' ', '\t', '\r', '\n', '(', ')', '"', '[', '<', '>', ',', ';', ':']).unwrap_or(self.rest.len());
-                    Some(Piece::Text(self.cut(end)))
-                }
-            };
-            return piece.or_else(|| {
-                self.rest = "";
-                Some(Piece::Broken("a quote, comment or bracket is not closed or not opened"))
-            });
-        }
+        let piece = if self.skip_cfws() {
+            let first = self.rest.bytes().next()?;
+            self.piece(first)
+        } else {
+            None
+        };
+        piece.or_else(|| {
+            self.rest = "";
+            Some(Piece::Broken)
+        })
     }
 }
 
@@ -303,6 +321,7 @@ fn shown<'a>(field: &Field<'a>) -> &'a str {
 const ONCE: [&str; 12] =
     ["Date", "From", "Sender", "Reply-To", "To", "Cc", "Message-ID", "In-Reply-To", "References", "Subject", "Content-Type", "Content-Transfer-Encoding"];
 const ADDRESSES: [&str; 5] = ["From", "Sender", "Reply-To", "To", "Cc"];
+const NOT_IN_WORDS: [char; 13] = [' ', '\t', '\r', '\n', '(', ')', '"', '[', '<', '>', ',', ';', ':'];
 const CONTROL: &str = "X-Postseal-";
 const NAME_SHOWN_OCTETS_MAX: usize = 60;
 
@@ -337,6 +356,14 @@ mod tests {
         }
         for value in ["\"open", "(open", "<open", "a@x.example>", "<a@x.example> more", "<a@x.example> <b@x.example>", "a@[1.2"] {
             assert!(matches!(authors(value.as_bytes()), Authors::Broken(_)), "{value}");
+        }
+    }
+
+    #[test]
+    fn brackets_within_brackets_cost_no_stack() {
+        for unit in ["<", "<(c)", "(", "<(", "\"<", ":<", ",<>"] {
+            let value = unit.repeat(200_000);
+            assert!(!matches!(authors(value.as_bytes()), Authors::One(_)), "{unit}");
         }
     }
 

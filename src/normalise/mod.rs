@@ -7,8 +7,9 @@
 //! | re-encoded | `encoding` | 8-bit octets and over-long lines, before anything is signed (RFC 6376 §5.3) |
 //! | told | `trace` | the Received field (RFC 5321 §4.4) |
 //!
-//! A message that needs nothing passes octet for octet below the Received field, and so do the signatures it carries. Sender is
-//! never added (RFC 6409 §8.1): RFC 5322 §3.6.2 asks for it only where there are several authors, and those are refused.
+//! A message that needs nothing passes octet for octet below the Received field, and so do the signatures it carries. Where one of
+//! them verifies, nothing that is there is rewritten; Bcc goes all the same, since secrecy matters more than a signature over it.
+//! Sender is never added (RFC 6409 §8.1): RFC 5322 §3.6.2 asks for it only where there are several authors, and those are refused.
 //!
 //! It knows neither keys nor routes nor who may send what; whether a signature that is already there verifies it is told.
 
@@ -225,7 +226,12 @@ struct Survey {
 
 impl Survey {
     fn of(octets: &[u8]) -> Self {
-        let long = octets.len() > LINE_OCTETS_MAX && octets.split(|b| *b == b'\n').any(|line| line.strip_suffix(b"\r").unwrap_or(line).len() > LINE_OCTETS_MAX);
+        let mut begun = 0;
+        let mut long = false;
+        for end in memchr::memchr_iter(b'\n', octets).chain([octets.len() + 1]) {
+            long |= end - begun > LINE_OCTETS_MAX + 1; // with its CR
+            begun = end + 1;
+        }
         Self { eight_bit: !octets.is_ascii(), nul: memchr::memchr(0, octets).is_some(), long }
     }
 }

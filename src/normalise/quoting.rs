@@ -20,9 +20,10 @@ pub fn quoted_printable(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Octets of the content's quoted-printable form, soft line breaks not counted.
-pub fn quoted_printable_octets(content: &[u8]) -> usize {
-    content.len() + 2 * content.iter().filter(|b| !matches!(b, b' '..=b'<' | b'>'..=b'~' | b'\t' | b'\r' | b'\n')).count()
+/// Whether two thirds of the octets stand for themselves in quoted-printable: below that it is longer than base64 and unreadable.
+pub fn is_mostly_plain(content: &[u8]) -> bool {
+    let escaped = content.iter().filter(|b| !matches!(b, b' '..=b'<' | b'>'..=b'~' | b'\t' | b'\r' | b'\n')).count();
+    escaped <= content.len() / 3
 }
 
 /// Quoted-printable text with its lines broken to 76 columns: octets stay as they are, `=` CR LF is put between them.
@@ -138,6 +139,12 @@ mod tests {
         ] {
             assert_eq!(String::from_utf8(quoted_printable(content)).unwrap(), encoded);
         }
+    }
+
+    #[test]
+    fn a_third_may_be_escaped() {
+        assert!(is_mostly_plain("aaaaé".as_bytes()) && is_mostly_plain(b""));
+        assert!(!is_mostly_plain("aaaé".as_bytes()));
     }
 
     #[test]
