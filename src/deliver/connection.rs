@@ -270,7 +270,8 @@ async fn authenticate(wire: &mut Wire, credentials: &Credentials, offered: &Capa
     let login = match &credentials.login {
         Login::Password { user, password } => mail_send::Credentials::Plain { username: user.clone(), secret: password.expose_secret().to_owned() },
         Login::XOauth2 { user, token } => mail_send::Credentials::XOauth2 { username: user.clone(), secret: token.expose_secret().to_owned() },
-        Login::OauthBearer { token } => mail_send::Credentials::<String>::new_oauth_from_token(token.expose_secret().to_owned()),
+        // With the GS2 header that RFC 7628 §3.1 wants and mail-send's own constructor leaves out.
+        Login::OauthBearer { token } => mail_send::Credentials::OAuthBearer { token: format!("n,,\x01auth=Bearer {}\x01\x01", token.expose_secret()) },
     };
     let known = [("PLAIN", smtp_proto::AUTH_PLAIN), ("LOGIN", smtp_proto::AUTH_LOGIN)];
     let known = known.into_iter().chain([("XOAUTH2", smtp_proto::AUTH_XOAUTH2), ("OAUTHBEARER", smtp_proto::AUTH_OAUTHBEARER)]);

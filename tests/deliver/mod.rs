@@ -1,1 +1,4 @@
-//! (being written)
+//! The station *deliver*.
+
+mod wire;
+mod wire_open;
