@@ -35,9 +35,9 @@ pub enum DkimResult {
     Pass,
     /// It did not.
     Fail,
-    /// It is of a kind that is not accepted: `rsa-sha1`, or `l=`.
+    /// It is of a kind that is not accepted: `rsa-sha1`.
     Policy,
-    /// It could not be read, or has expired.
+    /// It could not be read, has `l=`, or has expired.
     Neutral,
     /// DNS did not answer.
     TempError,

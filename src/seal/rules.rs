@@ -126,4 +126,4 @@ impl Rules {
 }
 
 /// A day: a message that is sent now may be verified hours later.
-const EXPIRES_MARGIN: Duration = Duration::from_secs(86_400);
+const EXPIRES_MARGIN: Duration = Duration::from_hours(24);

@@ -1,1 +1,9 @@
-//! (being written)
+//! What *seal* and *keys* promise: every signature verifies wherever the message goes, and nothing else does.
+
+mod arc;
+mod dkim;
+mod examine;
+mod keys;
+mod rfc8463;
+mod rules;
+mod support;

@@ -33,7 +33,6 @@ impl FieldName {
 /// A signature field as it grows: tags are added in the order they are to stand, lines fold at 78 columns, `b=` comes last.
 #[derive(Debug, Clone)]
 pub struct SignatureField {
-    name: FieldName,
     text: String,
     column: usize,
 }
@@ -43,7 +42,7 @@ impl SignatureField {
     #[must_use]
     pub fn new(name: FieldName) -> Self {
         let text = format!("{}:", name.as_str());
-        Self { name, column: text.len(), text }
+        Self { column: text.len(), text }
     }
 
     /// A DKIM-Signature or ARC-Message-Signature (`instance` given) complete but for `b=`, relaxed/relaxed, without `l=`.
@@ -93,12 +92,8 @@ impl SignatureField {
     /// The library failed.
     pub fn sign(mut self, covered: &[Field<'_>], key: &dyn SigningKey) -> Result<String, SignFailed> {
         self.place("b=");
-        let mut canonical = canonical_fields(covered, Canonicalization::Relaxed);
-        let value = &self.text[self.name.as_str().len() + 1..];
-        Canonicalization::Relaxed.field_parts(self.name.as_str(), value.as_bytes(), &mut canonical);
-        canonical.truncate(canonical.len() - 2); // the field itself is hashed without its CR LF
-        let signature = BASE64.encode(key.sign(&canonical)?);
-        self.fold_in(&signature);
+        let signature = key.sign(&hashed(covered, &self.text))?;
+        self.fold_in(&BASE64.encode(signature));
         Ok(self.text + "\r\n")
     }
 
@@ -140,6 +135,17 @@ impl SignatureField {
         self.text.push_str("\r\n ");
         self.column = 1;
     }
+}
+
+/// The octets that a signature field signs, relaxed: the fields it covers, then itself with an empty `b=` and without its CR LF
+/// (RFC 6376 §3.7). `unsigned` is the whole field as it stands, up to a `b=` without value.
+#[must_use]
+pub fn hashed(covered: &[Field<'_>], unsigned: &str) -> Vec<u8> {
+    let mut canonical = canonical_fields(covered, Canonicalization::Relaxed);
+    let (name, value) = unsigned.split_once(':').unwrap_or((unsigned, ""));
+    Canonicalization::Relaxed.field_parts(name, value.as_bytes(), &mut canonical);
+    canonical.truncate(canonical.len() - 2);
+    canonical
 }
 
 /// The canonical octets of fields, one after the other.
@@ -218,11 +224,13 @@ impl<'a> TagList<'a> {
     }
 }
 
-/// The value of a signature field with the value of `b=` taken out and all else as it is (RFC 6376 §3.5), and without its CR LF.
+/// A signature field with the value of `b=` taken out and all else as it is (RFC 6376 §3.5), and without its CR LF.
 #[must_use]
-pub fn without_signature(value: &str) -> String {
+pub fn without_signature(field: &str) -> String {
+    let (name, value) = field.split_once(':').unwrap_or(("", field));
     let value = value.strip_suffix("\r\n").unwrap_or(value);
-    let mut out = String::with_capacity(value.len());
+    let mut out = format!("{name}:");
+    out.reserve(value.len());
     for (at, part) in value.split(';').enumerate() {
         if at > 0 {
             out.push(';');
@@ -242,7 +250,7 @@ pub fn without_signature(value: &str) -> String {
 /// selects from `below`. Reads the text as a verifier would; for an ARC-Seal, `covered` are its fields in order.
 #[must_use]
 pub fn confirms(text: &str, key: &dyn SigningKey, covered: &Covered<'_, '_>) -> bool {
-    let Some((name, value)) = text.split_once(':') else { return false };
+    let Some((_, value)) = text.split_once(':') else { return false };
     let Ok(tags) = TagList::parse(value) else { return false };
     let Some(signature) = tags.octets("b") else { return false };
     let fields = match covered {
@@ -254,10 +262,7 @@ pub fn confirms(text: &str, key: &dyn SigningKey, covered: &Covered<'_, '_>) -> 
         }
         Covered::Fields(fields) => fields.to_vec(),
     };
-    let mut canonical = canonical_fields(&fields, Canonicalization::Relaxed);
-    Canonicalization::Relaxed.field_parts(name, without_signature(value).as_bytes(), &mut canonical);
-    canonical.truncate(canonical.len() - 2);
-    tags.value("a") == Some(key.algorithm().as_str()) && key.confirms(&canonical, &signature)
+    tags.value("a") == Some(key.algorithm().as_str()) && key.confirms(&hashed(&fields, &without_signature(text)), &signature)
 }
 
 /// What a signature field is held against.
@@ -305,7 +310,7 @@ mod tests {
 
     #[test]
     fn only_b_is_taken_out() {
-        assert_eq!(without_signature(" a=x; bh=abc=; b = de\r\n f==; c=b=1\r\n"), " a=x; bh=abc=; b =; c=b=1");
+        assert_eq!(without_signature("N: a=x; bh=abc=; b = de\r\n f==; c=b=1\r\n"), "N: a=x; bh=abc=; b =; c=b=1");
     }
 
     proptest! {

@@ -22,6 +22,7 @@ pub async fn examine<C: DnsCache>(message: &[u8], authenticator: &MessageAuthent
     let Some(mut parsed) = AuthenticatedMessage::parse(message) else { return Examined::default() };
 
     let mut facts = Vec::new();
+    // Those that cannot be read, and those with `l=`, which mail-auth sets aside in its strict mode.
     let unread = headers.named("dkim-signature").count().saturating_sub(parsed.dkim_signatures().len());
     for _ in 0..unread.min(SIGNATURES_MAX) {
         let (domain, selector, b) = Default::default();
@@ -74,7 +75,6 @@ fn verdict(result: &mail_auth::DkimResult) -> (DkimResult, Option<String>) {
         Theirs::Pass => return (DkimResult::Pass, None),
         Theirs::None => return (DkimResult::Neutral, None),
         Theirs::Neutral(why @ mail_auth::Error::Dkim(DkimError::BodyHashMismatch)) | Theirs::Fail(why) => (DkimResult::Fail, why),
-        Theirs::Neutral(why @ mail_auth::Error::Dkim(DkimError::BodyLengthTag)) => (DkimResult::Policy, why),
         Theirs::Neutral(why) => (DkimResult::Neutral, why),
         Theirs::PermError(why) => (DkimResult::PermError, why),
         Theirs::TempError(why) => (DkimResult::TempError, why),

@@ -1,0 +1,84 @@
+//! What the operator's rules make of a plan, and when a seal has to be made again.
+
+use super::support::{LETTER, NOW, World, domain, from_author, from_list, message};
+use postseal::keys::Algorithm;
+use postseal::mail::{Blame, RouteName};
+use postseal::seal::{Examined, FieldKind, NoKey, RouteProfile, SealError, make, needs_resealing, plan};
+use std::time::Duration;
+
+fn planned(world: &World) -> Result<postseal::seal::Plan, postseal::mail::Refusal> {
+    plan(&from_author(), &message(LETTER).headers(), &Examined::default(), &world.rules)
+}
+
+#[test]
+fn mail_without_a_key_is_refused_with_the_remedy_or_passed_as_the_operator_says() {
+    let mut world = World::new();
+    world.rules.domains.get_mut(&domain("author.example")).unwrap().rsa.clear(); // Ed25519 alone does not count
+    let refusal = planned(&world).unwrap_err();
+    assert_eq!((refusal.code, refusal.blame), (550, Blame::Operator));
+    assert!(refusal.text.contains("`postseal key create author.example`"), "{refusal}");
+    world.rules.no_key = NoKey::Pass;
+    assert_eq!(planned(&world).unwrap(), postseal::seal::Plan::default());
+
+    let mut world = World::new();
+    world.rules.domains.remove(&domain("platform.example"));
+    assert!(planned(&world).unwrap_err().text.contains("postseal key create platform.example"));
+    world.rules.domains.remove(&domain("list.example"));
+    assert!(plan(&from_list(), &message(LETTER).headers(), &Examined::default(), &world.rules).is_err(), "ARC needs a key too");
+    world.rules.arc = postseal::seal::ArcMode::Never;
+    assert!(plan(&from_list(), &message(LETTER).headers(), &Examined::default(), &world.rules).is_ok(), "nothing to sign");
+}
+
+#[test]
+fn a_smart_hosts_profile_is_kept_to() {
+    let mut world = World::new();
+    let unsigned = vec!["Message-ID".to_owned(), "date".to_owned(), "From".to_owned()];
+    world.rules.profiles.insert(RouteName::new("mx"), RouteProfile { ed25519: false, arc: false, unsigned, dkim: true });
+    let plan = planned(&world).unwrap();
+    assert_eq!((plan.ed25519, &plan.arc, &plan.unsigned), (false, &None, &vec!["message-id".to_owned(), "date".to_owned()]));
+    let seal = make(&plan, &message(LETTER), &world.rules, NOW).unwrap();
+    assert_eq!(seal.fields.iter().map(|field| field.kind).collect::<Vec<_>>(), [FieldKind::Rsa, FieldKind::ThirdParty]);
+    assert!(!seal.fields[0].text.contains("message-id") && seal.fields[0].text.contains("h=from:from:"));
+
+    world.rules.profiles.insert(RouteName::new("mx"), RouteProfile { dkim: false, arc: false, ..RouteProfile::default() });
+    assert_eq!(planned(&world).unwrap(), postseal::seal::Plan::default());
+}
+
+#[test]
+fn every_active_key_signs_and_ed25519_only_where_it_is_on() {
+    let mut world = World::new();
+    let second = world.key("author.example", "r2", Algorithm::Rsa);
+    let author = world.rules.domains.get_mut(&domain("author.example")).unwrap();
+    author.rsa.push(second);
+    author.ed25519_on = false;
+    let seal = make(&planned(&world).unwrap(), &message(LETTER), &world.rules, NOW).unwrap();
+    let keys: Vec<&str> = seal.keys().collect();
+    let (r1, r2, p1) = ("r1._domainkey.author.example", "r2._domainkey.author.example", "p1._domainkey.platform.example");
+    assert_eq!(keys, [r1, r1, r1, r2, p1], "ARC-Seal, ARC-Message-Signature, both RSA keys, third party");
+}
+
+#[test]
+fn a_seal_is_made_again_when_a_key_is_gone_or_x_is_near() {
+    let mut world = World::new();
+    world.rules.expires = Some(Duration::from_hours(7 * 24));
+    let plan = planned(&world).unwrap();
+    let seal = make(&plan, &message(LETTER), &world.rules, NOW).unwrap();
+    assert!(!needs_resealing(&seal, &world.rules, NOW));
+    assert!(!needs_resealing(&seal, &world.rules, NOW + Duration::from_hours(6 * 24) - Duration::from_secs(1)));
+    assert!(needs_resealing(&seal, &world.rules, NOW + Duration::from_hours(6 * 24)));
+
+    let fresh = world.key("author.example", "r2", Algorithm::Rsa);
+    let author = world.rules.domains.get_mut(&domain("author.example")).unwrap();
+    let old = std::mem::replace(&mut author.rsa, vec![fresh]).remove(0);
+    author.retiring.push(old.id.clone());
+    assert!(!needs_resealing(&seal, &world.rules, NOW), "a retiring key's record is still there");
+    world.rules.domains.get_mut(&domain("author.example")).unwrap().retiring.clear();
+    assert!(needs_resealing(&seal, &world.rules, NOW));
+    let again = make(&seal.plan, &message(LETTER), &world.rules, NOW).unwrap();
+    assert!(!needs_resealing(&again, &world.rules, NOW) && !again.is_made_by(&old.id));
+
+    world.rules.domains.remove(&domain("author.example"));
+    let error = make(&seal.plan, &message(LETTER), &world.rules, NOW).unwrap_err();
+    assert_eq!(error, SealError::NoKey("author.example".into()));
+    assert_eq!((error.blame(), error.refusal().code), (Blame::Operator, 550));
+}
