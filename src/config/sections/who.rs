@@ -159,12 +159,19 @@ pub struct StreamSettings {
     pub retry: Option<Vec<Duration>>,
     /// When the submitter is told that it is late.
     pub delay_notice: Option<Duration>,
+    /// How many recipients are attempted in a minute; the rest waits.
+    pub recipients_per_minute: Option<u32>,
 }
 
 pub fn streams(root: &Reader<'_>) -> HashMap<Stream, StreamSettings> {
     let mut streams = HashMap::new();
     for (name, table) in root.tables("streams") {
-        let settings = StreamSettings { max_age: table.optional("max_age"), retry: table.optional("retry"), delay_notice: table.optional("delay_notice") };
+        let settings = StreamSettings {
+            max_age: table.optional("max_age"),
+            retry: table.optional("retry"),
+            delay_notice: table.optional("delay_notice_after"),
+            recipients_per_minute: table.optional("recipients_per_minute"),
+        };
         streams.insert(Stream::new(&name), settings);
     }
     streams
