@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CommonState, ProtocolVersion, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -175,24 +175,24 @@ fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {
 
 fn certified_key(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFault> {
     let chain = certificates(&files.chain)?;
-    let pem = read(&files.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-        rustls_pki_types::pem::Error::NoItemsFound if memchr::memmem::find(&pem, b"ENCRYPTED PRIVATE KEY").is_some() => {
-            TlsFault::EncryptedKey(files.key.clone())
-        }
-        rustls_pki_types::pem::Error::NoItemsFound => TlsFault::NoKey(files.key.clone()),
-        other => damaged(&files.key, &other),
+    let octets = read(&files.key)?;
+    let faulty = |fault: TlsFault| if is_encrypted(&octets) { TlsFault::EncryptedKey(files.key.clone()) } else { fault };
+    let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|error| match error {
+        pem::Error::NoItemsFound => faulty(TlsFault::NoKey(files.key.clone())),
+        other => faulty(damaged(&files.key, &other)),
     })?;
-    let key = provider.key_provider.load_private_key(key).map_err(|error| match error {
-        _ if memchr::memmem::find(&pem, b"Proc-Type: 4,ENCRYPTED").is_some() => TlsFault::EncryptedKey(files.key.clone()),
-        other => damaged(&files.key, &other),
-    })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| damaged(&files.key, &error))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
         Err(rustls::Error::InconsistentKeys(_)) => Err(TlsFault::Mismatch { chain: files.chain.clone(), key: files.key.clone() }),
         Err(other) => Err(damaged(&files.chain, &other)),
     }
+}
+
+/// PKCS#8 (RFC 7468 §11) or the older form of OpenSSL (RFC 1421 §4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"].iter().any(|mark| memchr::memmem::find(pem, mark).is_some())
 }
 
 fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {

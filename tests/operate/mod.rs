@@ -1,1 +1,6 @@
-//! (being written)
+//! Who gets in, and how: what an operator sets up.
+
+mod credentials;
+mod identity;
+mod proxy_protocol;
+mod tls;

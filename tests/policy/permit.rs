@@ -276,7 +276,8 @@ proptest! {
         let permit = permit(&submission("", &to), &Headers::parse(b"From: a@example.com\r\n").unwrap(), &settings, now()).unwrap();
         let mut found: Vec<Mailbox> = permit.parts.iter().flat_map(|part| &part.recipients).map(|recipient| recipient.mailbox.clone()).collect();
         let mut given: Vec<Mailbox> = to.iter().map(|text| mailbox(text)).collect();
-        (found.sort(), given.sort());
+        found.sort();
+        given.sort();
         prop_assert_eq!(found, given);
         prop_assert!(permit.parts.iter().all(|part| !part.recipients.is_empty()));
     }
