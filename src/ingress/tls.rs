@@ -331,3 +331,37 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const GENERAL_EMAIL: u8 = 0x81;
 const GENERAL_DNS: u8 = 0x82;
 const GENERAL_URI: u8 = 0x86;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn certificate() -> Vec<u8> {
+        static ONCE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        let names = ["App.example.com".to_owned(), "*.example.org".to_owned()];
+        ONCE.get_or_init(|| rcgen::generate_simple_self_signed(names).unwrap().cert.der().to_vec()).clone()
+    }
+
+    #[test]
+    fn names_are_found_in_a_certificate() {
+        assert_eq!(subject_alternative_names(&certificate()), [San::dns("app.example.com"), San::dns("*.example.org")]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_certificate_gets_an_answer(cut in 0usize..600, at in 0usize..600, octet: u8) {
+            let mut octets = certificate();
+            let at = at % octets.len();
+            octets[at] = octet;
+            octets.truncate(cut.max(1));
+            let _ = subject_alternative_names(&octets);
+        }
+
+        #[test]
+        fn any_octets_get_an_answer(octets in proptest::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(Der(&octets).count() <= octets.len());
+            let _ = subject_alternative_names(&octets);
+        }
+    }
+}
