@@ -113,6 +113,8 @@ fn client_address(header: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
     }
     if header.starts_with(V2_SIGNATURE) {
         check_tlvs(header)?;
+    } else if !header[..length - 2].iter().all(|octet| (b' '..=b'~').contains(octet)) {
+        return Err(ProxyError::Malformed("its line holds a control character"));
     }
     match parsed.proxied_address() {
         None => Ok(None),

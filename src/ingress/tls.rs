@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CommonState, ProtocolVersion, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -175,24 +175,24 @@ fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {
 
 fn certified_key(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFault> {
     let chain = certificates(&files.chain)?;
-    let pem = read(&files.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-        rustls_pki_types::pem::Error::NoItemsFound if memchr::memmem::find(&pem, b"ENCRYPTED PRIVATE KEY").is_some() => {
-            TlsFault::EncryptedKey(files.key.clone())
-        }
-        rustls_pki_types::pem::Error::NoItemsFound => TlsFault::NoKey(files.key.clone()),
-        other => damaged(&files.key, &other),
+    let octets = read(&files.key)?;
+    let faulty = |fault: TlsFault| if is_encrypted(&octets) { TlsFault::EncryptedKey(files.key.clone()) } else { fault };
+    let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|error| match error {
+        pem::Error::NoItemsFound => faulty(TlsFault::NoKey(files.key.clone())),
+        other => faulty(damaged(&files.key, &other)),
     })?;
-    let key = provider.key_provider.load_private_key(key).map_err(|error| match error {
-        _ if memchr::memmem::find(&pem, b"Proc-Type: 4,ENCRYPTED").is_some() => TlsFault::EncryptedKey(files.key.clone()),
-        other => damaged(&files.key, &other),
-    })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| damaged(&files.key, &error))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
         Err(rustls::Error::InconsistentKeys(_)) => Err(TlsFault::Mismatch { chain: files.chain.clone(), key: files.key.clone() }),
         Err(other) => Err(damaged(&files.chain, &other)),
     }
+}
+
+/// PKCS#8 (RFC 7468 §11) or the older form of OpenSSL (RFC 1421 §4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"].iter().any(|mark| memchr::memmem::find(pem, mark).is_some())
 }
 
 fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
@@ -331,3 +331,37 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const GENERAL_EMAIL: u8 = 0x81;
 const GENERAL_DNS: u8 = 0x82;
 const GENERAL_URI: u8 = 0x86;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn certificate() -> Vec<u8> {
+        static ONCE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        let names = ["App.example.com".to_owned(), "*.example.org".to_owned()];
+        ONCE.get_or_init(|| rcgen::generate_simple_self_signed(names).unwrap().cert.der().to_vec()).clone()
+    }
+
+    #[test]
+    fn names_are_found_in_a_certificate() {
+        assert_eq!(subject_alternative_names(&certificate()), [San::dns("app.example.com"), San::dns("*.example.org")]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_certificate_gets_an_answer(cut in 0usize..600, at in 0usize..600, octet: u8) {
+            let mut octets = certificate();
+            let at = at % octets.len();
+            octets[at] = octet;
+            octets.truncate(cut.max(1));
+            let _ = subject_alternative_names(&octets);
+        }
+
+        #[test]
+        fn any_octets_get_an_answer(octets in proptest::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(Der(&octets).count() <= octets.len());
+            let _ = subject_alternative_names(&octets);
+        }
+    }
+}

@@ -198,7 +198,8 @@ impl Settings {
     /// The longest configured domain at or above `domain`; itself when there is none.
     #[must_use]
     pub fn signing_domain<'a>(&'a self, domain: &'a Domain) -> &'a Domain {
-        self.domains.keys().filter(|known| domain.is_at_or_below(known)).max_by_key(|known| known.as_str().len()).unwrap_or(domain)
+        let upwards = std::iter::successors(Some(domain.clone()), Domain::parent);
+        upwards.into_iter().find_map(|name| self.domains.get_key_value(&name)).map_or(domain, |(known, _)| known)
     }
 
     /// The rules of an identity; refused when a reload has taken it away.

@@ -1,4 +1,8 @@
-//! The real program: life, death and what it keeps.
+//! Who gets in and how, and the real program: life, death and what it keeps.
 
+mod credentials;
+mod identity;
 mod ledger;
 mod life;
+mod proxy_protocol;
+mod tls;

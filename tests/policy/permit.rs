@@ -144,9 +144,11 @@ fn control_headers_choose_stream_tag_and_time() {
 
 #[test]
 fn control_headers_are_bounded_and_given_once() {
-    for (name, octets_max) in [("X-Postseal-Tag", 64), ("X-Postseal-Track-Id", 128)] {
+    let mut settings = settings();
+    settings.streams.insert(Stream::new(&"x".repeat(64)));
+    for (name, octets_max) in [("X-Postseal-Tag", 64), ("X-Postseal-Track-Id", 128), ("X-Postseal-Stream", 64)] {
         let value = |length| format!("From: a@example.com\r\n{name}: {}\r\n", "x".repeat(length));
-        assert!(judge(&settings(), "", &value(octets_max)).is_ok());
+        assert!(judge(&settings, "", &value(octets_max)).is_ok());
         for header in [
             value(octets_max + 1),
             value(0),
@@ -154,7 +156,7 @@ fn control_headers_are_bounded_and_given_once() {
             format!("From: a@example.com\r\n{name}: \u{e9}\r\n"),
             format!("From: a@example.com\r\n{name}: a\tb\r\n"),
         ] {
-            let refusal = refused(&settings(), &header);
+            let refusal = refused(&settings, &header);
             assert!(refusal.starts_with(&format!("550 5.6.0 {name} ")), "{refusal}");
         }
     }
@@ -276,7 +278,8 @@ proptest! {
         let permit = permit(&submission("", &to), &Headers::parse(b"From: a@example.com\r\n").unwrap(), &settings, now()).unwrap();
         let mut found: Vec<Mailbox> = permit.parts.iter().flat_map(|part| &part.recipients).map(|recipient| recipient.mailbox.clone()).collect();
         let mut given: Vec<Mailbox> = to.iter().map(|text| mailbox(text)).collect();
-        (found.sort(), given.sort());
+        found.sort();
+        given.sort();
         prop_assert_eq!(found, given);
         prop_assert!(permit.parts.iter().all(|part| !part.recipients.is_empty()));
     }

@@ -204,6 +204,7 @@ mod tests {
         ] {
             assert!(Credential::parse(text).is_err(), "{text}");
         }
+        assert!(Credential::parse("$argon2id$v=19$m=1048576,t=32,p=16$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc").is_ok());
         assert!(Credential::parse(&format!("SCRAM-SHA-256$4096:c2FsdA==${key}:{key}")).is_ok());
         assert!(Credential::parse(&format!("SCRAM-SHA-256$1000000:c2FsdA==${key}:{key}")).is_ok());
         assert!(!Credential::parse("secret").unwrap_err().to_string().contains("\"secret\""));
@@ -220,6 +221,7 @@ mod tests {
         assert_eq!(prepare_name("I\u{ad}X").as_deref(), Some("IX"));
         assert_eq!(prepare_name("\u{2168}").as_deref(), Some("IX"));
         assert_eq!(prepare_name("USER").as_deref(), Some("USER"));
+        assert!(prepare_name(&"x".repeat(NAME_OCTETS_MAX)).is_some());
         for name in ["", "\u{7}", "\u{627}1", "\u{ad}", &"x".repeat(NAME_OCTETS_MAX + 1)] {
             assert_eq!(prepare_name(name), None, "{name:?}");
         }

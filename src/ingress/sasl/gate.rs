@@ -28,7 +28,8 @@ pub struct Limits {
     /// For how long. A changed credential is never honoured, whatever this says.
     pub remembered_for: Duration,
     /// Failed attempts of one address (an IPv6 /64 counts as one) before further ones are told 454 4.7.0 unlooked at.
-    /// A credential that is remembered is honoured all the same, so that nobody behind the same address is locked out.
+    /// A credential that is remembered is honoured all the same, so that who is known is not locked out by others behind its address;
+    /// SCRAM shows no credential, so there nothing can be remembered.
     pub failures_max: u32,
     /// An address starts anew so long after its first failure.
     pub failures_window: Duration,

@@ -46,6 +46,7 @@ pub enum UserFault {
 #[derive(Debug)]
 pub struct Sasl {
     users: HashMap<String, User>,
+    mechanisms: Vec<&'static str>,
     /// The names in order, to choose a stand-in for unknown users from.
     names: Vec<String>,
     /// Chooses and seasons stand-ins: the same for the same users, so that asking twice, or after a restart, tells nothing.
@@ -133,25 +134,27 @@ impl Sasl {
             digest.update(known[name].credential.fingerprint().as_ref());
         }
         let stand_in_key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, digest.finish().as_ref());
-        Ok(Self { users: known, names, stand_in_key, gate })
+        let scram = known.values().all(|user| user.credential.verifier().is_some());
+        let mechanisms = match (known.is_empty(), scram) {
+            (true, _) => Vec::new(),
+            (false, true) => vec![SCRAM_SHA_256, PLAIN, LOGIN],
+            (false, false) => vec![PLAIN, LOGIN],
+        };
+        Ok(Self { users: known, mechanisms, names, stand_in_key, gate })
     }
 
     /// The mechanisms to offer, strongest first; none without users. SCRAM only if everybody has a verifier: a client that prefers it
     /// would not fall back.
     #[must_use]
     pub fn mechanisms(&self) -> Vec<&'static str> {
-        if self.users.is_empty() {
-            return Vec::new();
-        }
-        let scram = self.users.values().all(|user| user.credential.verifier().is_some());
-        scram.then_some(SCRAM_SHA_256).into_iter().chain([PLAIN, LOGIN]).collect()
+        self.mechanisms.clone()
     }
 
     /// Begins an exchange; `None` for a mechanism that is not offered. Names compare without case.
     #[must_use]
     pub fn start(self: &Arc<Self>, mechanism: &str) -> Option<Exchange> {
-        let offered = self.mechanisms().into_iter().find(|offered| offered.eq_ignore_ascii_case(mechanism))?;
-        let state = match offered {
+        let offered = self.mechanisms.iter().find(|offered| offered.eq_ignore_ascii_case(mechanism))?;
+        let state = match *offered {
             PLAIN => State::Plain,
             LOGIN => State::Login(login::Login::default()),
             _ => State::Scram(scram::Scram::new(gate::random_nonce())),
@@ -168,6 +171,17 @@ impl Sasl {
         let number = tag.as_ref().iter().take(4).fold(0usize, |number, octet| (number << 8) | usize::from(*octet));
         let name = self.names.get(number.checked_rem(self.names.len())?)?;
         Some((self.users.get(name)?, false))
+    }
+
+    /// What SCRAM needs of a user: the verifier, real or made up, and the prepared name when it is real.
+    fn verifier(&self, name: &str) -> Option<(scram::Verifier, Option<String>)> {
+        let prepared = prepare_name(name);
+        let (user, known) = self.user_or_stand_in(prepared.as_deref())?;
+        let verifier = user.credential.verifier()?;
+        if known {
+            return Some((verifier.clone(), prepared));
+        }
+        Some((verifier.salted_anew(&self.stand_in_key, prepared.unwrap_or_default().as_bytes()), None))
     }
 }
 
@@ -256,19 +270,6 @@ impl Exchange {
             }
             Err(refusal) => Step::Refused(refusal),
         }
-    }
-}
-
-impl Sasl {
-    /// What SCRAM needs of a user: the verifier, real or made up, and the prepared name when it is real.
-    fn verifier(&self, name: &str) -> Option<(scram::Verifier, Option<String>)> {
-        let prepared = prepare_name(name);
-        let (user, known) = self.user_or_stand_in(prepared.as_deref())?;
-        let verifier = user.credential.verifier()?;
-        if known {
-            return Some((verifier.clone(), prepared));
-        }
-        Some((verifier.salted_anew(&self.stand_in_key, prepared.unwrap_or_default().as_bytes()), None))
     }
 }
 
