@@ -25,6 +25,7 @@ use crate::mail::{Domain, LocalPart, MailId, Mailbox, Timestamp};
 use aws_lc_rs::hmac;
 use data_encoding::{Encoding, Specification};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use subtle::ConstantTimeEq;
 
@@ -51,7 +52,7 @@ pub struct TokenContents {
     /// The message it was issued for; `None` in a token per sender and day.
     pub message: Option<MailId>,
     /// [`Ring::recipient_check`] of the only recipient of its transaction; `None` when it had several.
-    pub recipient_check: Option<u32>,
+    pub recipient_check: Option<NonZeroU32>,
 }
 
 /// Why a local part is no valid token.
@@ -183,12 +184,12 @@ impl Ring {
         number(&tag[..SENDER_OCTETS])
     }
 
-    /// The 32-bit check of a recipient, by the newest secret; never 0.
+    /// The 32-bit check of a recipient, by the newest secret.
     ///
     /// Local parts count without regard to ASCII case: hosts fold it in the bounces they write, and no host of note gives two
     /// people addresses that differ in nothing else.
     #[must_use]
-    pub fn recipient_check(&self, recipient: &Mailbox) -> u32 {
+    pub fn recipient_check(&self, recipient: &Mailbox) -> NonZeroU32 {
         self.newest().recipient_check(recipient)
     }
 
@@ -196,7 +197,7 @@ impl Ring {
     #[must_use]
     pub fn is_for(&self, contents: &TokenContents, recipient: &Mailbox) -> bool {
         let Some(check) = contents.recipient_check else { return false };
-        self.keys.iter().any(|key| bool::from(key.recipient_check(recipient).ct_eq(&check)))
+        self.keys.iter().any(|key| bool::from(key.recipient_check(recipient).get().ct_eq(&check.get())))
     }
 
     fn newest(&self) -> &Key {
@@ -218,18 +219,14 @@ impl TokenContents {
         let mut plain = [0; PLAIN_OCTETS];
         plain[..5].copy_from_slice(&self.sender_id.to_be_bytes()[3..]);
         plain[5..11].copy_from_slice(&self.message.map_or(0, MailId::number).to_be_bytes()[2..]);
-        plain[11..].copy_from_slice(&self.recipient_check.unwrap_or(0).to_be_bytes());
+        plain[11..].copy_from_slice(&self.recipient_check.map_or(0, NonZeroU32::get).to_be_bytes());
         plain
     }
 
     fn unpack(plain: [u8; PLAIN_OCTETS]) -> Self {
         let [s @ .., c0, c1, c2, c3] = plain;
         let (message, check) = (number(&s[SENDER_OCTETS..]), u32::from_be_bytes([c0, c1, c2, c3]));
-        Self {
-            sender_id: number(&s[..SENDER_OCTETS]),
-            message: MailId::from_number(message).filter(|_| message != 0),
-            recipient_check: Some(check).filter(|check| *check != 0),
-        }
+        Self { sender_id: number(&s[..SENDER_OCTETS]), message: MailId::from_number(message).filter(|_| message != 0), recipient_check: NonZeroU32::new(check) }
     }
 }
 
@@ -313,10 +310,10 @@ impl Key {
         octets
     }
 
-    fn recipient_check(&self, recipient: &Mailbox) -> u32 {
+    fn recipient_check(&self, recipient: &Mailbox) -> NonZeroU32 {
         let (host, local) = (recipient.host.to_string(), recipient.local.as_str().to_ascii_lowercase());
         let tag = self.hash(Purpose::Recipient, &[host.as_bytes(), b"@", local.as_bytes()]);
-        u32::from_be_bytes(first(&tag)).max(1)
+        NonZeroU32::new(u32::from_be_bytes(first(&tag))).unwrap_or(NonZeroU32::MIN)
     }
 }
 

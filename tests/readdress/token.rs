@@ -2,14 +2,15 @@ use super::{domain, id, local, mailbox, noon, ring};
 use postseal::mail::{MailId, Timestamp};
 use postseal::readdress::{Ring, RingFault, TokenContents, TokenFault, TokenSecret};
 use proptest::prelude::*;
+use std::num::NonZeroU32;
 
-const FULL: TokenContents = TokenContents { sender_id: 0x00ff_1234_5678, message: None, recipient_check: Some(1) };
+const FULL: TokenContents = TokenContents { sender_id: 0x00ff_1234_5678, message: None, recipient_check: Some(NonZeroU32::MIN) };
 
 fn any_contents() -> impl Strategy<Value = TokenContents> {
     (0..1u64 << 40, 0..1u64 << 48, any::<u32>()).prop_map(|(sender_id, message, check)| TokenContents {
         sender_id,
         message: MailId::from_number(message).filter(|_| message != 0),
-        recipient_check: Some(check).filter(|check| *check != 0),
+        recipient_check: NonZeroU32::new(check),
     })
 }
 
@@ -48,7 +49,7 @@ fn the_format_stands() {
     let ring = ring(&[(3, 0)]);
     let sender_id = ring.sender_id(&mailbox("www-data@pod-7"), 0);
     let check = ring.recipient_check(&mailbox("Jane.Doe@Gmail.com"));
-    assert_eq!((sender_id, check), (742_336_828_315, 2_436_109_704));
+    assert_eq!((sender_id, check.get()), (742_336_828_315, 2_436_109_704));
     let contents = TokenContents { sender_id, message: Some(id(0x0123_4567_89ab)), recipient_check: Some(check) };
     let token = ring.make(&contents, &domain("b.example.com"), noon(0));
     assert_eq!(token.as_str(), "bbuvsibzb74jof7qt43xarz3csmamdubtfgo5ignb");
