@@ -150,13 +150,17 @@ async fn a_reply_injected_before_tls_ends_the_connection() {
         check(script, demand(TlsDemand::Opportunistic), "deferred 4.5.0: the server sent more in clear after its answer to STARTTLS").await;
     }
     // In a packet of its own it is read as TLS, which it is not.
-    let script = Script::modern().when(At::StartTls, [Raw(b"220 go\r\n".to_vec()), Wait(Duration::from_millis(100)), Raw(b"250 injected\r\n220 \r\n".to_vec())]);
+    let script =
+        Script::modern().when(At::StartTls, [Raw(b"220 go\r\n".to_vec()), Wait(Duration::from_millis(100)), Raw(b"250 injected\r\n220 \r\n".to_vec())]);
     check(script, demand(TlsDemand::Required), "deferred 4.7.5: TLS handshake failed").await;
 }
 
 #[tokio::test]
 async fn a_server_that_speaks_out_of_turn_is_left() {
-    for script in [Script::modern().when(At::Greeting, [Raw(b"220 hi\r\n250 early\r\n".to_vec())]), Script::modern().when(At::Ehlo, [Say("250-mx\r\n250 STARTTLS\r\n220 early")])] {
+    for script in [
+        Script::modern().when(At::Greeting, [Raw(b"220 hi\r\n250 early\r\n".to_vec())]),
+        Script::modern().when(At::Ehlo, [Say("250-mx\r\n250 STARTTLS\r\n220 early")]),
+    ] {
         check(script, demand(TlsDemand::Opportunistic), "deferred 4.5.0: the server spoke out of turn").await;
     }
     check(Script::modern().when(At::Greeting, [Say("SSH-2.0-x")]), demand(TlsDemand::None), "deferred 4.5.0: the server sent \"SSH-2.0-x\"").await;
@@ -244,7 +248,11 @@ async fn smart_hosts_are_told_who_we_are() {
         (script().when(At::Ehlo, [Say(LOGIN_ONLY)]), password("u", "secret", false), "TLSv1.3"),
         (script(), password("u", "wrong", false), "deferred 4.7.8: AUTH refused: 535 5.7.8 wrong"),
         (script().when(At::Auth, [Say("454 4.7.0 later")]), password("u", "secret", false), "deferred 4.7.8: AUTH refused: 454 4.7.0 later"),
-        (script().when(At::Auth, [Raw(b"23".to_vec()), Wait(Duration::from_millis(20)), Raw(b"5 2.7.0 ok\r\n".to_vec())]), password("u", "secret", false), "TLSv1.3"),
+        (
+            script().when(At::Auth, [Raw(b"23".to_vec()), Wait(Duration::from_millis(20)), Raw(b"5 2.7.0 ok\r\n".to_vec())]),
+            password("u", "secret", false),
+            "TLSv1.3",
+        ),
         (Script::modern(), password("u", "secret", false), "deferred 4.7.4: the server offers no AUTH mechanism"),
         (script().tls(Tls::Off), password("u", "secret", false), "deferred 4.7.11: credentials are not sent without TLS"),
         (script().tls(Tls::Off), password("u", "secret", true), "clear"),

@@ -608,13 +608,16 @@ impl Seat {
     }
 
     async fn act(&mut self, acts: Vec<Act>) -> Option<u16> {
-        let mut code = 0;
+        let mut said = String::new();
         for act in acts {
             match act {
-                Say(text) => code = self.say(text).await?,
+                Say(text) => {
+                    self.say(text).await?;
+                    said = format!("{said}{text}\r\n");
+                }
                 Raw(octets) => {
                     self.write(&octets).await?;
-                    code = code_of(&String::from_utf8_lossy(&octets));
+                    said += &String::from_utf8_lossy(&octets);
                 }
                 Wait(time) => tokio::time::sleep(time).await,
                 Close => {
@@ -625,7 +628,7 @@ impl Seat {
                 Reset => return None,
             }
         }
-        Some(code)
+        Some(code_of(&said))
     }
 
     async fn say(&mut self, text: &str) -> Option<u16> {

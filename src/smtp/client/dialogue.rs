@@ -222,6 +222,7 @@ impl<'a> Dialogue<'a> {
             return self.close(EnhancedCode::new(4, 5, 0), &format!("the server said \"{reply}\" before it was asked"), at);
         }
         let why = format!("the server closed the connection: {reply}");
+        self.blamed_message |= self.accepted() > 1 && !is_closing(&reply);
         self.end_open(|peer| peer.outcome(reply.clone(), format!("said during {}", Stage::DataBlock), at));
         self.closed = Some(why);
     }
@@ -324,7 +325,7 @@ impl<'a> Dialogue<'a> {
     /// All commands in one write, or the next one of them.
     fn say_envelope(&mut self) {
         while let Some((asked, line)) = self.commands.pop_front() {
-            if asked == Asked::Data && !self.pipelining && !self.is_accepted_by_somebody() {
+            if asked == Asked::Data && !self.pipelining && !self.is_anybody_accepted() {
                 break;
             }
             self.say(asked, &line, Phase::Envelope);
@@ -336,7 +337,7 @@ impl<'a> Dialogue<'a> {
     }
 
     fn judge(&mut self) {
-        match (self.is_accepted_by_somebody(), self.data_taken) {
+        match (self.is_anybody_accepted(), self.data_taken) {
             (true, _) => self.phase = Phase::Body,
             (false, true) => self.say(Asked::LoneDot, ".\r\n", Phase::Done),
             (false, false) => self.phase = if self.mail_taken { Phase::Reset } else { Phase::Done },
@@ -380,7 +381,7 @@ impl<'a> Dialogue<'a> {
         if !matches!(self.standings[index], Standing::Open) {
             return;
         }
-        let others_accepted = self.is_accepted_by_somebody();
+        let others_accepted = self.is_anybody_accepted();
         self.standings[index] = match reply.code {
             200..=299 => Standing::Accepted,
             _ if others_accepted && is_too_many(&reply) => Standing::Ended(RecipientEnd::TooMany(Some(reply))),
@@ -399,8 +400,7 @@ impl<'a> Dialogue<'a> {
         if asked == Asked::Data && is_positive(reply) {
             return self.confused(&format!("the server answered DATA with \"{reply}\""), at);
         }
-        let accepted = self.standings.iter().filter(|standing| matches!(standing, Standing::Accepted)).count();
-        self.blamed_message |= !taken && accepted > 1;
+        self.blamed_message |= !taken && self.accepted() > 1;
         self.end_open(|peer| peer.outcome(reply.clone(), asked.words(), at));
         self.commands.clear();
         match asked {
@@ -425,8 +425,12 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    fn is_accepted_by_somebody(&self) -> bool {
-        self.standings.iter().any(|standing| matches!(standing, Standing::Accepted))
+    fn is_anybody_accepted(&self) -> bool {
+        self.accepted() > 0
+    }
+
+    fn accepted(&self) -> usize {
+        self.standings.iter().filter(|standing| matches!(standing, Standing::Accepted)).count()
     }
 }
 
