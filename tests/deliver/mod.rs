@@ -1,4 +1,5 @@
 //! The station *deliver*.
 
 mod wire;
+mod wire_dialogue;
 mod wire_open;

@@ -70,8 +70,7 @@ impl Mail {
 
     async fn over_with(&self, connection: &mut Connection, leave: impl Future<Output = bool>) -> TransactionEnd {
         let recipients: Vec<_> = self.to.iter().map(|mailbox| TransactionRecipient { mailbox, notify: Notify::Unspecified, orcpt: None }).collect();
-        let transaction =
-            Transaction { reverse_path: &self.from, recipients: &recipients, envid: None, ret: None, header: &self.seal, message: &self.message };
+        let transaction = Transaction { reverse_path: &self.from, recipients: &recipients, envid: None, ret: None, header: &self.seal, message: &self.message };
         connection.transact(&transaction, leave).await
     }
 
@@ -123,21 +122,21 @@ async fn check(script: Script, to: &[&str], expect: &str) {
         if !pipelining {
             script.capabilities.retain(|line| line != "PIPELINING");
         }
-        let hop = NextHop::start(script.clone()).await;
+        let hop = NextHop::start(script.clone());
         let end = mail(to, HELLO).over(&mut open(&hop).await).await;
         assert_eq!(shown(&end), expect, "pipelining: {pipelining}, {end:#?}");
     }
 }
 
 fn pipelining() -> Script {
-    Script::offering(["PIPELINING", "8BITMIME", "SIZE 1000000"])
+    Script::offering(["PIPELINING", "8BITMIME", "SIZE 100000000"])
 }
 
 #[tokio::test]
 async fn the_envelope_is_one_write_where_pipelining_is_offered_and_lock_step_where_not() {
     let sent = mail(&["b@x.example", "c@x.example"], HELLO);
     for (script, pipelined) in [(pipelining(), true), (Script::offering(["SIZE"]), false)] {
-        let hop = NextHop::start(script).await;
+        let hop = NextHop::start(script);
         let mut connection = open(&hop).await;
         for _ in 0..2 {
             assert_eq!(shown(&sent.over(&mut connection).await), "delivered 2.0.0 by 250; delivered 2.0.0 by 250; reusable");
@@ -174,7 +173,7 @@ async fn without_an_accepted_recipient_no_message_is_sent() {
 #[tokio::test]
 async fn a_354_for_nobody_is_answered_with_a_lone_dot() {
     let script = pipelining().when(At::Rcpt(None), [Say("550 5.1.1 no")]).when(At::Data, [Say("354 go")]).when(At::Message, [Say("554 nobody")]);
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let mut connection = open(&hop).await;
     assert_eq!(shown(&mail(&["b@x.example"], HELLO).over(&mut connection).await), "failed 5.1.1 by 550; reusable");
     assert_eq!(hop.messages()[0].octets, b"");
@@ -184,7 +183,7 @@ async fn a_354_for_nobody_is_answered_with_a_lone_dot() {
 #[tokio::test]
 async fn after_a_refused_transaction_the_connection_is_reset_and_used_again() {
     let script = pipelining().rule(Rule::at(At::Rcpt(None)).in_transaction(0).then([Say("550 5.1.1 no")]));
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let mut connection = open(&hop).await;
     assert_eq!(shown(&mail(&["b@x.example"], HELLO).over(&mut connection).await), "failed 5.1.1 by 550; reusable");
     assert_eq!(shown(&mail(&["c@x.example"], HELLO).over(&mut connection).await), "delivered 2.0.0 by 250; reusable");
@@ -227,7 +226,7 @@ async fn a_first_recipient_that_is_too_many_has_to_wait() {
 async fn limits_announced_at_ehlo_are_kept_without_asking() {
     let mut script = pipelining();
     script.capabilities.push("LIMITS RCPTMAX=2 MAILMAX=2".to_owned());
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let mut connection = open(&hop).await;
     let sent = mail(&["b@x.example", "c@x.example", "d@x.example"], HELLO);
     assert_eq!(shown(&sent.over(&mut connection).await), "delivered 2.0.0 by 250; delivered 2.0.0 by 250; too many by RCPTMAX; reusable");
@@ -266,10 +265,11 @@ async fn a_cut_before_the_final_dot_is_a_plain_deferral() {
     for at in [At::Mail, At::Rcpt(None), At::Data] {
         check(pipelining().when(at, [Close]), &["b@x.example"], "deferred 4.4.2; closed").await;
     }
-    let hop = NextHop::start(pipelining().when(At::Body(100_000), [Reset])).await;
-    let large = mail(&["b@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(100_000));
+    let hop = NextHop::start(pipelining().receive_buffer(8192).when(At::Body(100_000), [Reset]));
+    // More than the buffers between us hold.
+    let large = mail(&["b@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(500_000));
     let end = large.over(&mut open(&hop).await).await;
-    assert_eq!(shown(&end).replace(", end unknown", "?"), "deferred 4.4.2; closed");
+    assert_eq!(shown(&end), "deferred 4.4.2; closed");
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn a_cut_after_the_final_dot_leaves_the_end_unknown() {
 #[tokio::test]
 async fn a_time_out_defers_and_after_the_final_dot_leaves_the_end_unknown() {
     let short = Duration::from_millis(150);
-    let slow = [Wait(Duration::from_secs(60)), Close];
+    let slow = [Wait(Duration::from_mins(1)), Close];
     for (at, times, expect) in [
         (At::Mail, Timeouts { mail: short, ..timeouts() }, "deferred 4.4.2; closed"),
         (At::Rcpt(None), Timeouts { rcpt: short, ..timeouts() }, "deferred 4.4.2; closed"),
@@ -290,10 +290,11 @@ async fn a_time_out_defers_and_after_the_final_dot_leaves_the_end_unknown() {
         (At::Message, Timeouts { data_done: short, ..timeouts() }, "deferred 4.4.2, end unknown; closed"),
         (At::Body(1), Timeouts { data_block: short, ..timeouts() }, "deferred 4.4.2; closed"),
     ] {
-        let hop = NextHop::start(Script::offering([]).receive_buffer(4096).when(at.clone(), slow.clone())).await;
+        let hop = NextHop::start(Script::offering([]).receive_buffer(4096).when(at.clone(), slow.clone()));
         let mut connection = Connection::open(&target(&hop), &client_tls(), &times).await.unwrap();
         let began = Instant::now();
-        let end = mail(&["b@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(if at == At::Body(1) { 500_000 } else { 1 })).over(&mut connection).await;
+        let end =
+            mail(&["b@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(if at == At::Body(1) { 500_000 } else { 1 })).over(&mut connection).await;
         assert_eq!(shown(&end), expect, "{at:?}");
         assert!(began.elapsed() < Duration::from_secs(15), "{at:?} took {:?}", began.elapsed());
         connection.quit().await;
@@ -302,19 +303,17 @@ async fn a_time_out_defers_and_after_the_final_dot_leaves_the_end_unknown() {
 
 #[tokio::test]
 async fn a_refusal_in_the_middle_of_the_message_is_heard() {
-    let hop = NextHop::start(pipelining().receive_buffer(8192).when(At::Body(50_000), [Say("552 5.3.4 that is enough"), Close])).await;
-    let large = mail(&["b@x.example", "c@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(25_000));
+    let hop = NextHop::start(pipelining().receive_buffer(8192).when(At::Body(50_000), [Say("552 5.3.4 that is enough"), Close]));
+    let large = mail(&["b@x.example", "c@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(500_000));
     let end = large.over(&mut open(&hop).await).await;
-    // Whether the words or the cut arrive first is the network's business; never is the end unknown for longer than it must.
-    let shown = shown(&end);
-    assert!(shown.starts_with("failed 5.3.4 by 552; failed 5.3.4 by 552; closed") || shown.starts_with("deferred 4.4.2; deferred 4.4.2; closed"), "{shown}");
+    assert_eq!(shown(&end), "failed 5.3.4 by 552; failed 5.3.4 by 552; closed; message blamed");
 }
 
 #[tokio::test]
 async fn a_lease_too_short_stops_before_the_end_and_nothing_is_delivered() {
     let large = [b"Subject: x\r\n\r\n".to_vec(), b"0123456789abcdef\r\n".repeat(20_000)].concat();
     for (message, bdat) in [(HELLO, false), (&large, false), (HELLO, true), (&large, true)] {
-        let hop = NextHop::start(Script::offering(["PIPELINING", "CHUNKING"])).await;
+        let hop = NextHop::start(Script::offering(["PIPELINING", "CHUNKING"]));
         let mut connection = if bdat { open_bdat(&hop).await } else { open(&hop).await };
         let end = mail(&["b@x.example"], message).over_with(&mut connection, async { false }).await;
         assert_eq!(shown(&end), "deferred 4.3.0; closed");
@@ -333,7 +332,7 @@ async fn the_lease_is_asked_once_and_only_when_somebody_was_accepted() {
         asked.set(asked.get() + 1);
         true
     };
-    let hop = NextHop::start(pipelining().when(At::rcpt("no@x.example"), [Say("550 5.1.1 no")])).await;
+    let hop = NextHop::start(pipelining().when(At::rcpt("no@x.example"), [Say("550 5.1.1 no")]));
     let mut connection = open(&hop).await;
     mail(&["no@x.example"], HELLO).over_with(&mut connection, leave()).await;
     assert_eq!(asked.get(), 0);
@@ -360,7 +359,7 @@ async fn what_the_next_hop_cannot_take_fails_without_being_sent() {
     ] {
         let mut script = Script::offering([]);
         script.capabilities = offered.iter().map(|&line| line.to_owned()).collect();
-        let hop = NextHop::start(script).await;
+        let hop = NextHop::start(script);
         let end = mail(to, message).over(&mut open(&hop).await).await;
         assert_eq!(shown(&end), expect, "{offered:?} {to:?}");
         let taken = expect.contains("delivered");
@@ -371,7 +370,7 @@ async fn what_the_next_hop_cannot_take_fails_without_being_sent() {
 
 #[tokio::test]
 async fn mail_and_rcpt_say_what_the_message_needs_and_the_next_hop_knows() {
-    let hop = NextHop::start(Script::offering(["8BITMIME", "SMTPUTF8", "DSN", "SIZE"])).await;
+    let hop = NextHop::start(Script::offering(["8BITMIME", "SMTPUTF8", "DSN", "SIZE"]));
     let (from, to) = (ReversePath::Null, Mailbox::parse("für@x.example").unwrap());
     let orcpt = OriginalRecipient { address_type: "rfc822".into(), address: "a+b@y.example".into() };
     let recipients = [TransactionRecipient { mailbox: &to, notify: Notify::Never, orcpt: Some(&orcpt) }];
@@ -386,7 +385,7 @@ async fn mail_and_rcpt_say_what_the_message_needs_and_the_next_hop_knows() {
 #[tokio::test]
 async fn bdat_carries_large_messages_in_chunks() {
     let large = [b"Subject: x\r\n\r\n".to_vec(), b".0123456789abcdef\r\n..\r\n.\r\n".repeat(100_000)].concat();
-    let hop = NextHop::start(Script::offering(["PIPELINING", "CHUNKING"])).await;
+    let hop = NextHop::start(Script::offering(["PIPELINING", "CHUNKING"]));
     let mut connection = open_bdat(&hop).await;
     let sent = mail(&["b@x.example"], &large);
     assert_eq!(shown(&sent.over(&mut connection).await), "delivered 2.0.0 by 250; reusable");
@@ -401,7 +400,7 @@ async fn bdat_carries_large_messages_in_chunks() {
 
 #[tokio::test]
 async fn bdat_is_used_only_where_chunking_is_offered() {
-    let hop = NextHop::start(pipelining()).await;
+    let hop = NextHop::start(pipelining());
     assert_eq!(shown(&mail(&["b@x.example"], HELLO).over(&mut open_bdat(&hop).await).await), "delivered 2.0.0 by 250; reusable");
     assert!(!hop.messages()[0].bdat);
 }
@@ -412,13 +411,18 @@ async fn bdat_refusals_mean_what_they_mean_at_the_dot() {
     let offer = || Script::offering(["PIPELINING", "CHUNKING"]);
     for (script, to, message, expect) in [
         (offer().when(At::Message, [Say("550 5.7.1 spam")]), &["b@x.example"][..], HELLO, "failed 5.7.1 by 550; reusable"),
-        (offer().when(At::Chunk, [Say("552 5.3.4 enough")]), &["b@x.example", "c@x.example"], &large, "failed 5.3.4 by 552; failed 5.3.4 by 552; reusable; message blamed"),
+        (
+            offer().when(At::Chunk, [Say("552 5.3.4 enough")]),
+            &["b@x.example", "c@x.example"],
+            &large,
+            "failed 5.3.4 by 552; failed 5.3.4 by 552; reusable; message blamed",
+        ),
         (offer().when(At::Message, [Close]), &["b@x.example"], HELLO, "deferred 4.4.2, end unknown; closed"),
         (offer().when(At::Chunk, [Close]), &["b@x.example"], &large, "deferred 4.4.2; closed"),
         (offer().when(At::Rcpt(None), [Say("550 5.1.1 no")]), &["b@x.example"], HELLO, "failed 5.1.1 by 550; reusable"),
         (offer().when(At::Mail, [Say("550 5.7.1 no")]), &["b@x.example"], HELLO, "failed 5.7.1 by 550; reusable"),
     ] {
-        let hop = NextHop::start(script).await;
+        let hop = NextHop::start(script);
         let mut connection = open_bdat(&hop).await;
         let end = mail(to, message).over(&mut connection).await;
         assert_eq!(shown(&end), expect);
@@ -432,7 +436,7 @@ async fn bdat_refusals_mean_what_they_mean_at_the_dot() {
 async fn a_connection_closed_in_silence_is_noticed_before_mail() {
     for acts in [[Close, Close], [Say("421 4.4.2 idle too long"), Close]] {
         let script = pipelining().rule(Rule::at(At::Idle).then(acts));
-        let hop = NextHop::start(script).await;
+        let hop = NextHop::start(script);
         let mut connection = open(&hop).await;
         let sent = mail(&["b@x.example"], HELLO);
         sent.over(&mut connection).await;
@@ -448,7 +452,7 @@ async fn a_connection_closed_in_silence_is_noticed_before_mail() {
 #[tokio::test]
 async fn a_connection_closed_as_mail_is_said_is_stale_too_but_not_a_fresh_one() {
     let script = pipelining().rule(Rule::at(At::Mail).in_transaction(1).then([Close]));
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let mut connection = open(&hop).await;
     let sent = mail(&["b@x.example"], HELLO);
     sent.over(&mut connection).await;
@@ -459,7 +463,7 @@ async fn a_connection_closed_as_mail_is_said_is_stale_too_but_not_a_fresh_one() 
 
 #[tokio::test]
 async fn noop_and_rset_keep_a_connection() {
-    let hop = NextHop::start(pipelining().rule(Rule::at(At::Noop).times(1).then([Say("250 yes")])).when(At::Noop, [Say("421 no"), Close])).await;
+    let hop = NextHop::start(pipelining().rule(Rule::at(At::Noop).times(1).then([Say("250 yes")])).when(At::Noop, [Say("421 no"), Close]));
     let mut connection = open(&hop).await;
     assert!(connection.noop().await && connection.rset().await && connection.is_open());
     assert!(!connection.noop().await);
@@ -468,14 +472,20 @@ async fn noop_and_rset_keep_a_connection() {
 
 #[tokio::test]
 async fn glued_and_split_replies_are_read_in_step() {
-    let split = [Raw(b"250-2.1.5 s".to_vec()), Wait(Duration::from_millis(20)), Raw(b"low\r\n2".to_vec()), Wait(Duration::from_millis(20)), Raw(b"50 2.1.5 ok\r\n".to_vec())];
+    let split = [
+        Raw(b"250-2.1.5 s".to_vec()),
+        Wait(Duration::from_millis(20)),
+        Raw(b"low\r\n2".to_vec()),
+        Wait(Duration::from_millis(20)),
+        Raw(b"50 2.1.5 ok\r\n".to_vec()),
+    ];
     check(pipelining().when(At::Rcpt(None), split), &["b@x.example"], "delivered 2.0.0 by 250; reusable").await;
 
     // All four replies at once, as a server that gathers its output sends them.
     let nothing = || Raw(Vec::new());
     let glued = Raw(b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n550 5.1.1 no\r\n354 go\r\n".to_vec());
     let script = pipelining().when(At::Mail, [nothing()]).when(At::Rcpt(None), [nothing()]).when(At::Data, [glued]);
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let mut connection = open(&hop).await;
     let end = mail(&["b@x.example", "no@x.example"], HELLO).over(&mut connection).await;
     assert_eq!(shown(&end), "delivered 2.0.0 by 250; failed 5.1.1 by 550; reusable");
@@ -495,7 +505,7 @@ async fn a_server_out_of_step_is_left() {
 #[tokio::test]
 async fn thousands_of_recipients_do_not_deadlock_small_buffers() {
     let reply: &'static str = Box::leak(format!("250 2.1.5 {}", "x".repeat(400)).into_boxed_str());
-    let hop = NextHop::start(pipelining().receive_buffer(4096).when(At::Rcpt(None), [Say(reply)])).await;
+    let hop = NextHop::start(pipelining().receive_buffer(4096).when(At::Rcpt(None), [Say(reply)]));
     let to: Vec<String> = (0..3000).map(|number| format!("{number}.{}@x.example", "y".repeat(50))).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
     let end = mail(&to, HELLO).over(&mut open(&hop).await).await;
@@ -505,7 +515,7 @@ async fn thousands_of_recipients_do_not_deadlock_small_buffers() {
 
 #[tokio::test]
 async fn a_dropped_transaction_leaves_no_connection_to_use() {
-    let hop = NextHop::start(pipelining().when(At::Message, [Wait(Duration::from_secs(60))])).await;
+    let hop = NextHop::start(pipelining().when(At::Message, [Wait(Duration::from_mins(1))]));
     let mut connection = open(&hop).await;
     let dropped = tokio::time::timeout(Duration::from_millis(200), mail(&["b@x.example"], HELLO).over(&mut connection)).await;
     assert!(dropped.is_err());
@@ -516,13 +526,12 @@ async fn a_dropped_transaction_leaves_no_connection_to_use() {
 fn any_message_arrives_octet_for_octet_by_data_and_by_bdat() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let guard = runtime.enter();
-    let hop = runtime.block_on(NextHop::start(Script::modern()));
+    let hop = NextHop::start(Script::modern());
     let connections = std::cell::RefCell::new([runtime.block_on(open(&hop)), runtime.block_on(open_bdat(&hop))]);
     let strategy = proptest::collection::vec("[.]{0,3}[.a€]{0,6}", 0..40);
     let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config { cases: 100, failure_persistence: None, ..Default::default() });
     let result = runner.run(&strategy, |lines| {
-        let body: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-        let sent = mail(&["b@x.example"], format!("Subject: x\r\n\r\n{body}").as_bytes());
+        let sent = mail(&["b@x.example"], format!("Subject: x\r\n\r\n{}\r\n", lines.join("\r\n")).as_bytes());
         for connection in &mut *connections.borrow_mut() {
             let end = runtime.block_on(sent.over(connection));
             proptest::prop_assert_eq!(shown(&end), "delivered 2.0.0 by 250; reusable");
@@ -538,10 +547,36 @@ fn any_message_arrives_octet_for_octet_by_data_and_by_bdat() {
     drop(guard);
 }
 
+/// A worker is a task: what it awaits must be able to move between threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_run_in_tasks() {
+    let hop = NextHop::start(Script::modern());
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let target = target(&hop);
+            tokio::spawn(async move {
+                let mut connection = Connection::open(&target, &client_tls(), &timeouts()).await.unwrap();
+                let mut lease = 0;
+                let renew = async {
+                    lease += 1;
+                    tokio::task::yield_now().await;
+                    lease == 1
+                };
+                let end = mail(&["b@x.example"], HELLO).over_with(&mut connection, renew).await;
+                connection.quit().await;
+                shown(&end)
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), "delivered 2.0.0 by 250; reusable");
+    }
+}
+
 #[tokio::test]
 async fn large_messages_go_through_tls() {
     for bdat in [false, true] {
-        let hop = NextHop::start(Script::modern().tls(Tls::StartTls)).await;
+        let hop = NextHop::start(Script::modern().tls(Tls::StartTls));
         let mut connection = if bdat { open_bdat(&hop).await } else { open(&hop).await };
         let sent = mail(&["b@x.example"], &[b"Subject: x\r\n\r\n".to_vec(), b".0123456789abcdef0123456789abcdef\r\n".repeat(150_000)].concat());
         assert_eq!(shown(&sent.over(&mut connection).await), "delivered 2.0.0 by 250; reusable");

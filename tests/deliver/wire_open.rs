@@ -30,7 +30,7 @@ fn shown(target: &Target, opened: &Result<Connection, OpenFault>) -> String {
 }
 
 async fn check(script: Script, terms: impl Fn(Target) -> Target, expect: &str) {
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let target = terms(target(&hop));
     let opened = open(&target).await;
     let shown = shown(&target, &opened);
@@ -68,7 +68,7 @@ async fn tls_is_as_demanded() {
 
 #[tokio::test]
 async fn after_a_broken_handshake_a_fresh_connection_in_clear_does_it() {
-    let hop = NextHop::start(Script::modern().tls(Tls::Broken)).await;
+    let hop = NextHop::start(Script::modern().tls(Tls::Broken));
     let target = target(&hop);
     let fault = open(&target).await.err().unwrap();
     assert!(fault.may_go_in_clear(&target));
@@ -79,7 +79,7 @@ async fn after_a_broken_handshake_a_fresh_connection_in_clear_does_it() {
 
 #[tokio::test]
 async fn a_handshake_that_never_comes_runs_out_of_time() {
-    let hop = NextHop::start(Script::modern().tls(Tls::Silent)).await;
+    let hop = NextHop::start(Script::modern().tls(Tls::Silent));
     let target = target(&hop);
     let opened = Connection::open(&target, &client_tls(), &Timeouts { starttls: Duration::from_millis(100), ..timeouts() }).await;
     assert_eq!(shown(&target, &opened), "deferred 4.4.2, clear may do: no answer in time: STARTTLS");
@@ -87,7 +87,7 @@ async fn a_handshake_that_never_comes_runs_out_of_time() {
 
 #[tokio::test]
 async fn a_verified_certificate_must_be_of_the_name_and_of_a_trusted_root() {
-    let hop = NextHop::start(Script::modern().named("mx.example.com")).await;
+    let hop = NextHop::start(Script::modern().named("mx.example.com"));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), hop.certificate()).unwrap();
     for roots in [Roots::System, Roots::BuiltIn, Roots::OnlyCaFile] {
@@ -108,7 +108,7 @@ async fn a_verified_certificate_must_be_of_the_name_and_of_a_trusted_root() {
 
 #[tokio::test]
 async fn sni_is_the_name_and_never_an_address() {
-    let hop = NextHop::start(Script::modern()).await;
+    let hop = NextHop::start(Script::modern());
     for (host, sni) in [("MX.example.com", Some("mx.example.com")), ("127.0.0.1", None), ("not a name", None)] {
         let connection = open(&Target { host: host.to_owned(), ..target(&hop) }).await.unwrap();
         connection.quit().await;
@@ -119,7 +119,7 @@ async fn sni_is_the_name_and_never_an_address() {
 /// A resumed session is not verified again, so a verified one is never resumed, and never made of one that was not verified.
 #[tokio::test]
 async fn resumption_never_skips_a_verifier() {
-    let hop = NextHop::start(Script::modern()).await;
+    let hop = NextHop::start(Script::modern());
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), hop.certificate()).unwrap();
     let tls = ClientTls::new(&TlsSettings { roots: Roots::OnlyCaFile, ca_file: Some(file.path().to_owned()) }).unwrap();
@@ -150,13 +150,17 @@ async fn a_reply_injected_before_tls_ends_the_connection() {
         check(script, demand(TlsDemand::Opportunistic), "deferred 4.5.0: the server sent more in clear after its answer to STARTTLS").await;
     }
     // In a packet of its own it is read as TLS, which it is not.
-    let script = Script::modern().when(At::StartTls, [Raw(b"220 go\r\n".to_vec()), Wait(Duration::from_millis(100)), Raw(b"250 injected\r\n220 \r\n".to_vec())]);
+    let script =
+        Script::modern().when(At::StartTls, [Raw(b"220 go\r\n".to_vec()), Wait(Duration::from_millis(100)), Raw(b"250 injected\r\n220 \r\n".to_vec())]);
     check(script, demand(TlsDemand::Required), "deferred 4.7.5: TLS handshake failed").await;
 }
 
 #[tokio::test]
 async fn a_server_that_speaks_out_of_turn_is_left() {
-    for script in [Script::modern().when(At::Greeting, [Raw(b"220 hi\r\n250 early\r\n".to_vec())]), Script::modern().when(At::Ehlo, [Say("250-mx\r\n250 STARTTLS\r\n220 early")])] {
+    for script in [
+        Script::modern().when(At::Greeting, [Raw(b"220 hi\r\n250 early\r\n".to_vec())]),
+        Script::modern().when(At::Ehlo, [Say("250-mx\r\n250 STARTTLS\r\n220 early")]),
+    ] {
         check(script, demand(TlsDemand::Opportunistic), "deferred 4.5.0: the server spoke out of turn").await;
     }
     check(Script::modern().when(At::Greeting, [Say("SSH-2.0-x")]), demand(TlsDemand::None), "deferred 4.5.0: the server sent \"SSH-2.0-x\"").await;
@@ -165,14 +169,14 @@ async fn a_server_that_speaks_out_of_turn_is_left() {
 #[tokio::test]
 async fn what_is_forgotten_at_starttls_is_read_again_inside() {
     let script = Script::modern().rule(Rule::at(At::Ehlo).times(1).then([Say("250-mx\r\n250-LIMITS RCPTMAX=1\r\n250-SIZE 1\r\n250 STARTTLS")]));
-    let hop = NextHop::start(script).await;
+    let hop = NextHop::start(script);
     let connection = open(&target(&hop)).await.unwrap();
     assert_eq!((connection.capabilities().size, connection.capabilities().limits.rcpt_max), (Some(52_428_800), None));
 }
 
 #[tokio::test]
 async fn helo_does_where_ehlo_is_not_known() {
-    let hop = NextHop::start(Script::offering([]).when(At::Ehlo, [Say("502 5.5.1 what?")])).await;
+    let hop = NextHop::start(Script::offering([]).when(At::Ehlo, [Say("502 5.5.1 what?")]));
     let connection = open(&target(&hop)).await.unwrap();
     assert!(!connection.capabilities().esmtp);
     let lines: Vec<String> = hop.sessions()[0].commands.iter().map(|command| command.line.clone()).collect();
@@ -199,12 +203,12 @@ async fn a_welcome_refused_is_for_now_or_for_good() {
 
 #[tokio::test]
 async fn each_stage_has_its_time() {
-    let (short, slow) = (Duration::from_millis(100), [Wait(Duration::from_secs(60)), Close]);
+    let (short, slow) = (Duration::from_millis(100), [Wait(Duration::from_mins(1)), Close]);
     for (at, times, expect) in [
         (At::Greeting, Timeouts { greeting: short, ..timeouts() }, "deferred 4.4.2: no answer in time: the greeting"),
         (At::Ehlo, Timeouts { ehlo: short, ..timeouts() }, "deferred 4.4.2: no answer in time: EHLO"),
     ] {
-        let hop = NextHop::start(Script::modern().when(at, slow.clone())).await;
+        let hop = NextHop::start(Script::modern().when(at, slow.clone()));
         let target = target(&hop);
         assert_eq!(shown(&target, &Connection::open(&target, &client_tls(), &times).await), expect);
     }
@@ -212,7 +216,7 @@ async fn each_stage_has_its_time() {
 
 #[tokio::test]
 async fn nobody_listening_is_no_connection() {
-    let hop = NextHop::start(Script::modern()).await;
+    let hop = NextHop::start(Script::modern());
     let nobody = target(&hop);
     drop(hop);
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -223,7 +227,7 @@ async fn nobody_listening_is_no_connection() {
 
 #[tokio::test]
 async fn the_source_address_is_bound() {
-    let hop = NextHop::start(Script::modern()).await;
+    let hop = NextHop::start(Script::modern());
     let from = |last| Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
     open(&Target { source: from(7), ..target(&hop) }).await.unwrap();
     assert_eq!(hop.sessions()[0].client.map(|client| client.ip()), from(7));
@@ -231,8 +235,8 @@ async fn the_source_address_is_bound() {
     assert_eq!(open(&elsewhere).await.err().unwrap().blame(), Blame::Operator);
 }
 
-fn password(user: &str, password: &str, in_clear: bool) -> Option<Credentials> {
-    Some(Credentials { login: Login::Password { user: user.to_owned(), password: password.into() }, in_clear })
+fn password(user: &str, password: &str, in_clear: bool) -> Credentials {
+    Credentials { login: Login::Password { user: user.to_owned(), password: password.into() }, in_clear }
 }
 
 #[tokio::test]
@@ -244,13 +248,17 @@ async fn smart_hosts_are_told_who_we_are() {
         (script().when(At::Ehlo, [Say(LOGIN_ONLY)]), password("u", "secret", false), "TLSv1.3"),
         (script(), password("u", "wrong", false), "deferred 4.7.8: AUTH refused: 535 5.7.8 wrong"),
         (script().when(At::Auth, [Say("454 4.7.0 later")]), password("u", "secret", false), "deferred 4.7.8: AUTH refused: 454 4.7.0 later"),
-        (script().when(At::Auth, [Raw(b"23".to_vec()), Wait(Duration::from_millis(20)), Raw(b"5 2.7.0 ok\r\n".to_vec())]), password("u", "secret", false), "TLSv1.3"),
+        (
+            script().when(At::Auth, [Raw(b"23".to_vec()), Wait(Duration::from_millis(20)), Raw(b"5 2.7.0 ok\r\n".to_vec())]),
+            password("u", "secret", false),
+            "TLSv1.3",
+        ),
         (Script::modern(), password("u", "secret", false), "deferred 4.7.4: the server offers no AUTH mechanism"),
         (script().tls(Tls::Off), password("u", "secret", false), "deferred 4.7.11: credentials are not sent without TLS"),
         (script().tls(Tls::Off), password("u", "secret", true), "clear"),
     ] {
-        let hop = NextHop::start(script).await;
-        let target = Target { auth: terms, ..target(&hop) };
+        let hop = NextHop::start(script);
+        let target = Target { auth: Some(terms), ..target(&hop) };
         let opened = open(&target).await;
         let shown = shown(&target, &opened);
         assert!(shown.starts_with(expect), "{shown:?}, expected {expect:?}");
@@ -262,11 +270,26 @@ async fn smart_hosts_are_told_who_we_are() {
     }
 }
 
+#[tokio::test]
+async fn tokens_are_given_in_the_form_of_their_mechanism() {
+    let (user, token) = ("u".to_owned(), "t0ken");
+    for (offer, login, expect) in [
+        ("AUTH PLAIN XOAUTH2", Login::XOauth2 { user, token: token.into() }, "AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIHQwa2VuAQE="),
+        ("AUTH OAUTHBEARER", Login::OauthBearer { token: token.into() }, "AUTH OAUTHBEARER biwsAWF1dGg9QmVhcmVyIHQwa2VuAQE="),
+    ] {
+        let mut script = Script::modern().when(At::Auth, [Say("235 2.7.0 welcome")]);
+        script.capabilities.push(offer.to_owned());
+        let hop = NextHop::start(script);
+        open(&Target { auth: Some(Credentials { login, in_clear: false }), ..target(&hop) }).await.unwrap();
+        assert_eq!(hop.sessions()[0].commands.last().unwrap().line, expect);
+    }
+}
+
 /// The reply to AUTH and one that nobody asked for, in one packet: neither is lost, and the second is not taken for an answer.
 #[tokio::test]
 async fn what_follows_the_reply_to_auth_is_kept() {
-    let hop = NextHop::start(Script::modern().user("u", "secret").when(At::Auth, [Say("235 2.7.0 welcome\r\n421 4.3.2 but not for long"), Close])).await;
-    let mut connection = open(&Target { auth: password("u", "secret", false), ..target(&hop) }).await.unwrap();
+    let hop = NextHop::start(Script::modern().user("u", "secret").when(At::Auth, [Say("235 2.7.0 welcome\r\n421 4.3.2 but not for long"), Close]));
+    let mut connection = open(&Target { auth: Some(password("u", "secret", false)), ..target(&hop) }).await.unwrap();
     assert!(!connection.is_open());
 }
 

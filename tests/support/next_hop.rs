@@ -1,7 +1,7 @@
 //! A receiving server that does as it is told: listens on loopback, follows a [`Script`], keeps a ledger of everything it received.
 //!
 //! ```ignore
-//! let hop = NextHop::start(Script::offering(["PIPELINING"]).when(At::rcpt("b@x.example"), [Say("550 5.1.1 no such user")])).await;
+//! let hop = NextHop::start(Script::offering(["PIPELINING"]).when(At::rcpt("b@x.example"), [Say("550 5.1.1 no such user")]));
 //! // … deliver to hop.address() …
 //! assert_eq!(hop.messages()[0].octets, expected);
 //! ```
@@ -47,6 +47,7 @@ pub struct Script {
 
 /// How a server does TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(clippy::enum_variant_names, reason = "STARTTLS is the word")]
 pub enum Tls {
     /// Not at all.
     Off,
@@ -164,13 +165,13 @@ pub struct Received {
 }
 
 impl NextHop {
-    /// Starts on a free port of 127.0.0.1.
-    pub async fn start(script: Script) -> Self {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script).await
+    /// Starts on a free port of 127.0.0.1. To be called inside a runtime.
+    pub fn start(script: Script) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script)
     }
 
     /// Starts on this address.
-    pub async fn start_at(address: SocketAddr, mut script: Script) -> Self {
+    pub fn start_at(address: SocketAddr, mut script: Script) -> Self {
         // A script may be started again; its rules have not been used then.
         script.rules.iter_mut().for_each(|rule| rule.used = Arc::default());
         let key = rcgen::generate_simple_self_signed([script.certificate_name.clone()]).unwrap();
@@ -317,7 +318,7 @@ impl Rule {
     }
 
     pub fn then<const N: usize>(self, acts: [Act; N]) -> Self {
-        Self { acts: acts.to_vec(), ..self }
+        Self { acts: acts.into(), ..self }
     }
 }
 
@@ -425,7 +426,7 @@ impl Seat {
             lines.push("AUTH PLAIN LOGIN".to_owned());
         }
         let last = lines.pop().unwrap();
-        let reply = lines.iter().map(|line| format!("250-{line}\r\n")).collect::<String>() + "250 " + &last;
+        let reply = lines.into_iter().fold(String::new(), |reply, line| reply + "250-" + &line + "\r\n") + "250 " + &last;
         self.perform(At::Ehlo, &reply).await
     }
 
@@ -439,7 +440,7 @@ impl Seat {
                 let password = decoded(&self.challenge("Password:").await?);
                 BASE64_STANDARD.encode(format!("\0{user}\0{password}"))
             }
-            _ => return self.say("504 5.5.4 not known").await,
+            _ => return self.perform(At::Auth, "504 5.5.4 not known").await,
         };
         let text = decoded(&given);
         let given = text.split_once('\0').and_then(|(_, rest)| rest.split_once('\0')).map(|(user, password)| (user.to_owned(), password.to_owned()));
@@ -608,13 +609,16 @@ impl Seat {
     }
 
     async fn act(&mut self, acts: Vec<Act>) -> Option<u16> {
-        let mut code = 0;
+        let mut said = String::new();
         for act in acts {
             match act {
-                Say(text) => code = self.say(text).await?,
+                Say(text) => {
+                    self.say(text).await?;
+                    said = format!("{said}{text}\r\n");
+                }
                 Raw(octets) => {
                     self.write(&octets).await?;
-                    code = code_of(&String::from_utf8_lossy(&octets));
+                    said += &String::from_utf8_lossy(&octets);
                 }
                 Wait(time) => tokio::time::sleep(time).await,
                 Close => {
@@ -625,7 +629,7 @@ impl Seat {
                 Reset => return None,
             }
         }
-        Some(code)
+        Some(code_of(&said))
     }
 
     async fn say(&mut self, text: &str) -> Option<u16> {
