@@ -46,7 +46,7 @@ pub fn plan(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, r
             NoKey::Pass => Ok(Plan::default()),
         };
     }
-    let third_party = domain.and_then(|domain| domain.third_party.as_ref()).filter(|_| profile.dkim);
+    let third_party = domain.and_then(|domain| domain.third_party.as_ref()).filter(|platform| profile.dkim && *platform != request.signing_domain);
     if let Some(platform) = third_party.filter(|platform| rules.rsa(platform.as_str()).is_empty() && rules.no_key == NoKey::Refuse) {
         return Err(no_key(platform));
     }

@@ -33,8 +33,8 @@ fn keys_that_were_made_are_loaded_and_sign() {
     let directory = tempfile::tempdir().unwrap();
     let made = create(directory.path(), &example(), &BOTH, State::Active, NOW).unwrap();
     assert_eq!(names(&directory.path().join("example.com")), ["keys.toml", "ps202611a.rsa.pem", "ps202611b.ed25519.pem"]);
-    let mode = fs::metadata(directory.path().join("example.com/ps202611a.rsa.pem")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let about = fs::metadata(directory.path().join("example.com/ps202611a.rsa.pem")).unwrap();
+    assert_eq!(about.permissions().mode() & 0o777, 0o600);
 
     let ring = Keyring::load(directory.path()).unwrap();
     assert_eq!(ring.domains().collect::<Vec<_>>(), [&example()]);
@@ -90,16 +90,19 @@ fn keys_of_others_are_read_and_openssl_reads_ours() {
     openssl(&["genrsa", "-out", "pkcs8.pem", "2048"]);
     openssl(&["rsa", "-in", "pkcs8.pem", "-traditional", "-out", "pkcs1.pem"]);
     openssl(&["genrsa", "-out", "small.pem", "1024"]);
+    openssl(&["genrsa", "-out", "largest.pem", "4096"]);
+    openssl(&["genrsa", "-out", "large.pem", "4224"]);
     openssl(&["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "ec.pem"]);
     openssl(&["rsa", "-in", "pkcs8.pem", "-traditional", "-aes128", "-passout", "pass:secret", "-out", "locked.pem"]);
     let read = |name: &str| PrivateKey::from_pem(&fs::read(directory.path().join(name)).unwrap());
     assert_eq!(read("ed25519.pem").unwrap().algorithm(), Algorithm::Ed25519);
+    assert_eq!(read("largest.pem").unwrap().algorithm(), Algorithm::Rsa);
     let (pkcs8, pkcs1) = (read("pkcs8.pem").unwrap(), read("pkcs1.pem").unwrap());
     assert_eq!(pkcs8.public(), pkcs1.public());
     assert_eq!(PrivateKey::from_pem(pkcs1.to_pem().as_bytes()).unwrap().public(), pkcs1.public());
     let id = postseal::mail::KeyId { domain: example(), selector: postseal::mail::Selector::new("s") };
     assert!(Signer::rsa(id, pkcs1.der()).is_ok());
-    for (name, expected) in [("small.pem", "1024 bits"), ("ec.pem", "neither an RSA nor an Ed25519"), ("locked.pem", "encrypted")] {
+    for (name, expected) in [("small.pem", "1024 bits"), ("large.pem", "4224 bits"), ("ec.pem", "neither an RSA nor an Ed25519"), ("locked.pem", "encrypted")] {
         let error = read(name).unwrap_err().to_string();
         assert!(error.contains(expected), "{name}: {error}");
     }
@@ -160,15 +163,15 @@ fn states_decide_what_signs_and_what_is_published() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path().join("example.com");
     let pem = PrivateKey::generate(Algorithm::Ed25519).unwrap().to_pem();
-    let mut states = String::new();
+    let mut states = Vec::new();
     for state in ["created", "active", "retiring", "revoked"] {
         write(&at.join(format!("{state}.pem")), &pem, 0o600);
-        states += &format!("[{state}]\nalgorithm = \"ed25519\"\nstate = \"{state}\"\nsince = \"2026-11-22T01:18:45Z\"\n");
+        states.push(format!("[{state}]\nalgorithm = \"ed25519\"\nstate = \"{state}\"\nsince = \"2026-11-22T01:18:45Z\"\n"));
     }
-    states += "[removed]\nalgorithm = \"rsa\"\nstate = \"removed\"\nsince = \"2026-11-22T01:18:45Z\"\n";
-    states += "[half]\nalgorithm = \"rsa\"\nstate = \"created\"\nsince = \"2026-11-22T01:18:45Z\"\n";
+    states.push("[removed]\nalgorithm = \"rsa\"\nstate = \"removed\"\nsince = \"2026-11-22T01:18:45Z\"\n".to_owned());
+    states.push("[half]\nalgorithm = \"rsa\"\nstate = \"created\"\nsince = \"2026-11-22T01:18:45Z\"\n".to_owned());
     write(&at.join("half.rsa.pem"), "-----BEGIN PRIV", 0o600); // a crash while it was made
-    write(&at.join("keys.toml"), &states, 0o644);
+    write(&at.join("keys.toml"), &states.concat(), 0o644);
     let ring = Keyring::load(directory.path()).unwrap();
     let active: Vec<_> = ring.active(&example(), Algorithm::Ed25519).map(|(id, _)| id.selector.to_string()).collect();
     assert_eq!(active, ["active"]);

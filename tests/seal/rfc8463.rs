@@ -98,14 +98,14 @@ async fn our_own_signatures_with_its_keys_verify_with_its_records() {
     let fields: Vec<Field<'_>> = headers.iter().collect();
     let body = BodyHash::of(&MESSAGE.as_bytes()[headers.body_start()..], Canonicalization::Relaxed);
     let names = ["from", "to", "subject", "from"];
-    let mut signed = String::new();
+    let mut text = String::new();
     for selector in ["brisbane", "test"] {
         let signer = signer(selector);
         let field = postseal::seal::dkim::SignatureField::over_message(None, &signer, body, &names, NOW, None);
-        signed += &field.sign(&select(&fields, &names), signer.key()).unwrap();
+        text += &field.sign(&select(&fields, &names), signer.key()).unwrap();
     }
-    let signed = signed + MESSAGE;
-    let parsed = AuthenticatedMessage::parse(signed.as_bytes()).unwrap();
+    text += MESSAGE;
+    let parsed = AuthenticatedMessage::parse(text.as_bytes()).unwrap();
     let authenticator = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).unwrap();
     let outputs = authenticator.verify_dkim(Parameters::new(&parsed).with_cache(&dns)).await;
     assert_eq!(outputs.len(), 2);

@@ -3,6 +3,8 @@
 use super::support::{LETTER, NOW, World, domain, from_author, from_list, message};
 use postseal::keys::Algorithm;
 use postseal::mail::{Blame, RouteName};
+use postseal::seal::dkim::algorithm::SignFailed;
+use postseal::seal::dkim::{Signer, SigningKey};
 use postseal::seal::{Examined, FieldKind, NoKey, RouteProfile, SealError, make, needs_resealing, plan};
 use std::time::Duration;
 
@@ -81,4 +83,30 @@ fn a_seal_is_made_again_when_a_key_is_gone_or_x_is_near() {
     let error = make(&seal.plan, &message(LETTER), &world.rules, NOW).unwrap_err();
     assert_eq!(error, SealError::NoKey("author.example".into()));
     assert_eq!((error.blame(), error.refusal().code), (Blame::Operator, 550));
+}
+
+/// A key whose signatures are of nothing.
+struct Liar;
+
+impl SigningKey for Liar {
+    fn algorithm(&self) -> postseal::seal::dkim::Algorithm {
+        postseal::seal::dkim::Algorithm::RsaSha256
+    }
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SignFailed> {
+        Ok(vec![0; 256])
+    }
+    fn confirms(&self, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_seal_that_does_not_verify_is_never_returned() {
+    let mut world = World::new();
+    let plan = planned(&world).unwrap();
+    let id = world.rules.rsa("author.example")[0].id.clone();
+    world.rules.domains.get_mut(&domain("author.example")).unwrap().rsa = vec![std::sync::Arc::new(Signer::new(id.clone(), Box::new(Liar)))];
+    let error = make(&plan, &message(LETTER), &world.rules, NOW).unwrap_err();
+    assert_eq!(error, SealError::Unconfirmed(id));
+    assert_eq!((error.blame(), error.refusal().code), (Blame::Ourselves, 451));
 }

