@@ -2,6 +2,9 @@
 //!
 //! It knows listeners, TLS, the SMTP dialogue and who a client is. What may be sent, and what becomes of it, it asks through [`Accept`].
 
+pub mod connection;
+pub mod listener;
+
 use crate::mail::{Client, ForwardPath, Mailbox, Receipt, Refusal, ReversePath, Submission};
 use std::future::Future;
 
