@@ -241,6 +241,12 @@ impl Dialogue {
         !self.awaits_answer() && !matches!(self.state, State::Closed)
     }
 
+    /// Has it ended? What it still wants done is then to be done, nothing more to be given.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
     /// When to give [`Input::Tick`] unless something else happens before.
     #[must_use]
     pub const fn deadline(&self) -> Timestamp {

@@ -1,0 +1,434 @@
+//! The shell around one dialogue: read, feed, perform, until it ends. Over any stream, so that TLS, PROXY and tests look alike.
+//!
+//! It knows sockets and time; what is said, and whose turn it is, [`Dialogue`] knows; what becomes of a message, [`Accept`] knows.
+//! A message that was handed over is out of the connection's hands: its commit goes on even if the client is gone.
+
+use super::Accept;
+use crate::clock;
+use crate::mail::{EnhancedCode, IdentityName, Proof, Refusal, Submission, Timestamp, TlsSession};
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{Action, Bounds, Dialogue, Input, Peer, User};
+use crate::smtp::settings::{Settings as DialogueSettings, StartTls};
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+/// What a connection is served under. Made anew at each reload; a connection keeps what it began with.
+pub struct Terms<A> {
+    /// Where messages go.
+    pub accept: Arc<A>,
+    /// Who clients are, and the certificate.
+    pub door: Arc<dyn Door>,
+    /// The name of the listener.
+    pub listener: Arc<str>,
+    /// When TLS begins.
+    pub encryption: Encryption,
+    /// Of the shell.
+    pub settings: Settings,
+    /// Of the dialogue. `starttls` and `sasl_mechanisms` follow from `encryption` and `door`.
+    pub dialogue: DialogueSettings,
+}
+
+/// Who a client is, and what proves who we are: one snapshot of `identity`, `sasl` and `tls`.
+pub trait Door: Send + Sync + 'static {
+    /// The identity whose networks hold this address.
+    fn by_network(&self, address: IpAddr) -> Option<IdentityName>;
+
+    /// The identity that a verified chain of certificates stands for, and the name that matched.
+    fn by_certificate(&self, chain: &[CertificateDer<'_>]) -> Option<(IdentityName, String)>;
+
+    /// The certificate to show; `None` where there is none.
+    fn tls(&self) -> Option<Arc<ServerConfig>>;
+
+    /// The SASL mechanisms to offer, in capitals.
+    fn mechanisms(&self) -> Vec<String>;
+
+    /// Begins an authentication by one of them.
+    fn authentication(&self, mechanism: &str) -> Option<Box<dyn Exchange>>;
+}
+
+/// One authentication under way.
+pub trait Exchange: Send {
+    /// Takes a response. The first is empty when none came with the command; a mechanism in which the client speaks first answers it
+    /// with an empty challenge.
+    fn step<'a>(&'a mut self, response: &'a [u8]) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
+}
+
+/// What a step of an authentication led to.
+#[derive(Debug)]
+pub enum Step {
+    /// The client is to answer this.
+    Challenge(Vec<u8>),
+    /// It is who it says.
+    Accepted(User),
+    /// It is not, or cannot be asked.
+    Refused(Refusal),
+}
+
+/// When TLS begins on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// With the first octet (RFC 8314 §3.3).
+    Implicit,
+    /// When the client asks.
+    #[default]
+    StartTls,
+    /// When the client asks, which it must.
+    StartTlsRequired,
+    /// Never.
+    None,
+}
+
+/// Times of the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For a client to take what it is told.
+    pub write_timeout: Duration,
+    /// For an open transaction to end once the server is going down.
+    pub drain_timeout: Duration,
+    /// For a client to close its side after the last reply, so that what it sent meanwhile does not reset the connection and take the
+    /// reply with it.
+    pub linger: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_mins(1),
+            drain_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address.
+    pub address: IpAddr,
+    /// The address is the client's own: networks may be looked up by it. A proxy that does not say whom it speaks for is nobody.
+    pub identifies: bool,
+}
+
+/// A stream that may carry a dialogue.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Serves one connection to its end. `drain` tells that the server is going down.
+///
+/// # Cancel safety
+/// Dropped, it closes the connection without a word; a message already handed over is still committed.
+pub async fn serve<S: Stream, A: Accept>(stream: S, origin: Origin, terms: Arc<Terms<A>>, drain: CancellationToken) {
+    let (listener, client) = (Arc::clone(&terms.listener), origin.address);
+    tracing::debug!(%listener, %client, "connection.opened");
+    match Connection::open(stream, origin, terms, drain).await {
+        Ok(connection) => match connection.converse().await {
+            Ok(()) => tracing::debug!(%listener, %client, "connection.closed"),
+            Err(error) => tracing::info!(%listener, %client, %error, "connection.lost"),
+        },
+        Err(error) => tracing::info!(%listener, %client, %error, "connection.refused"),
+    }
+}
+
+struct Connection<S, A> {
+    wire: Wire<S>,
+    origin: Origin,
+    terms: Arc<Terms<A>>,
+    tls: Option<Arc<ServerConfig>>,
+    dialogue: Dialogue,
+    exchange: Option<Box<dyn Exchange>>,
+    unsent: Vec<u8>,
+    drain: CancellationToken,
+    draining: bool,
+    time: Time,
+}
+
+enum Wire<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
+    /// Only while a handshake has the stream, or after it failed.
+    Lost,
+}
+
+/// The wall clock at the start of the connection, moved on by a clock that never jumps: deadlines need that.
+struct Time {
+    began_at: Timestamp,
+    began: Instant,
+}
+
+impl<S: Stream, A: Accept> Connection<S, A> {
+    async fn open(stream: S, origin: Origin, terms: Arc<Terms<A>>, drain: CancellationToken) -> io::Result<Self> {
+        let time = Time { began_at: clock::now(), began: Instant::now() };
+        let tls = if terms.encryption == Encryption::None { None } else { terms.door.tls() };
+        let known = origin.identifies.then(|| terms.door.by_network(origin.address)).flatten().map(|identity| (identity, Proof::Network));
+        let mut peer = Peer { address: origin.address, listener: Arc::clone(&terms.listener), known, tls: None };
+        let settings = Arc::new(dialogue_settings(&terms, tls.is_some())?);
+        let wire = match (terms.encryption, &tls) {
+            (Encryption::Implicit, Some(config)) => {
+                let stream = handshake(stream, config, terms.settings.handshake_timeout).await?;
+                let (session, known) = introduced(&stream, &*terms.door, peer.known);
+                peer = Peer { known, tls: Some(session), ..peer };
+                Wire::Tls(Box::new(stream))
+            }
+            _ => Wire::Plain(stream),
+        };
+        let dialogue = Dialogue::new(settings, peer, time.now());
+        Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, time })
+    }
+
+    /// Read, feed, perform.
+    async fn converse(mut self) -> io::Result<()> {
+        let mut octets = vec![0; READ_OCTETS];
+        loop {
+            if self.perform().await? {
+                return self.close().await;
+            }
+            self.send().await?;
+            tokio::select! {
+                read = self.wire.read(&mut octets) => match read? {
+                    0 => return self.close().await,
+                    count => self.dialogue.handle(Input::Octets(&octets[..count]), self.time.now()),
+                },
+                () = sleep_until(self.time.instant(self.dialogue.deadline())) => self.dialogue.handle(Input::Tick, self.time.now()),
+                () = self.drain.cancelled(), if !self.draining => self.begin_draining(),
+            }
+        }
+    }
+
+    /// Does all that the dialogue wants; whether it wants the end.
+    async fn perform(&mut self) -> io::Result<bool> {
+        while let Some(action) = self.dialogue.next_action() {
+            let answer = match action {
+                Action::Send(reply) => {
+                    self.say(&reply);
+                    continue;
+                }
+                Action::Close => return Ok(true),
+                Action::Begin { client, from, size } => Input::Begun(
+                    self.terms
+                        .accept
+                        .begin(&client, &from, size)
+                        .map(|allowance| Bounds { message_octets_max: allowance.size_octets_max, recipients_max: allowance.recipients_max }),
+                ),
+                Action::Judge { client, to, taken } => Input::Judged(self.terms.accept.recipient(&client, &to, taken)),
+                Action::StartTls => self.start_tls().await?,
+                Action::Authenticate { mechanism, initial } => {
+                    self.exchange = self.terms.door.authentication(&mechanism);
+                    self.authenticate(initial.unwrap_or_default()).await?
+                }
+                Action::Respond(response) => self.authenticate(response).await?,
+                Action::Hand(submission) => self.hand(submission).await?,
+            };
+            self.dialogue.handle(answer, self.time.now());
+        }
+        Ok(false)
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        if reply.code() >= 400 {
+            let text = reply.to_string();
+            tracing::info!(listener = %self.terms.listener, client = %self.origin.address, reply = text.trim_end(), "command.refused");
+        }
+        reply.write_to(&mut self.unsent);
+    }
+
+    /// What is still to be said goes out in clear text; what the client said behind STARTTLS in the same packet is dropped by the
+    /// dialogue, and in a later one breaks the handshake.
+    async fn start_tls(&mut self) -> io::Result<Input<'static>> {
+        self.send().await?;
+        let (Wire::Plain(stream), Some(config)) = (std::mem::replace(&mut self.wire, Wire::Lost), &self.tls) else {
+            return Err(io::Error::other("STARTTLS was offered without a certificate or inside TLS"));
+        };
+        let stream = handshake(stream, config, self.terms.settings.handshake_timeout).await?;
+        let by_network = self.origin.identifies.then(|| self.terms.door.by_network(self.origin.address)).flatten();
+        let (session, known) = introduced(&stream, &*self.terms.door, by_network.map(|identity| (identity, Proof::Network)));
+        self.wire = Wire::Tls(Box::new(stream));
+        Ok(Input::TlsStarted(session, known))
+    }
+
+    async fn authenticate(&mut self, response: Vec<u8>) -> io::Result<Input<'static>> {
+        self.send().await?;
+        let Some(mut exchange) = self.exchange.take() else { return Ok(Input::Authenticated(Err(Refusal::ourselves()))) };
+        let step = self.meanwhile(exchange.step(&response)).await;
+        Ok(match step {
+            Some(Step::Challenge(challenge)) => {
+                self.exchange = Some(exchange);
+                Input::Challenge(challenge)
+            }
+            Some(Step::Accepted(user)) => {
+                tracing::info!(listener = %self.terms.listener, client = %self.origin.address, identity = %user.identity, "client.authenticated");
+                Input::Authenticated(Ok(user))
+            }
+            Some(Step::Refused(refusal)) => Input::Authenticated(Err(refusal)),
+            None => Input::Tick,
+        })
+    }
+
+    /// The commit is a task of its own: neither a lost client nor a dropped connection stops it.
+    async fn hand(&mut self, submission: Submission) -> io::Result<Input<'static>> {
+        self.send().await?;
+        let submission = Submission { received_at: clock::now(), ..submission };
+        let accept = Arc::clone(&self.terms.accept);
+        let commit = tokio::spawn(async move { accept.accept(submission).await });
+        Ok(match self.meanwhile(commit).await {
+            Some(Ok(committed)) => Input::Committed(committed),
+            Some(Err(error)) => {
+                tracing::error!(listener = %self.terms.listener, client = %self.origin.address, %error, "submission.failed");
+                Input::Committed(Err(Refusal::ourselves()))
+            }
+            None => Input::Tick,
+        })
+    }
+
+    /// Waits for `work`; `None` when the server's going down ended the dialogue before.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = sleep_until(self.time.instant(self.dialogue.deadline())) => {
+                    self.dialogue.handle(Input::Tick, self.time.now());
+                    if self.dialogue.is_over() {
+                        return None;
+                    }
+                }
+                () = self.drain.cancelled(), if !self.draining => self.begin_draining(),
+            }
+        }
+    }
+
+    fn begin_draining(&mut self) {
+        self.draining = true;
+        let now = self.time.now();
+        self.dialogue.handle(Input::Drain(now + self.terms.settings.drain_timeout), now);
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let write = timeout(self.terms.settings.write_timeout, self.wire.write(&self.unsent));
+        write.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies"))??;
+        self.unsent.clear();
+        Ok(())
+    }
+
+    /// Says the rest, closes our side (`close_notify` inside TLS), and waits a moment for the client to close its own.
+    async fn close(mut self) -> io::Result<()> {
+        self.send().await?;
+        let linger = self.terms.settings.linger;
+        let farewell = async {
+            self.wire.shutdown().await?;
+            let mut octets = vec![0; READ_OCTETS];
+            for _ in 0..LINGER_READS_MAX {
+                if self.wire.read(&mut octets).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        };
+        // However it ends, all was said: a client that resets or stays is no fault any more.
+        let _ = timeout(linger, farewell).await;
+        Ok(())
+    }
+}
+
+fn dialogue_settings<A>(terms: &Terms<A>, has_certificate: bool) -> io::Result<DialogueSettings> {
+    let starttls = match (terms.encryption, has_certificate) {
+        (Encryption::Implicit | Encryption::StartTlsRequired, false) => {
+            return Err(io::Error::other(format!("listener \"{}\" has no certificate but must have TLS; give it one", terms.listener)));
+        }
+        (Encryption::Implicit | Encryption::None, _) | (Encryption::StartTls, false) => StartTls::Unavailable,
+        (Encryption::StartTls, true) => StartTls::Offered,
+        (Encryption::StartTlsRequired, true) => StartTls::Required,
+    };
+    Ok(DialogueSettings { starttls, sasl_mechanisms: terms.door.mechanisms(), ..terms.dialogue.clone() })
+}
+
+async fn handshake<S: Stream>(stream: S, config: &Arc<ServerConfig>, within: Duration) -> io::Result<TlsStream<S>> {
+    let accepted = timeout(within, TlsAcceptor::from(Arc::clone(config)).accept(stream)).await;
+    let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    accepted.map_err(|error| io::Error::new(error.kind(), format!("the TLS handshake failed: {error}")))
+}
+
+/// What TLS tells of the client: its certificate goes before its address.
+fn introduced<S>(stream: &TlsStream<S>, door: &dyn Door, by_network: Option<(IdentityName, Proof)>) -> (TlsSession, Option<(IdentityName, Proof)>) {
+    let (_, connection) = stream.get_ref();
+    let version = if connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) { "TLSv1.3" } else { "TLSv1.2" };
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
+    let session = TlsSession { version, cipher: suite.replacen("TLS13_", "TLS_", 1) };
+    let by_certificate = connection.peer_certificates().and_then(|chain| door.by_certificate(chain));
+    let known = by_certificate.map(|(identity, name)| (identity, Proof::Certificate { name })).or(by_network);
+    (session, known)
+}
+
+impl<S: Stream> Wire<S> {
+    /// Octets read; 0 at the end. A client that drops TLS without a word has ended as well: no message hangs on it.
+    async fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(octets).await,
+            Self::Tls(stream) => stream.read(octets).await.or_else(|error| if error.kind() == io::ErrorKind::UnexpectedEof { Ok(0) } else { Err(error) }),
+            Self::Lost => Ok(0),
+        }
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await
+            }
+            Self::Tls(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await
+            }
+            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
+            Self::Lost => Ok(()),
+        }
+    }
+}
+
+impl Time {
+    fn now(&self) -> Timestamp {
+        self.began_at + self.began.elapsed()
+    }
+
+    fn instant(&self, at: Timestamp) -> Instant {
+        self.began + at.since(self.began_at).min(SLEEP_MAX)
+    }
+}
+
+/// The greeting's place, for a client that is not to be served now.
+#[must_use]
+pub fn turned_away(text: &str) -> Reply {
+    Refusal::submitter(421, EnhancedCode::new(4, 7, 0), text).into()
+}
+
+/// Octets taken from the socket at once.
+const READ_OCTETS: usize = 16 * 1024;
+/// Reads of what a client still sends after the last reply.
+const LINGER_READS_MAX: usize = 64;
+/// Further than any deadline that is one (a year).
+const SLEEP_MAX: Duration = Duration::from_hours(365 * 24);
