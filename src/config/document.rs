@@ -81,7 +81,7 @@ impl Document {
         let mut table = &root;
         let mut inner: &Spanned<DeValue<'_>>;
         for key in keys {
-            let (name, value) = table.iter().find(|(name, _)| name.get_ref() == key.as_str())?;
+            let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == key.as_str()) else { break };
             at = Some(line_of(&self.text, name.span().start));
             inner = value;
             match inner.get_ref().as_table() {

@@ -164,11 +164,11 @@ fn crossed(
     let longest = streams.values().filter_map(|stream| stream.max_age).chain([max_age]).max().unwrap_or(max_age);
     if let Some(expires) = seal.expires.filter(|expires| *expires < longest + TWO_DAYS) {
         use knob::Knob;
-        root.table("seal").fault("signature_expires", &expires.written(), &format!("at least {}: mail in the queue must not outlive its signature", (longest + TWO_DAYS).written()));
+        root.fault_at(&["seal", "signature_expires"], &expires.written(), &format!("at least {}: mail in the queue must not outlive its signature", (longest + TWO_DAYS).written()));
     }
     for (domain, settings) in domains {
         if let Some(platform) = settings.third_party.as_ref().filter(|platform| !domains.contains_key(platform)) {
-            root.table("domains").table(domain.as_str()).fault("third_party_domain", &format!("\"{platform}\""), "one of the tables [domains.NAME]");
+            root.fault_at(&["domains", domain.as_str(), "third_party_domain"], &format!("\"{platform}\""), "one of the tables [domains.NAME]");
         }
     }
     let mut warnings = Vec::new();

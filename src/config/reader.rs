@@ -146,6 +146,13 @@ impl<'d> Reader<'d> {
         self.add(self.document.fault(&self.path(key), self.peek(key), found, expected));
     }
 
+    /// Adds a fault of a value further down, found out later.
+    pub fn fault_at(&self, keys: &[&str], found: &str, expected: &str) {
+        let mut all = self.keys.clone();
+        all.extend(keys.iter().map(|key| (*key).to_owned()));
+        self.add(self.document.fault(&all, None, found, expected));
+    }
+
     /// Adds a fault of this table as a whole.
     pub fn table_fault(&self, found: &str, expected: &str) {
         self.add(self.document.fault(&self.keys, None, found, expected));

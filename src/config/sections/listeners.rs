@@ -3,7 +3,7 @@
 use super::super::knob::Octets;
 use super::super::reader::Reader;
 use crate::mail::Domain;
-use crate::smtp::data::BareLf;
+use crate::smtp::line::BareLf;
 use crate::smtp::settings::{Settings, StartTls, Timeouts};
 use ipnet::IpNet;
 use std::net::SocketAddr;

@@ -124,10 +124,9 @@ pub type Domains = BTreeMap<Domain, DomainSettings>;
 pub fn domains(root: &Reader<'_>) -> Domains {
     let mut domains = BTreeMap::new();
     for (name, table) in root.tables("domains") {
-        let bounce_domain = table.optional::<Domain>("bounce_domain");
-        let settings = |domain: &Domain| DomainSettings {
+        let read = DomainSettings {
             author: AuthorDomain { parked: table.value("parked", false) },
-            bounce_domain: bounce_domain.clone().or_else(|| domain.below("b").ok()).unwrap_or_else(|| domain.clone()),
+            bounce_domain: table.optional("bounce_domain").or_else(|| format!("b.{name}").parse().ok()).unwrap_or_else(nowhere),
             keep_reverse_path: table.value("keep_reverse_path", false),
             token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false, "message"),
             ed25519: table.value("ed25519", false),
@@ -135,19 +134,21 @@ pub fn domains(root: &Reader<'_>) -> Domains {
         };
         match name.parse::<Domain>() {
             Ok(domain) => {
-                let settings = settings(&domain);
-                if let Some(fault) = crate::readdress::alignment_fault(&domain, &settings.bounce_domain) {
+                if let Some(fault) = crate::readdress::alignment_fault(&domain, &read.bounce_domain) {
                     table.fault("bounce_domain", &fault, &format!("a name below it, as in \"b.{domain}\""));
                 }
-                domains.insert(domain, settings);
+                domains.insert(domain, read);
             }
-            Err(error) => {
-                drop(settings);
-                table.table_fault(&error.to_string(), "the table's name to be an author domain, as in [domains.\"example.com\"]");
-            }
+            Err(error) => table.table_fault(&error.to_string(), "the table's name to be an author domain, as in [domains.\"example.com\"]"),
         }
     }
     domains
+}
+
+/// Stands in where the table's name is no domain, which is a fault by itself.
+#[allow(clippy::expect_used, reason = "a constant that is a domain name")]
+fn nowhere() -> Domain {
+    Domain::parse("bounce.invalid").expect("a domain name")
 }
 
 /// What a stream's mail gets.
@@ -204,19 +205,18 @@ pub fn routes(root: &Reader<'_>, known: &BTreeSet<String>) -> (Vec<RouteRule>, R
 /// All of policy's settings.
 pub fn policy(root: &Reader<'_>, postmaster: Mailbox, identities: &Identities, domains: &Domains, streams: &HashMap<Stream, StreamSettings>, routes: (Vec<RouteRule>, RouteName)) -> policy::Settings {
     let table = root.table("policy");
-    let hostname = postmaster.domain().cloned();
-    let basis = hostname.map(policy::Settings::of);
     let mut names: BTreeSet<Stream> = streams.keys().cloned().collect();
     names.insert(Stream::new("default"));
+    let standard = policy::Settings::new(postmaster);
     let settings = policy::Settings {
         identities: identities.rules.clone(),
         domains: domains.iter().map(|(domain, settings)| (domain.clone(), settings.author)).collect(),
         routes: routes.0,
         default_route: routes.1,
         streams: names,
-        postmaster,
-        address_literals: table.value("address_literals", false),
-        deliver_after_max: table.value("deliver_after_max", basis.map_or(Duration::from_secs(7 * 86_400), |basis| basis.deliver_after_max)),
+        address_literals: table.value("address_literals", standard.address_literals),
+        deliver_after_max: table.value("deliver_after_max", standard.deliver_after_max),
+        ..standard
     };
     for fault in settings.faults() {
         root.table_fault(&fault, "identities, streams and domains that fit together");

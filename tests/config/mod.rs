@@ -1,0 +1,1 @@
+//! What an operator writes: read whole, every fault told at once, every knob named in the example.
