@@ -9,6 +9,7 @@ mod changes;
 mod files;
 mod properties;
 mod refusals;
+mod signatures;
 mod trace;
 
 /// A submission and what it meets; a test changes what it is about.
