@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-//TMP pub mod cli;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deliver;

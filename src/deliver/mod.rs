@@ -15,12 +15,12 @@
 //! It does not know how mail was made. What it needs of keys and DSNs it asks through [`Reseal`] and [`Notices`]; `relay.rs` joins them.
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
 
-//TMP pub mod attempt;
+pub mod attempt;
 pub mod classify;
 pub mod connection;
 pub mod ending;
-//TMP pub mod lane;
-//TMP pub mod pool;
+pub mod lane;
+pub mod pool;
 pub mod provider;
 pub mod route;
 pub mod schedule;
@@ -31,13 +31,13 @@ pub mod target;
 pub mod throttle;
 pub mod tls;
 pub mod tls_policy;
-//TMP pub mod way;
-//TMP pub mod worker;
+pub mod way;
+pub mod worker;
 
 pub use ending::{Action, Told};
 pub use provider::{Limits, Providers};
 pub use settings::{HostPort, Settings, SmartHost};
-//TMP pub use worker::{Clock, Delivery, Tally};
+pub use worker::{Clock, Delivery, Tally};
 
 use crate::mail::Timestamp;
 use crate::seal::{Seal, Sealed};
