@@ -1,0 +1,330 @@
+//! The shell around one session with a next hop: it connects, shakes hands, writes what [`smtp::client`](crate::smtp::client) says and
+//! reads the replies, each stage within its time. What replies mean is decided there; who to connect to and when, by the caller.
+//!
+//! mail-send makes the TCP connection, the TLS session and AUTH. Greeting, EHLO and the transaction are ours: its reader throws away
+//! what follows a reply in the same read, so it is only ever given one line at a time (see [`LineByLine`]).
+
+mod wire;
+
+use super::target::{Credentials, Login, OpenFault, Target, Timeouts};
+use super::tls::{ClientTls, TlsDemand, words_of};
+use crate::clock;
+use crate::mail::{RemoteReply, TlsSession};
+use crate::smtp::client::{Capabilities, ConnectionEnd, Dialogue, Next, Opening, OpeningFault, Peer, Stage, Step, Transaction, TransactionEnd};
+use mail_send::SmtpClient;
+use secrecy::ExposeSecret;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use wire::{LineByLine, Stream, Wire, WireFault};
+
+/// An open session: greeted, under the TLS that was demanded, authenticated where that was asked.
+pub struct Connection {
+    wire: Wire,
+    peer: Peer,
+    capabilities: Capabilities,
+    timeouts: Timeouts,
+    prefer_bdat: bool,
+    transactions: u32,
+    /// False while a transaction runs: one that is dropped leaves the session in the middle of it.
+    at_rest: bool,
+}
+
+impl Connection {
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// Why there is none; [`OpenFault`] says whether clear text may help.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves nothing behind but a closed connection.
+    pub async fn open(target: &Target, tls: &ClientTls, timeouts: &Timeouts) -> Result<Self, OpenFault> {
+        let tcp = connect(target, timeouts.connect).await?;
+        let (mut wire, mut session) = if target.implicit_tls {
+            let (stream, session) = handshake(tcp, target, tls, timeouts.starttls).await?;
+            (Wire::new(stream), Some(session))
+        } else {
+            (Wire::new(Stream::Clear(tcp)), None)
+        };
+        let (wanted, demanded) = if target.implicit_tls { (false, false) } else { (target.tls != TlsDemand::None, target.tls > TlsDemand::Opportunistic) };
+        let mut opening = Opening::new(&target.ehlo_name, wanted, demanded);
+        let mut step = opening.begin();
+        let capabilities = loop {
+            step = match step {
+                Step::Ask(octets, stage) => opening.reply(ask(&mut wire, &octets, stage, timeouts).await?),
+                Step::StartTls => {
+                    let tcp = wire.into_clear().ok_or_else(|| OpenFault::Protocol(SPOKE_BEFORE_TLS.to_owned()))?;
+                    let (stream, agreed) = handshake(tcp, target, tls, timeouts.starttls).await?;
+                    (wire, session) = (Wire::new(stream), Some(agreed));
+                    opening.tls_started()
+                }
+                Step::Ready(capabilities) => break capabilities,
+                Step::Fault(fault) => {
+                    bid_farewell(&mut wire, &fault, timeouts.quit).await;
+                    return Err(fault.into());
+                }
+            };
+        };
+        if let Some(credentials) = &target.auth {
+            authenticate(&mut wire, credentials, &capabilities, session.is_some(), timeouts.auth).await?;
+        }
+        let peer = Peer { remote: target.remote(), tls: session };
+        Ok(Self { wire, peer, capabilities, timeouts: timeouts.clone(), prefer_bdat: target.bdat, transactions: 0, at_rest: true })
+    }
+
+    /// What the next hop offers.
+    #[must_use]
+    pub const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// The TLS session, if there is one.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&TlsSession> {
+        self.peer.tls.as_ref()
+    }
+
+    /// The next hop as evidence names it.
+    #[must_use]
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Transactions that were begun on it.
+    #[must_use]
+    pub const fn transactions(&self) -> u32 {
+        self.transactions
+    }
+
+    /// Sends one message to its recipients. `before_end` is awaited when all but the last octets are on their way; if it gives `false`
+    /// (the lease would not last) the connection is closed there and nothing is delivered.
+    ///
+    /// # Cancel safety
+    /// Not safe: dropped, the mail may have been delivered, and the connection is not [open](Self::is_open) any more.
+    pub async fn transact(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
+        let mut dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        let used_before = self.transactions > 0;
+        let mut before_end = Some(before_end);
+        let (mut begun, mut stale) = (false, false);
+        loop {
+            match dialogue.proceed() {
+                Next::Write(_) if !begun && used_before && !self.is_open() => {
+                    stale = true;
+                    dialogue.lost("the server had closed the idle connection", clock::now());
+                }
+                Next::Write(stage) => {
+                    if !begun {
+                        (begun, self.at_rest) = (true, false);
+                        self.transactions += 1;
+                    }
+                    match self.wire.send(dialogue.octets(), self.timeouts.of(stage)).await {
+                        Ok(()) => dialogue.written(),
+                        Err(fault) => self.explain(&mut dialogue, fault, stage).await,
+                    }
+                }
+                Next::Read(stage) => match self.wire.reply(self.timeouts.of(stage)).await {
+                    Ok(reply) => dialogue.reply(reply, clock::now()),
+                    Err(fault) => {
+                        stale = used_before && dialogue.is_unanswered() && matches!(fault, WireFault::Closed(_));
+                        tell(&mut dialogue, fault, stage);
+                    }
+                },
+                Next::AskToEnd => {
+                    let leave = match before_end.take() {
+                        Some(leave) => leave.await,
+                        None => false,
+                    };
+                    dialogue.may_end(leave, clock::now());
+                }
+                Next::Over => break,
+            }
+        }
+        self.at_rest = true;
+        let mut end = dialogue.end(clock::now());
+        end.stale = stale;
+        if end.connection == ConnectionEnd::Reusable {
+            end.connection = self.state();
+        }
+        self.at_rest = end.connection == ConnectionEnd::Reusable || end.connection == ConnectionEnd::Full;
+        end
+    }
+
+    /// The next hop has neither closed the connection nor said anything (some close in silence, some say 421 to nobody). Nothing is
+    /// sent and nothing waited for.
+    pub fn is_open(&mut self) -> bool {
+        self.at_rest && self.wire.is_quiet()
+    }
+
+    /// Whether the next hop answers NOOP: keeps a connection in use, and finds out about it.
+    pub async fn noop(&mut self) -> bool {
+        self.ask_ok(b"NOOP\r\n").await
+    }
+
+    /// Whether the next hop takes RSET: makes sure that no transaction is left.
+    pub async fn rset(&mut self) -> bool {
+        self.ask_ok(b"RSET\r\n").await
+    }
+
+    /// Ends the session as it should be ended (RFC 5321 §4.1.1.10), waiting only the time of QUIT.
+    pub async fn quit(mut self) {
+        if self.is_open() {
+            let _ = ask(&mut self.wire, b"QUIT\r\n", Stage::Quit, &self.timeouts).await;
+        }
+        self.wire.shut(self.timeouts.quit).await;
+    }
+
+    async fn ask_ok(&mut self, command: &[u8]) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.at_rest = false;
+        let reply = ask(&mut self.wire, command, Stage::Mail, &self.timeouts).await;
+        self.at_rest = reply.is_ok_and(|reply| matches!(reply.code, 200..=299));
+        self.at_rest
+    }
+
+    /// Whether another transaction may follow a finished one.
+    fn state(&mut self) -> ConnectionEnd {
+        if !self.is_open() {
+            return ConnectionEnd::Closed("the server spoke out of turn or closed the connection".to_owned());
+        }
+        match self.capabilities.limits.mail_max {
+            Some(max) if self.transactions >= max.get() => ConnectionEnd::Full,
+            _ => ConnectionEnd::Reusable,
+        }
+    }
+
+    /// A write failed; perhaps the next hop said why before it closed.
+    async fn explain(&mut self, dialogue: &mut Dialogue<'_>, fault: WireFault, stage: Stage) {
+        if matches!(fault, WireFault::Closed(_)) {
+            while dialogue.proceed() != Next::Over
+                && let Ok(reply) = self.wire.reply(LAST_WORDS).await
+            {
+                dialogue.reply(reply, clock::now());
+            }
+        }
+        tell(dialogue, fault, stage);
+    }
+}
+
+async fn connect(target: &Target, within: Duration) -> Result<TcpStream, OpenFault> {
+    let connected = match target.source {
+        Some(source) => SmtpClient::connect_using(source, target.address, within).await,
+        None => SmtpClient::connect(target.address, within).await,
+    };
+    let tcp = connected.map_err(|fault| match fault {
+        mail_send::Error::Io(fault) => OpenFault::Connect(fault),
+        mail_send::Error::Timeout => OpenFault::Timeout(Stage::Connect),
+        other => OpenFault::Connect(io::Error::other(other.to_string())),
+    })?;
+    // Without it the last piece of a message waits for the acknowledgement of the one before.
+    tcp.stream.set_nodelay(true).map_err(OpenFault::Connect)?;
+    Ok(tcp.stream)
+}
+
+async fn handshake(tcp: TcpStream, target: &Target, tls: &ClientTls, within: Duration) -> Result<(Stream, TlsSession), OpenFault> {
+    // An address is no name: it is not sent as SNI (RFC 6066 §3).
+    let name = target.host.trim_end_matches('.');
+    let address = target.address.ip().to_string();
+    let is_name = rustls_pki_types::ServerName::try_from(name).is_ok();
+    let name = if is_name || target.tls == TlsDemand::Verified { name } else { &address };
+    let client = SmtpClient { stream: tcp, timeout: within }.into_tls(tls.connector(target.tls), name).await;
+    let client = client.map_err(|fault| match fault {
+        mail_send::Error::Tls(fault) => OpenFault::Handshake(words_of(&fault)),
+        mail_send::Error::Io(fault) => OpenFault::Handshake(fault.to_string()),
+        mail_send::Error::Timeout => OpenFault::Timeout(Stage::StartTls),
+        other => OpenFault::Handshake(other.to_string()),
+    })?;
+    let agreed = client.tls_connection();
+    let session = TlsSession {
+        version: if agreed.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) { "TLSv1.3" } else { "TLSv1.2" },
+        cipher: agreed.negotiated_cipher_suite().map(|suite| iana_name(suite.suite())).unwrap_or_default(),
+    };
+    Ok((Stream::Tls(Box::new(client.stream)), session))
+}
+
+/// rustls marks the suites of TLS 1.3, IANA does not.
+fn iana_name(suite: rustls::CipherSuite) -> String {
+    suite.as_str().map_or_else(|| format!("{suite:?}"), |name| name.replacen("TLS13_", "TLS_", 1))
+}
+
+/// One command and its reply. What is read before the command was sent answers nothing that we asked.
+async fn ask(wire: &mut Wire, command: &[u8], stage: Stage, timeouts: &Timeouts) -> Result<RemoteReply, OpenFault> {
+    if !command.is_empty() {
+        if !wire.is_answered() {
+            return Err(OpenFault::Protocol(format!("the server spoke out of turn, before {stage}")));
+        }
+        wire.send(command, timeouts.of(stage)).await.map_err(|fault| open_fault(fault, stage))?;
+    }
+    wire.reply(timeouts.of(stage)).await.map_err(|fault| open_fault(fault, stage))
+}
+
+async fn authenticate(wire: &mut Wire, credentials: &Credentials, offered: &Capabilities, under_tls: bool, within: Duration) -> Result<(), OpenFault> {
+    if !under_tls && !credentials.in_clear {
+        return Err(OpenFault::AuthInClear);
+    }
+    if !wire.is_answered() {
+        return Err(OpenFault::Protocol("the server spoke out of turn, before AUTH".to_owned()));
+    }
+    let login = match &credentials.login {
+        Login::Password { user, password } => mail_send::Credentials::Plain { username: user.clone(), secret: password.expose_secret().to_owned() },
+        Login::XOauth2 { user, token } => mail_send::Credentials::XOauth2 { username: user.clone(), secret: token.expose_secret().to_owned() },
+        Login::OauthBearer { token } => mail_send::Credentials::<String>::new_oauth_from_token(token.expose_secret().to_owned()),
+    };
+    let known = [("PLAIN", smtp_proto::AUTH_PLAIN), ("LOGIN", smtp_proto::AUTH_LOGIN)];
+    let known = known.into_iter().chain([("XOAUTH2", smtp_proto::AUTH_XOAUTH2), ("OAUTHBEARER", smtp_proto::AUTH_OAUTHBEARER)]);
+    let both = known.filter(|(name, _)| offered.auth.iter().any(|offered| offered == name));
+    let mechanisms = smtp_proto::EhloResponse::<String> { auth_mechanisms: both.fold(0, |all, (_, bit)| all | bit), ..Default::default() };
+    let mut client = SmtpClient { stream: LineByLine(wire), timeout: within };
+    match client.authenticate(&login, &mechanisms).await {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(match fault {
+            mail_send::Error::AuthenticationFailed(reply) | mail_send::Error::UnexpectedReply(reply) => OpenFault::AuthRefused(wire::reply_of(&reply)),
+            mail_send::Error::UnsupportedAuthMechanism => OpenFault::AuthMissing(offered.auth.join(" ")),
+            mail_send::Error::Timeout => OpenFault::Timeout(Stage::Auth),
+            mail_send::Error::Io(fault) => OpenFault::Closed(Stage::Auth, fault.to_string()),
+            other => OpenFault::Protocol(format!("AUTH failed: {other}")),
+        }),
+    }
+}
+
+/// A refused session is quit, as the standard asks (RFC 5321 §3.1); not for longer than a QUIT may take, and not after a 421.
+async fn bid_farewell(wire: &mut Wire, fault: &OpeningFault, within: Duration) {
+    let closing = matches!(fault, OpeningFault::Greeting(reply) | OpeningFault::Ehlo(reply) | OpeningFault::StartTlsRefused(reply) if reply.code == 421);
+    if !closing && wire.send(b"QUIT\r\n", within).await.is_ok() {
+        let _ = wire.reply(LAST_WORDS.min(within)).await;
+    }
+}
+
+fn tell(dialogue: &mut Dialogue<'_>, fault: WireFault, stage: Stage) {
+    let at = clock::now();
+    match fault {
+        WireFault::Timeout => dialogue.lost(&format!("no answer in time: {stage}"), at),
+        WireFault::Closed(why) => dialogue.lost(&format!("the connection broke during {stage}: {why}"), at),
+        WireFault::Reply(fault) => dialogue.confused(&fault.to_string(), at),
+    }
+}
+
+fn open_fault(fault: WireFault, stage: Stage) -> OpenFault {
+    match fault {
+        WireFault::Timeout => OpenFault::Timeout(stage),
+        WireFault::Closed(why) => OpenFault::Closed(stage, why),
+        WireFault::Reply(fault) => OpenFault::Protocol(fault.to_string()),
+    }
+}
+
+impl From<OpeningFault> for OpenFault {
+    fn from(fault: OpeningFault) -> Self {
+        match fault {
+            OpeningFault::Greeting(reply) => Self::Greeting(reply),
+            OpeningFault::Ehlo(reply) => Self::Ehlo(reply),
+            OpeningFault::StartTlsMissing => Self::StartTlsMissing,
+            OpeningFault::StartTlsRefused(reply) => Self::StartTlsRefused(reply),
+        }
+    }
+}
+
+const SPOKE_BEFORE_TLS: &str = "the server sent more in clear after its answer to STARTTLS (response injection, CVE-2011-0411)";
+/// How long a server that closes is listened to for its reason.
+const LAST_WORDS: Duration = Duration::from_secs(1);
