@@ -1,6 +1,23 @@
 //! The station *spool*: keeps accepted mail until every recipient has an outcome.
 //!
 //! It keeps mail safe and says what is due; when a deferred recipient is tried again is the scheduler's decision.
+//!
+//! Every state of a queued mail, and what a crash (of the process, or of the machine's power) does in it:
+//!
+//! | state | where it is | left by | a crash here |
+//! |---|---|---|---|
+//! | received | memory of its session | [`Spool::commit`] | loses it; no `250` was given, the client still has it |
+//! | body written (large bodies only) | a file that no row names | the row's commit | leaves an orphan; it is removed at the next start |
+//! | gathered | memory of the writer, with others | the commit's fsync | as *received*; or the rows are durable and the `250` was not given: the client sends it again |
+//! | **committed** | rows in the database (and its body's file) | | **from here on nothing is lost** |
+//! | waiting | recipient row, `next_at` in the future | time | changes nothing |
+//! | due | recipient row, `next_at` past | [`Spool::claim`] | changes nothing |
+//! | leased | recipient row with a fence, `next_at` = end of the lease | [`Spool::settle`], or time | falls back to due; the attempt counts as one of unknown end, for the next hop may have the mail |
+//! | settled | recipient row with its outcome | the last settle of the message | after `settle` returned: changes nothing; before: as *leased* |
+//! | closed | a row of history; message and body gone | [`Records::sweep`], after the history's days | a body file may outlive its row; it is removed at the next start |
+//! | quarantined | as it was, but held and reported | a person | changes nothing |
+//!
+//! The parts: [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
 
 use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
 use crate::seal::{Kind, Needs, Seal, Sealed};
@@ -9,6 +26,12 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+mod row;
+mod schema;
+pub mod sqlite;
+
+pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
 /// Keeps accepted mail until every recipient has an outcome.
 ///
@@ -61,6 +84,115 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Finishes what was begun and closes; further calls fail with [`SpoolError::Closed`].
     fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What a spool remembers beside the mail that waits: who stands behind a sender id, what became of a message.
+pub trait Records: Spool {
+    /// The mailbox behind a sender id of a bounce token; `None` when it was never registered, was swept, or is damaged.
+    fn sender(&self, id: u64) -> impl Future<Output = Result<Option<Mailbox>, SpoolError>> + Send;
+
+    /// What became of a message, or has become of it so far; `None` when it is not known (any more).
+    fn history(&self, id: MailId) -> impl Future<Output = Result<Option<History>, SpoolError>> + Send;
+
+    /// Up to `queues_max` queues by name, those after `after`: page by page, all of them.
+    fn queues(&self, after: Option<Queue>, queues_max: NonZeroUsize) -> impl Future<Output = Result<Vec<QueueState>, SpoolError>> + Send;
+
+    /// Forgets what is older than it has to be: history, unused senders, marks of parked queues that are empty. To be called about once an hour.
+    fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<Swept, SpoolError>> + Send;
+
+    /// Whether mail can be accepted.
+    fn health(&self) -> Health;
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Which.
+    pub id: MailId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When the last recipient was settled; `None` while some wait.
+    pub closed_at: Option<Timestamp>,
+    /// Its stream.
+    pub stream: Stream,
+    /// The submission's reverse-path.
+    pub original_reverse_path: ReversePath,
+    /// The Message-ID.
+    pub message_id: String,
+    /// `X-Postseal-Track-Id`.
+    pub track_id: Option<String>,
+    /// `X-Postseal-Tag`.
+    pub tag: Option<String>,
+    /// In the order of the envelope.
+    pub recipients: Vec<RecipientHistory>,
+}
+
+/// One recipient of a [`History`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientHistory {
+    /// Whom it was for.
+    pub mailbox: Mailbox,
+    /// Whether it has an outcome, and which.
+    pub outcome: SoFar,
+    /// Enhanced status code of the last attempt, if there was one.
+    pub status: Option<String>,
+    /// The words of the next hop at the last attempt, or ours.
+    pub text: Option<String>,
+    /// When the last attempt ended.
+    pub at: Option<Timestamp>,
+}
+
+/// How far a recipient has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SoFar {
+    /// No outcome yet.
+    Waiting,
+    /// The next hop has it.
+    Delivered,
+    /// It will never be delivered.
+    Failed,
+}
+
+/// A queue as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueState {
+    /// Which.
+    pub queue: Queue,
+    /// When its next recipient is due; `None` when nobody waits.
+    pub next_at: Option<Timestamp>,
+    /// Until when it is parked; in the past when it is not.
+    pub parked_until: Timestamp,
+    /// Recipients that wait in it, leased ones included.
+    pub recipients: u64,
+}
+
+/// What [`Records::sweep`] removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Rows of history.
+    pub history: u64,
+    /// Senders not used for longer than a token lives.
+    pub senders: u64,
+    /// Marks of parked queues.
+    pub queues: u64,
+}
+
+/// Whether a spool can accept mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Working,
+    /// Less than the reserve is free on its disk: what is queued is worked on, nothing is accepted.
+    Full {
+        /// Octets free.
+        free: u64,
+        /// Octets that must stay free.
+        reserve: u64,
+    },
+    /// A write failed: nothing is accepted or settled until it is opened again.
+    Failed(String),
+    /// It was closed.
+    Closed,
 }
 
 /// What waits together: a recipient domain on its way to its MX, or a smart host.

@@ -1,1 +1,426 @@
-//! (being written)
+//! The embedded engine: SQLite in a directory of its own, one process at a time.
+//!
+//! ```text
+//! spool/
+//! ├─ lock          held by the process that uses it, its number inside
+//! ├─ spool.db      messages, recipients, queues, senders, history (schema/)
+//! ├─ spool.db-wal  the log: a 250 is given when its transaction is fsynced here
+//! ├─ commits       how many durable transactions there were, unsynced: tells when the log lost its end
+//! ├─ bodies/xx/    large bodies
+//! ├─ tmp/          bodies being written
+//! └─ lost/         bodies without a row, found when transactions were missing
+//! ```
+//!
+//! | file here | does |
+//! |---|---|
+//! | `writer` | gathers everybody's work into one transaction, one fsync |
+//! | `queries` | the statements of that work |
+//! | `readers` | short reads beside it |
+//! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
+//! | `recovery` | what a crash left behind |
+//! | `bodies`, `disk`, `lock` | files, room and file system, one process |
+//!
+//! Leases die with the process: whatever was leased is due at the next start, and counts as an attempt of unknown end.
+
+mod bodies;
+mod disk;
+mod housekeeper;
+mod lock;
+mod queries;
+mod readers;
+mod recovery;
+mod wal;
+mod writer;
+
+pub use recovery::RecoveryReport;
+
+use super::{Claimed, Counts, Due, Ending, Health, History, Lease, Queue, QueueState, Records, Spool, SpoolError, Swept, row};
+use crate::mail::{MailId, Mailbox, Receipt, Timestamp};
+use crate::seal::{Seal, Sealed};
+use bodies::Bodies;
+use bytes::Bytes;
+use disk::Disk;
+use housekeeper::Housekeeper;
+use lock::Lock;
+use queries::Ready;
+use readers::Readers;
+use recovery::Access;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use wal::Wal;
+use writer::{Handle, Safety, State, Writer, lock as hold};
+
+/// How an embedded spool is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Its directory; made when missing, readable by nobody else.
+    pub directory: PathBuf,
+    /// Octets of the disk that stay free: below that nothing is accepted, so that what is queued can still be settled. At least twice `wal_octets_max`.
+    pub reserve_octets: u64,
+    /// Messages of at least so many octets are files.
+    pub body_file_octets_min: u64,
+    /// How long a transaction waits for company before it begins. Zero: only for the fsync of the one before, which is company enough under load.
+    pub linger: Duration,
+    /// Rows of the table of senders: somebody who invents senders must not fill the disk.
+    pub senders_max: u64,
+    /// Days without use after which a sender is forgotten: longer than a bounce token lives.
+    pub senders_days: u32,
+    /// Days for which history is kept: a token's life.
+    pub history_days: u32,
+    /// Octets of the log at which sessions wait for a checkpoint; the housekeeper begins at an eighth of it.
+    pub wal_octets_max: u64,
+    /// Connections for reading, each with a cache of 2 MiB.
+    pub readers: usize,
+    /// Which file systems it may lie on.
+    pub file_systems: FileSystems,
+}
+
+/// Which file systems a spool may lie on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FileSystems {
+    /// Local ones that outlive the machine.
+    #[default]
+    Durable,
+    /// tmpfs and ramfs too: queued mail may be lost.
+    Volatile,
+    /// Remote ones too (NFS, CIFS, 9p, FUSE …): locks and shared memory are believed.
+    Any,
+}
+
+impl Settings {
+    /// The defaults, in this directory.
+    #[must_use]
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            reserve_octets: 512 << 20,
+            body_file_octets_min: 256 << 10,
+            linger: Duration::ZERO,
+            senders_max: 1_000_000,
+            senders_days: 40,
+            history_days: 30,
+            wal_octets_max: 256 << 20,
+            readers: 4,
+            file_systems: FileSystems::Durable,
+        }
+    }
+}
+
+/// A spool in SQLite.
+pub struct SqliteSpool {
+    settings: Settings,
+    writer: Handle,
+    readers: Readers,
+    disk: Arc<Disk>,
+    bodies: Arc<Bodies>,
+    wal: Arc<Wal>,
+    body_writes: Semaphore,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// What `close` has to wait for.
+struct Threads {
+    writer: JoinHandle<()>,
+    housekeeper: JoinHandle<()>,
+}
+
+/// What a spool has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Transactions committed.
+    pub transactions: u64,
+    /// Commits, claims, settles … in them.
+    pub jobs: u64,
+    /// Octets of the log at the last look.
+    pub wal_octets: u64,
+}
+
+impl SqliteSpool {
+    /// Opens a spool, or makes one, and mends what a crash left behind. Blocks: it reads the log and the names of large bodies.
+    ///
+    /// # Errors
+    /// [`SpoolError::Locked`] while another process has it; [`SpoolError::Unusable`] with the reason and the remedy.
+    pub fn open(settings: Settings, now: Timestamp) -> Result<(Self, RecoveryReport), SpoolError> {
+        let began = Instant::now();
+        let directory = settings.directory.clone();
+        let unusable = |why: String| SpoolError::Unusable { path: directory.display().to_string(), why };
+        bodies::make_directory(&directory).map_err(|e| unusable(format!("it cannot be made: {e}")))?;
+        let mut report = RecoveryReport::default();
+        report.warnings.extend(disk::check_file_system(&directory, settings.file_systems)?);
+        let lock = Arc::new(Lock::take(&directory)?);
+
+        let database = directory.join(DATABASE);
+        let (chores, chores_given) = std::sync::mpsc::channel();
+        let wal = Arc::new(Wal::of(&database, settings.wal_octets_max, chores.clone()));
+        report.wal_octets = wal.measure();
+        let broken = |e: rusqlite::Error| unusable(format!("{e}; restore a backup, or move the directory away and look at it with sqlite3"));
+        let mut db = recovery::connect(&database, Access::Write).map_err(broken)?;
+        let opened = recovery::open(&mut db, &directory, now, &mut report)?;
+        let bodies = Arc::new(Bodies::of(&directory, opened.opening).map_err(|e| unusable(format!("its directories cannot be made: {e}")))?);
+        recovery::sweep_orphans(&db, &bodies, &mut report).map_err(unusable)?;
+        wal.truncate(&db).map_err(broken)?;
+        std::fs::File::open(&directory).and_then(|directory| directory.sync_all()).map_err(|e| unusable(format!("it cannot be synced: {e}")))?;
+
+        let state = Arc::new(State::default());
+        *hold(&state.totals) = opened.totals;
+        let disk = Arc::new(Disk::below(&directory, settings.reserve_octets));
+        let readers = Readers::open(&database, settings.readers.max(1)).map_err(broken)?;
+        let thread = |e: std::io::Error| unusable(format!("no thread for it: {e}"));
+        let housekeeper = Housekeeper {
+            db: recovery::connect(&database, Access::Write).map_err(broken)?,
+            wal: Arc::clone(&wal),
+            bodies: Arc::clone(&bodies),
+            disk: Arc::clone(&disk),
+            state: Arc::clone(&state),
+        };
+        let keeper = std::thread::Builder::new()
+            .name("spool-housekeeper".to_owned())
+            .spawn({
+                let lock = Arc::clone(&lock);
+                move || {
+                    housekeeper.run(&chores_given);
+                    drop(lock);
+                }
+            })
+            .map_err(thread)?;
+        let writer =
+            Writer { db, wal: Arc::clone(&wal), counter: opened.counter, state, totals: opened.totals, fence: opened.fence, linger: settings.linger, chores };
+        let (writer, writer_thread) = Handle::start(writer, lock).map_err(thread)?;
+        let threads = Mutex::new(Some(Threads { writer: writer_thread, housekeeper: keeper }));
+        let body_writes = Semaphore::new(BODY_WRITES_MAX);
+        report.took = began.elapsed();
+        Ok((Self { settings, writer, readers, disk, bodies, wal, body_writes, threads }, report))
+    }
+
+    /// What it has done since it was opened.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        let state = &self.writer.state;
+        Work { transactions: state.transactions.load(Ordering::Relaxed), jobs: state.jobs.load(Ordering::Relaxed), wal_octets: self.wal.octets() }
+    }
+
+    fn open_for_reading(&self) -> Result<(), SpoolError> {
+        if self.writer.is_closed() { Err(SpoolError::Closed) } else { Ok(()) }
+    }
+
+    async fn read<T: Send + 'static>(&self, query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, SpoolError> {
+        self.open_for_reading()?;
+        match self.readers.read(query).await? {
+            Ok(found) => Ok(found),
+            Err(fault) => {
+                let fatal = matches!(
+                    fault.sqlite_error_code(),
+                    Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+                );
+                if fatal {
+                    self.writer.state.fail(&fault.to_string());
+                }
+                Err(SpoolError::Failed(fault.to_string()))
+            }
+        }
+    }
+
+    /// Sums a body and makes a large one a file: what can be done before the writer's turn.
+    async fn make_ready(&self, mail: Sealed) -> Result<Ready, SpoolError> {
+        if octets_of(&mail) < self.settings.body_file_octets_min { Ok(in_database(mail)) } else { self.write_body(mail).await }
+    }
+
+    async fn write_body(&self, mail: Sealed) -> Result<Ready, SpoolError> {
+        self.writer.state.working()?;
+        let _permit = self.body_writes.acquire().await.map_err(|_| SpoolError::Closed)?;
+        let bodies = Arc::clone(&self.bodies);
+        let written = tokio::task::spawn_blocking(move || {
+            let body = bodies.write(mail.id, mail.message.octets())?;
+            Ok::<_, std::io::Error>(Ready { body_sum: crc32c::crc32c(mail.message.octets()), mail, body: Some(body) })
+        });
+        match written.await.map_err(|e| SpoolError::Failed(e.to_string()))? {
+            Ok(ready) => Ok(ready),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => Err(self.disk.full(self.disk.free_octets()?)),
+            Err(e) => {
+                let why = format!("a body's file: {e}");
+                self.writer.state.fail(&why);
+                Err(SpoolError::Failed(why))
+            }
+        }
+    }
+
+    /// Reads a body from where its row says it is, and compares; in words, what does not fit.
+    async fn read_body(&self, id: MailId) -> Result<Result<Bytes, String>, SpoolError> {
+        let number = row::number(id);
+        let found = self.read(move |db| readers::body(db, number)).await?;
+        let (facts, octets) = match found {
+            None => return Err(SpoolError::Unknown(id)),
+            Some(Err(why)) => return Ok(Err(why)),
+            Some(Ok(found)) => found,
+        };
+        let bodies = Arc::clone(&self.bodies);
+        let checked = tokio::task::spawn_blocking(move || {
+            let octets_expected = u64::try_from(facts.body_octets).unwrap_or(0);
+            let octets = match (octets, &facts.body_file) {
+                (Some(octets), None) => octets,
+                (None, Some(name)) => bodies.read(name, octets_expected).map_err(|e| format!("its body's file \"{name}\": {e}"))?,
+                _ => return Err("its body is missing".to_owned()),
+            };
+            if octets.len() as u64 != octets_expected {
+                return Err(format!("its body has {} octets and should have {octets_expected}", octets.len()));
+            }
+            if i64::from(crc32c::crc32c(&octets)) != facts.body_sum {
+                return Err("its body does not fit its checksum".to_owned());
+            }
+            Ok(Bytes::from(octets))
+        });
+        checked.await.map_err(|e| SpoolError::Failed(e.to_string()))
+    }
+}
+
+impl Spool for SqliteSpool {
+    async fn commit(&self, mails: Vec<Sealed>) -> Result<Receipt, SpoolError> {
+        assert!(!mails.is_empty(), "a submission makes at least one message");
+        self.writer.state.working()?;
+        let octets: u64 = mails.iter().map(octets_of).sum();
+        self.disk.room_for(octets)?;
+        let receipt = Receipt::committed(mails[0].id);
+        let mut ready = Vec::with_capacity(mails.len());
+        for mail in mails {
+            ready.push(self.make_ready(mail).await?);
+        }
+        let senders_max = self.settings.senders_max;
+        let in_memory = ready.iter().filter(|ready| ready.body.is_none()).map(|ready| ready.mail.message.octets().len()).sum();
+        self.writer.write(Safety::Durable, in_memory, move |batch| queries::commit(batch, ready, senders_max)).await?;
+        Ok(receipt)
+    }
+
+    async fn due(&self, now: Timestamp, queues_max: NonZeroUsize) -> Result<Vec<Due>, SpoolError> {
+        self.read(move |db| readers::due(db, now, queues_max)).await
+    }
+
+    async fn next_due_at(&self) -> Result<Option<Timestamp>, SpoolError> {
+        self.read(readers::next_due_at).await
+    }
+
+    async fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> Result<Claimed, SpoolError> {
+        let queue = queue.clone();
+        self.writer.write(Safety::Lazy, 0, move |batch| queries::claim(batch, &queue, recipients_max, now, until)).await
+    }
+
+    async fn renew(&self, lease: &mut Lease, until: Timestamp) -> Result<(), SpoolError> {
+        let (id, fence) = (lease.mail.id, lease.fence);
+        let recipients: Vec<u32> = lease.recipients.iter().map(|recipient| recipient.index).collect();
+        let Some(queue) = row::queue_of(&lease.mail, &lease.recipients) else { return Err(SpoolError::LeaseLost(id)) };
+        self.writer.write(Safety::Lazy, 0, move |batch| queries::renew(batch, id, &recipients, &queue, fence, until)).await?;
+        lease.until = until;
+        Ok(())
+    }
+
+    async fn message(&self, id: MailId) -> Result<Bytes, SpoolError> {
+        let why = match self.read_body(id).await? {
+            Ok(octets) => return Ok(octets),
+            Err(why) => why,
+        };
+        let reason = why.clone();
+        self.writer.write(Safety::Durable, 0, move |batch| queries::quarantine(batch, row::number(id), &reason).map(|_| Ok(()))).await?;
+        Err(SpoolError::Damaged(id, why))
+    }
+
+    async fn settle(&self, lease: Lease, endings: Vec<Ending>, notices: Vec<Sealed>) -> Result<(), SpoolError> {
+        row::assert_complete(&lease.recipients, &endings);
+        let mut ready = Vec::with_capacity(notices.len());
+        for notice in notices {
+            ready.push(match self.make_ready(notice.clone()).await {
+                // What the next hop said must not be lost over a notice's file: the reserve has room for the row.
+                Err(SpoolError::Full { .. }) => in_database(notice),
+                made => made?,
+            });
+        }
+        self.writer.write(Safety::Durable, 0, move |batch| queries::settle(batch, &lease, &endings, ready)).await
+    }
+
+    async fn reseal(&self, id: MailId, seal: Seal) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Durable, 0, move |batch| queries::reseal(batch, id, &seal)).await
+    }
+
+    async fn park(&self, queue: &Queue, until: Timestamp) -> Result<(), SpoolError> {
+        let queue = queue.clone();
+        self.writer.write(Safety::Lazy, 0, move |batch| queries::park(batch, &queue, until)).await
+    }
+
+    async fn counts(&self) -> Result<Counts, SpoolError> {
+        self.open_for_reading()?;
+        let totals = *hold(&self.writer.state.totals);
+        let count = |total: i64| u64::try_from(total).unwrap_or(0);
+        Ok(Counts { mails: count(totals.mails), recipients: count(totals.recipients), quarantined: count(totals.quarantined) })
+    }
+
+    async fn close(&self) {
+        self.writer.close();
+        let Some(threads) = hold(&self.threads).take() else { return };
+        self.readers.close().await;
+        let ended = tokio::task::spawn_blocking(move || {
+            // A panic was told by `health` already.
+            let _ = threads.writer.join();
+            let _ = threads.housekeeper.join();
+        });
+        let _ = ended.await;
+    }
+}
+
+impl Records for SqliteSpool {
+    async fn sender(&self, id: u64) -> Result<Option<Mailbox>, SpoolError> {
+        self.read(move |db| readers::sender(db, id)).await
+    }
+
+    async fn history(&self, id: MailId) -> Result<Option<History>, SpoolError> {
+        self.read(move |db| readers::history(db, id)).await
+    }
+
+    async fn queues(&self, after: Option<Queue>, queues_max: NonZeroUsize) -> Result<Vec<QueueState>, SpoolError> {
+        self.read(move |db| readers::queues(db, after.as_ref(), queues_max)).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, SpoolError> {
+        const DAY: Duration = Duration::from_hours(24);
+        let history_before = now - DAY * self.settings.history_days;
+        let senders_before_day = now.unix_days() - i64::from(self.settings.senders_days);
+        let mut all = Swept::default();
+        loop {
+            let page = self.writer.write(Safety::Durable, 0, move |batch| queries::sweep(batch, now, history_before, senders_before_day)).await?;
+            if page == Swept::default() {
+                return Ok(all);
+            }
+            all = Swept { history: all.history + page.history, senders: all.senders + page.senders, queues: all.queues + page.queues };
+        }
+    }
+
+    fn health(&self) -> Health {
+        match (self.writer.state.health(), self.disk.room_for(0)) {
+            (Health::Failed(why), _) => Health::Failed(why),
+            _ if self.writer.is_closed() => Health::Closed,
+            (_, Err(SpoolError::Full { free, reserve })) => Health::Full { free, reserve },
+            (_, Err(other)) => Health::Failed(other.to_string()),
+            (health, Ok(())) => health,
+        }
+    }
+}
+
+impl std::fmt::Debug for SqliteSpool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteSpool").field("directory", &self.settings.directory).finish_non_exhaustive()
+    }
+}
+
+fn in_database(mail: Sealed) -> Ready {
+    Ready { body_sum: crc32c::crc32c(mail.message.octets()), mail, body: None }
+}
+
+fn octets_of(mail: &Sealed) -> u64 {
+    mail.message.octets().len() as u64
+}
+
+const DATABASE: &str = "spool.db";
+/// Large bodies that are written at the same time.
+const BODY_WRITES_MAX: usize = 16;

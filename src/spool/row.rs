@@ -1,0 +1,329 @@
+//! What a spooled message looks like as rows, the same on every engine: plain numbers and texts with a CRC-32C over who gets what.
+//!
+//! Databases hand back a flipped bit without a word, and a flipped bit in a recipient sends mail to a stranger. So the sum is made before
+//! a row is written and checked before it is believed. No SQL here, no disk.
+
+use super::{Ending, How, Leased, Mail, Queue};
+use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
+use serde::{Deserialize, Serialize};
+
+/// A row of `messages`: everything its sum covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MailRow {
+    pub id: i64,
+    pub recipients: i64,
+    pub accepted_at: i64,
+    pub expires_at: i64,
+    pub identity: String,
+    pub kind: i64,
+    pub signing_domain: String,
+    pub stream: String,
+    pub route: String,
+    pub original_reverse_path: String,
+    pub envid: Option<String>,
+    pub ret: i64,
+    pub needs: i64,
+    pub message_id: String,
+    pub track_id: Option<String>,
+    pub tag: Option<String>,
+    pub seal: String,
+    pub body_octets: i64,
+    pub body_sum: i64,
+    pub body_file: Option<String>,
+}
+
+/// A row of `recipients`: everything its sum covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RecipientRow {
+    pub message: i64,
+    pub number: i64,
+    pub mailbox: String,
+    pub notify: i64,
+    pub orcpt_type: Option<String>,
+    pub orcpt: Option<String>,
+    pub reverse_path: String,
+}
+
+/// How an attempt ended, as `recipients.evidence` and `history.recipients` keep it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// RFC 3463.
+    pub status: String,
+    /// The next hop's words, or ours.
+    pub text: String,
+    /// Name and address of the next hop.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remote: Option<String>,
+    /// When, in milliseconds.
+    pub at: i64,
+}
+
+impl MailRow {
+    /// The row of a message whose body has been summed and, if it is a file, written.
+    pub fn of(mail: &Sealed, body_sum: u32, body_file: Option<String>) -> Self {
+        Self {
+            id: number(mail.id),
+            recipients: count(mail.recipients.len()),
+            accepted_at: mail.accepted_at.unix_millis(),
+            expires_at: mail.expires_at.unix_millis(),
+            identity: mail.identity.to_string(),
+            kind: i64::from(mail.kind == Kind::Notice),
+            signing_domain: mail.signing_domain.to_string(),
+            stream: mail.stream.to_string(),
+            route: mail.route.to_string(),
+            original_reverse_path: path_text(&mail.original_reverse_path),
+            envid: mail.envid.clone(),
+            ret: [None, Some(Ret::Full), Some(Ret::Headers)].iter().position(|known| *known == mail.ret).map_or(0, count),
+            needs: i64::from(mail.needs.eight_bit_mime) | i64::from(mail.needs.smtputf8) << 1,
+            message_id: mail.message_id.clone(),
+            track_id: mail.track_id.clone(),
+            tag: mail.tag.clone(),
+            seal: seal_text(&mail.seal),
+            body_octets: count(mail.message.octets().len()),
+            body_sum: i64::from(body_sum),
+            body_file,
+        }
+    }
+
+    pub fn sum(&self) -> i64 {
+        let numbers = [self.id, self.recipients, self.accepted_at, self.expires_at, self.kind, self.ret, self.needs, self.body_octets, self.body_sum];
+        let texts = [&self.identity, &self.signing_domain, &self.stream, &self.route, &self.original_reverse_path, &self.message_id, &self.seal];
+        let options = [&self.envid, &self.track_id, &self.tag, &self.body_file];
+        let sum = numbers.into_iter().fold(Sum::default(), Sum::number);
+        let sum = texts.into_iter().fold(sum, |sum, text| sum.text(text));
+        options.into_iter().fold(sum, |sum, text| sum.option(text.as_deref())).finish()
+    }
+
+    /// What the row means.
+    ///
+    /// # Errors
+    /// In words, what no sound row holds.
+    pub fn mail(&self) -> Result<Mail, String> {
+        Ok(Mail {
+            id: mail_id(self.id)?,
+            accepted_at: Timestamp::from_unix_millis(self.accepted_at),
+            expires_at: Timestamp::from_unix_millis(self.expires_at),
+            identity: IdentityName::new(&self.identity),
+            kind: if self.kind == 0 { Kind::Submission } else { Kind::Notice },
+            signing_domain: Domain::parse(&self.signing_domain).map_err(|e| e.to_string())?,
+            stream: Stream::new(&self.stream),
+            route: RouteName::new(&self.route),
+            original_reverse_path: path(&self.original_reverse_path)?,
+            envid: self.envid.clone(),
+            ret: [None, Some(Ret::Full), Some(Ret::Headers)].get(usize::try_from(self.ret).unwrap_or(usize::MAX)).copied().ok_or("an unknown RET")?,
+            needs: Needs { eight_bit_mime: self.needs & 1 != 0, smtputf8: self.needs & 2 != 0 },
+            message_id: self.message_id.clone(),
+            track_id: self.track_id.clone(),
+            tag: self.tag.clone(),
+            seal: serde_json::from_str(&self.seal).map_err(|e| format!("its seal does not read: {e}"))?,
+            message_octets: u64::try_from(self.body_octets).map_err(|_| "a negative length")?,
+        })
+    }
+}
+
+impl RecipientRow {
+    pub fn of(mail: MailId, index: usize, recipient: &SealedRecipient) -> Self {
+        let orcpt = recipient.orcpt.as_ref();
+        Self {
+            message: number(mail),
+            number: count(index),
+            mailbox: recipient.mailbox.to_string(),
+            notify: notify_number(recipient.notify),
+            orcpt_type: orcpt.map(|orcpt| orcpt.address_type.clone()),
+            orcpt: orcpt.map(|orcpt| orcpt.address.clone()),
+            reverse_path: path_text(&recipient.reverse_path),
+        }
+    }
+
+    pub fn sum(&self) -> i64 {
+        let sum = [self.message, self.number, self.notify].into_iter().fold(Sum::default(), Sum::number);
+        sum.text(&self.mailbox).option(self.orcpt_type.as_deref()).option(self.orcpt.as_deref()).text(&self.reverse_path).finish()
+    }
+
+    /// What the row means: the recipient, and the `MAIL FROM` of its transaction. Counts come from columns outside the sum.
+    ///
+    /// # Errors
+    /// In words, what no sound row holds.
+    pub fn leased(&self, attempts: i64, unknown_ends: i64, delay_told: bool) -> Result<(Leased, ReversePath), String> {
+        let leased = Leased {
+            index: u32::try_from(self.number).map_err(|_| "an impossible recipient number")?,
+            mailbox: Mailbox::parse(&self.mailbox).map_err(|e| e.to_string())?,
+            notify: notify(self.notify)?,
+            orcpt: match (&self.orcpt_type, &self.orcpt) {
+                (Some(address_type), Some(address)) => Some(OriginalRecipient { address_type: address_type.clone(), address: address.clone() }),
+                _ => None,
+            },
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            unknown_ends: u32::try_from(unknown_ends).unwrap_or(u32::MAX),
+            delay_told,
+        };
+        Ok((leased, path(&self.reverse_path)?))
+    }
+}
+
+impl Told {
+    pub fn of(evidence: &Evidence) -> Self {
+        let text = evidence.reply.as_ref().map_or_else(|| evidence.text.clone(), ToString::to_string);
+        Self {
+            status: evidence.status.to_string(),
+            text: text.chars().take(EVIDENCE_CHARACTERS_MAX).collect(),
+            remote: evidence.remote.as_ref().map(|remote| format!("{} [{}]", remote.host, remote.address)),
+            at: evidence.at.unix_millis(),
+        }
+    }
+
+    pub fn to_json(&self) -> String {
+        #[allow(clippy::expect_used, reason = "texts and numbers only: there is nothing that JSON could refuse")]
+        serde_json::to_string(self).expect("evidence is JSON")
+    }
+}
+
+/// The queue that a lease was claimed from: all its recipients share it.
+pub(super) fn queue_of(mail: &Mail, recipients: &[Leased]) -> Option<Queue> {
+    recipients.first().map(|recipient| Queue::of(&mail.route, &recipient.mailbox))
+}
+
+/// Our own invariant: every recipient of a lease has one ending, and nobody else has.
+pub(super) fn assert_complete(recipients: &[Leased], endings: &[Ending]) {
+    let mut expected: Vec<u32> = recipients.iter().map(|recipient| recipient.index).collect();
+    let mut given: Vec<u32> = endings.iter().map(|ending| ending.index).collect();
+    expected.sort_unstable();
+    given.sort_unstable();
+    assert!(expected == given, "a lease on recipients {expected:?} ends with one ending for each, not {given:?}");
+}
+
+/// The evidence of an ending; none where no attempt was made.
+pub(super) const fn evidence(how: &How) -> Option<&Evidence> {
+    match how {
+        How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => Some(evidence),
+        How::Released { .. } => None,
+    }
+}
+
+pub(super) fn seal_text(seal: &Seal) -> String {
+    #[allow(clippy::expect_used, reason = "texts and numbers only: there is nothing that JSON could refuse")]
+    serde_json::to_string(seal).expect("a seal is JSON")
+}
+
+pub(super) fn sender_sum(id: i64, mailbox: &str) -> i64 {
+    Sum::default().number(id).text(mailbox).finish()
+}
+
+pub(super) fn number(id: MailId) -> i64 {
+    id.number().cast_signed() // 48 bits
+}
+
+pub(super) fn mail_id(number: i64) -> Result<MailId, String> {
+    u64::try_from(number).ok().and_then(MailId::from_number).ok_or_else(|| format!("{number} is no mail id"))
+}
+
+pub(super) fn path_text(path: &ReversePath) -> String {
+    path.mailbox().map_or_else(String::new, ToString::to_string)
+}
+
+pub(super) fn path(text: &str) -> Result<ReversePath, String> {
+    if text.is_empty() {
+        return Ok(ReversePath::Null);
+    }
+    Mailbox::parse(text).map(ReversePath::Mailbox).map_err(|e| e.to_string())
+}
+
+fn notify_number(notify: Notify) -> i64 {
+    match notify {
+        Notify::Unspecified => 0,
+        Notify::Never => 1,
+        Notify::On { success, failure, delay } => 16 | i64::from(success) << 1 | i64::from(failure) << 2 | i64::from(delay) << 3,
+    }
+}
+
+fn notify(number: i64) -> Result<Notify, String> {
+    match number {
+        0 => Ok(Notify::Unspecified),
+        1 => Ok(Notify::Never),
+        16..=30 if number & 1 == 0 => Ok(Notify::On { success: number & 2 != 0, failure: number & 4 != 0, delay: number & 8 != 0 }),
+        _ => Err(format!("{number} is no NOTIFY")),
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// CRC-32C over fields, each with its length in front, so that no two rows of different fields give the same octets.
+#[derive(Default)]
+struct Sum(u32);
+
+impl Sum {
+    fn number(self, number: i64) -> Self {
+        Self(crc32c::crc32c_append(self.0, &number.to_le_bytes()))
+    }
+
+    fn text(self, text: &str) -> Self {
+        Self(crc32c::crc32c_append(self.number(count(text.len())).0, text.as_bytes()))
+    }
+
+    fn option(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(text),
+            None => self.number(-1),
+        }
+    }
+
+    fn finish(self) -> i64 {
+        i64::from(self.0)
+    }
+}
+
+/// A next hop's reply may be long; what is kept of it for `queue show` and history is not.
+const EVIDENCE_CHARACTERS_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipient() -> RecipientRow {
+        RecipientRow {
+            message: 7,
+            number: 0,
+            mailbox: "a@example.com".to_owned(),
+            notify: 20,
+            orcpt_type: Some("rfc822".to_owned()),
+            orcpt: Some("A@example.com".to_owned()),
+            reverse_path: String::new(),
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_recipient_is_under_the_sum() {
+        let sound = recipient().sum();
+        let changed = [
+            RecipientRow { message: 8, ..recipient() },
+            RecipientRow { number: 1, ..recipient() },
+            RecipientRow { mailbox: "b@example.com".to_owned(), ..recipient() },
+            RecipientRow { notify: 0, ..recipient() },
+            RecipientRow { orcpt_type: None, ..recipient() },
+            RecipientRow { orcpt: Some(String::new()), ..recipient() },
+            RecipientRow { reverse_path: "x@example.com".to_owned(), ..recipient() },
+        ];
+        for row in changed {
+            assert_ne!(row.sum(), sound, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_shifted_border_between_fields_changes_the_sum() {
+        let (a, b) = (Sum::default().text("ab").text("c").finish(), Sum::default().text("a").text("bc").finish());
+        assert_ne!(a, b);
+        assert_ne!(Sum::default().option(None).finish(), Sum::default().option(Some("")).finish());
+    }
+
+    #[test]
+    fn notify_reads_back() {
+        let on = |success, failure, delay| Notify::On { success, failure, delay };
+        for value in [Notify::Unspecified, Notify::Never, on(true, false, false), on(false, true, false), on(false, false, true), on(false, false, false)] {
+            assert_eq!(notify(notify_number(value)), Ok(value));
+        }
+        assert!(notify(2).is_err() && notify(17).is_err() && notify(32).is_err() && notify(-1).is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Bodies too large for the database, as files: written before the row that names them, removed after it.
+//!
+//! Each is written under `tmp/`, fsynced, renamed to `bodies/xx/` (256 directories by the id's last octet), and the directory fsynced. A name is
+//! never used twice: it carries the mail's id, the number of this opening of the spool, and a serial.
+
+use crate::mail::MailId;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The directory of body files.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    directory: PathBuf,
+    opening: i64,
+    serial: AtomicU64,
+}
+
+/// A body file that no row names yet: removed when dropped, unless kept.
+#[derive(Debug)]
+pub(super) struct Written {
+    path: PathBuf,
+    /// As the row names it.
+    pub name: String,
+    kept: bool,
+}
+
+impl Bodies {
+    /// The bodies of a spool that is open for the `opening`-th time.
+    pub fn of(directory: &Path, opening: i64) -> io::Result<Self> {
+        for name in [TEMPORARY, BODIES] {
+            make_directory(&directory.join(name))?;
+        }
+        Ok(Self { directory: directory.to_owned(), opening, serial: AtomicU64::new(0) })
+    }
+
+    /// Makes a body durable. Blocks: it waits for the disk twice.
+    pub fn write(&self, id: MailId, octets: &[u8]) -> io::Result<Written> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let file_name = format!("{id}.{}.{serial}", self.opening);
+        let shard = format!("{:02x}", id.number() & 0xff);
+        let parent = self.directory.join(BODIES).join(&shard);
+        let temporary = Written { path: self.directory.join(TEMPORARY).join(&file_name), name: format!("{shard}/{file_name}"), kept: false };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary.path)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        if !parent.exists() {
+            make_directory(&parent)?;
+            File::open(self.directory.join(BODIES))?.sync_all()?;
+        }
+        let path = parent.join(&file_name);
+        fs::rename(&temporary.path, &path)?;
+        let written = Written { path, name: temporary.name.clone(), kept: false };
+        temporary.keep(); // its old path is gone
+        File::open(&parent)?.sync_all()?;
+        Ok(written)
+    }
+
+    /// Reads a body of `octets_expected`, and one octet more if it is longer, so that a wrong length shows without reading what may be anything.
+    pub fn read(&self, name: &str, octets_expected: u64) -> io::Result<Vec<u8>> {
+        let mut octets = Vec::with_capacity(usize::try_from(octets_expected.min(BODY_OCTETS_EXPECTED_MAX)).unwrap_or(0));
+        File::open(self.path(name)?)?.take(octets_expected.saturating_add(1)).read_to_end(&mut octets)?;
+        Ok(octets)
+    }
+
+    /// Removes a body whose row is gone.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name)?)
+    }
+
+    /// Every file of one shard (of 256), by the name a row would have for it.
+    pub fn names(&self, shard: u8) -> io::Result<Vec<String>> {
+        let shard = format!("{shard:02x}");
+        let files = match fs::read_dir(self.directory.join(BODIES).join(&shard)) {
+            Ok(files) => files,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        files.map(|file| Ok(format!("{shard}/{}", file?.file_name().to_string_lossy()))).collect()
+    }
+
+    /// Removes what was being written when the process ended. Gives the number.
+    pub fn clear_temporary(&self) -> io::Result<u64> {
+        let mut removed = 0;
+        for file in fs::read_dir(self.directory.join(TEMPORARY))? {
+            fs::remove_file(file?.path())?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Puts a file that no row names where a person can find it.
+    pub fn set_aside(&self, name: &str) -> io::Result<()> {
+        let lost = self.directory.join(LOST);
+        make_directory(&lost)?;
+        fs::rename(self.path(name)?, lost.join(name.replace('/', "-")))
+    }
+
+    /// A name comes from a row, and a row may be damaged: it must not lead out of the directory.
+    fn path(&self, name: &str) -> io::Result<PathBuf> {
+        let sound = name.split_once('/').is_some_and(|(shard, file)| {
+            shard.len() == 2 && shard.bytes().all(|b| b.is_ascii_hexdigit()) && !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0'])
+        });
+        if !sound {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("\"{name}\" is no name of a body file")));
+        }
+        Ok(self.directory.join(BODIES).join(name))
+    }
+}
+
+impl Written {
+    /// A row names it now, or may do so: it stays.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays is an orphan; the next start removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a directory that only we may read, and the ones above it.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+const TEMPORARY: &str = "tmp";
+const BODIES: &str = "bodies";
+const LOST: &str = "lost";
+/// A damaged row may claim any length; more than this is not set aside at once.
+const BODY_OCTETS_EXPECTED_MAX: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_name_does_not_leave_the_directory() {
+        let bodies = Bodies { directory: "/spool".into(), opening: 1, serial: AtomicU64::new(0) };
+        assert_eq!(bodies.path("0a/abc.1.0").unwrap(), Path::new("/spool/bodies/0a/abc.1.0"));
+        for name in ["", "0a", "0a/", "0a/../x", "../etc/passwd", "/etc/passwd", "0a/.x", "0g/x", "0a/x\0"] {
+            assert!(bodies.path(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,597 @@
+//! Every statement that changes mail, as work for the writer. Each function looks first and writes then: it refuses before its first write.
+//!
+//! An `Err` of SQLite here is the store's failure and ends the spool; a message that does not fit its sum is not: it is quarantined.
+
+use super::writer::Batch;
+use crate::mail::{MailId, ReversePath, Timestamp};
+use crate::seal::{Seal, Sealed, Sender};
+use crate::spool::row::{self, MailRow, RecipientRow, Told};
+use crate::spool::{Claimed, Ending, How, Lease, Leased, Mail, Quarantined, Queue, SpoolError, Swept};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+type Refusable<T> = rusqlite::Result<Result<T, SpoolError>>;
+
+/// A message ready to be written: summed, its large body already a file.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub mail: Sealed,
+    pub body_sum: u32,
+    pub body: Option<super::bodies::Written>,
+}
+
+/// Writes the messages of one submission.
+pub(super) fn commit(batch: &mut Batch<'_>, mails: Vec<Ready>, senders_max: u64) -> Refusable<()> {
+    let mut ids = HashSet::new();
+    for Ready { mail, .. } in &mails {
+        if !ids.insert(mail.id) || is_taken(batch.db, mail.id)? {
+            return Ok(Err(SpoolError::IdTaken(mail.id)));
+        }
+    }
+    let senders = match new_senders(batch, &mails, senders_max)? {
+        Ok(senders) => senders,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    for (sender, day, fate) in senders {
+        write_sender(batch, &sender, day, fate)?;
+    }
+    for ready in mails {
+        insert(batch, ready)?;
+    }
+    Ok(Ok(()))
+}
+
+/// An id is taken while its message waits, and as long as a bounce of it may come home.
+fn is_taken(db: &Connection, id: MailId) -> rusqlite::Result<bool> {
+    let id = [row::number(id)];
+    Ok(db.prepare_cached("SELECT 1 FROM messages WHERE id = ?1")?.exists(id)? || db.prepare_cached("SELECT 1 FROM history WHERE id = ?1")?.exists(id)?)
+}
+
+/// What is to become of a sender's row.
+#[derive(Clone, Copy)]
+enum SenderFate {
+    Insert,
+    /// It is there and sound, and was last used on an earlier day.
+    Touch,
+    /// It is there and damaged: the sender that uses it now is written again.
+    Mend,
+}
+
+/// The senders of a submission that have to be written, each once.
+fn new_senders(batch: &Batch<'_>, mails: &[Ready], senders_max: u64) -> Refusable<Vec<(Sender, i64, SenderFate)>> {
+    let mut seen: HashMap<u64, &Sender> = HashMap::new();
+    let mut senders = Vec::new();
+    let mut inserted = 0;
+    for Ready { mail, .. } in mails {
+        let Some(sender) = &mail.sender else { continue };
+        let day = mail.accepted_at.unix_days();
+        if let Some(known) = seen.insert(sender.id, sender) {
+            if known.mailbox != sender.mailbox {
+                return Ok(Err(SpoolError::SenderTaken(sender.id)));
+            }
+            continue;
+        }
+        let (id, text) = (sender.id.cast_signed(), sender.mailbox.to_string());
+        let known = batch
+            .db
+            .prepare_cached("SELECT mailbox, last_used_day, sum FROM senders WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec(), row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+            .optional()?;
+        match known {
+            None => {
+                inserted += 1;
+                if batch.totals.senders + inserted > senders_max.try_into().unwrap_or(i64::MAX) {
+                    return Ok(Err(SpoolError::SendersFull(senders_max)));
+                }
+                senders.push((sender.clone(), day, SenderFate::Insert));
+            }
+            Some((mailbox, _, sum)) if std::str::from_utf8(&mailbox).map(|mailbox| row::sender_sum(id, mailbox)) != Ok(sum) => {
+                senders.push((sender.clone(), day, SenderFate::Mend));
+            }
+            Some((mailbox, ..)) if mailbox != text.as_bytes() => return Ok(Err(SpoolError::SenderTaken(sender.id))),
+            Some((_, last_used, _)) if last_used < day => senders.push((sender.clone(), day, SenderFate::Touch)),
+            Some(_) => {}
+        }
+    }
+    Ok(Ok(senders))
+}
+
+fn write_sender(batch: &mut Batch<'_>, sender: &Sender, day: i64, fate: SenderFate) -> rusqlite::Result<()> {
+    let (id, mailbox) = (sender.id.cast_signed(), sender.mailbox.to_string());
+    let sum = row::sender_sum(id, &mailbox);
+    match fate {
+        SenderFate::Insert => {
+            batch.totals.senders += 1;
+            batch.db.prepare_cached("INSERT INTO senders (id, mailbox, last_used_day, sum) VALUES (?1, ?2, ?3, ?4)")?.execute(params![id, mailbox, day, sum])?
+        }
+        SenderFate::Touch => batch.db.prepare_cached("UPDATE senders SET last_used_day = ?2 WHERE id = ?1")?.execute(params![id, day])?,
+        SenderFate::Mend => {
+            tracing::error!(sender_id = sender.id, "spool.sender_damaged");
+            batch.db.prepare_cached("UPDATE senders SET mailbox = ?2, last_used_day = ?3, sum = ?4 WHERE id = ?1")?.execute(params![id, mailbox, day, sum])?
+        }
+    };
+    Ok(())
+}
+
+/// Writes one message whose id is free.
+fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()> {
+    let Ready { mail, body_sum, body } = ready;
+    assert!(!mail.recipients.is_empty(), "a spooled message has a recipient");
+    let facts = MailRow::of(&mail, body_sum, body.as_ref().map(|file| file.name.clone()));
+    batch.db.prepare_cached(INSERT_MESSAGE)?.execute(params![
+        facts.id,
+        facts.sum(),
+        facts.recipients,
+        facts.accepted_at,
+        facts.expires_at,
+        facts.identity,
+        facts.kind,
+        facts.signing_domain,
+        facts.stream,
+        facts.route,
+        facts.original_reverse_path,
+        facts.envid,
+        facts.ret,
+        facts.needs,
+        facts.message_id,
+        facts.track_id,
+        facts.tag,
+        facts.seal,
+        facts.body_octets,
+        facts.body_sum,
+        facts.body_file,
+    ])?;
+    match body {
+        // From here the row may become durable, whatever is answered: only a start of the spool can tell whether it did.
+        Some(file) => file.keep(),
+        None => {
+            let octets: &[u8] = mail.message.octets();
+            batch.db.prepare_cached("INSERT INTO bodies (message, octets) VALUES (?1, ?2)")?.execute(params![facts.id, octets])?;
+        }
+    }
+    let due_at = mail.due_at.unix_millis();
+    let mut queues = BTreeSet::new();
+    let mut statement = batch.db.prepare_cached(INSERT_RECIPIENT)?;
+    for (index, recipient) in mail.recipients.iter().enumerate() {
+        let queue = Queue::of(&mail.route, &recipient.mailbox);
+        let who = RecipientRow::of(mail.id, index, recipient);
+        let sum = who.sum();
+        statement.execute(params![
+            who.message,
+            who.number,
+            queue.as_str(),
+            due_at,
+            sum,
+            who.mailbox,
+            who.notify,
+            who.orcpt_type,
+            who.orcpt,
+            who.reverse_path
+        ])?;
+        queues.insert(queue);
+    }
+    let mut statement = batch.db.prepare_cached(
+        "INSERT INTO queues (queue, next_at, parked_until) VALUES (?1, ?2, 0)
+         ON CONFLICT (queue) DO UPDATE SET next_at = max(parked_until, min(coalesce(next_at, excluded.next_at), excluded.next_at))",
+    )?;
+    for queue in queues {
+        statement.execute(params![queue.as_str(), due_at])?;
+    }
+    batch.totals.mails += 1;
+    batch.totals.recipients += facts.recipients;
+    Ok(())
+}
+
+/// Leases what is due in one queue.
+pub(super) fn claim(batch: &mut Batch<'_>, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> Refusable<Claimed> {
+    let parked = batch.db.prepare_cached("SELECT 1 FROM queues WHERE queue = ?1 AND parked_until > ?2")?.exists(params![queue.as_str(), now.unix_millis()])?;
+    if parked {
+        return Ok(Ok(Claimed::default()));
+    }
+    let due = batch
+        .db
+        .prepare_cached(DUE_RECIPIENTS)?
+        .query_map(params![queue.as_str(), now.unix_millis(), limit(recipients_max)], |row| Ok(Candidate::read(row)))?
+        .collect::<rusqlite::Result<Vec<Candidate>>>()?;
+    // In the order of their waiting; the recipients of a message together.
+    let mut order: Vec<i64> = Vec::new();
+    let mut by_message: HashMap<i64, Vec<Candidate>> = HashMap::new();
+    for candidate in due {
+        let of_message = by_message.entry(candidate.message).or_default();
+        if of_message.is_empty() {
+            order.push(candidate.message);
+        }
+        of_message.push(candidate);
+    }
+    let mut claimed = Claimed::default();
+    batch.fence += i64::from(!order.is_empty());
+    for message in order {
+        let candidates = by_message.remove(&message).unwrap_or_default();
+        match leases_of(batch.db, message, queue, &candidates)? {
+            Ok((mail, transactions)) => {
+                take(batch, &candidates, until)?;
+                let mail = Arc::new(mail);
+                claimed.leases.extend(transactions.into_iter().map(|(reverse_path, recipients)| Lease {
+                    mail: Arc::clone(&mail),
+                    reverse_path,
+                    recipients,
+                    until,
+                    fence: batch.fence.cast_unsigned(),
+                }));
+            }
+            Err(why) => {
+                let held = quarantine(batch, message, &why)?;
+                // What cannot be held would be found again and again; and a number that is no id names nothing to report.
+                let id = row::mail_id(message).ok().filter(|_| held > 0).ok_or_else(|| corrupt(&format!("message {message}: {why}")))?;
+                claimed.quarantined.push(Quarantined { id, why });
+            }
+        }
+    }
+    refresh_queue(batch.db, queue.as_str())?;
+    Ok(Ok(claimed))
+}
+
+/// A due recipient, not yet believed.
+struct Candidate {
+    message: i64,
+    number: i64,
+    /// Somebody held a lease and never ended it.
+    lapsed: bool,
+    row: Result<(RecipientRow, Counted), String>,
+}
+
+/// The columns of a recipient that no sum covers.
+struct Counted {
+    attempts: i64,
+    unknown_ends: i64,
+    delay_told: bool,
+}
+
+impl Candidate {
+    fn read(row: &Row<'_>) -> Self {
+        let lapsed = row.get::<_, i64>(2).is_ok_and(|fence| fence != 0);
+        let read = || -> rusqlite::Result<(RecipientRow, Counted, i64)> {
+            // An attempt that nobody ended is one of unknown end.
+            let counted = Counted {
+                attempts: row.get::<_, i64>(3)? + i64::from(lapsed),
+                unknown_ends: row.get::<_, i64>(4)? + i64::from(lapsed),
+                delay_told: row.get(5)?,
+            };
+            let who = RecipientRow {
+                message: row.get(0)?,
+                number: row.get(1)?,
+                mailbox: row.get(7)?,
+                notify: row.get(8)?,
+                orcpt_type: row.get(9)?,
+                orcpt: row.get(10)?,
+                reverse_path: row.get(11)?,
+            };
+            Ok((who, counted, row.get(6)?))
+        };
+        let number = row.get(1).unwrap_or(-1);
+        let row_read = match read() {
+            Ok((who, counted, sum)) if who.sum() == sum => Ok((who, counted)),
+            Ok(_) => Err(format!("recipient {number} does not fit its checksum")),
+            Err(e) => Err(format!("recipient {number} does not read: {e}")),
+        };
+        Self { message: row.get(0).unwrap_or(-1), number, lapsed, row: row_read }
+    }
+}
+
+type Transactions = Vec<(ReversePath, Vec<Leased>)>;
+
+/// The transactions that one message makes of its due recipients; in words, why it must not be sent.
+fn leases_of(db: &Connection, message: i64, queue: &Queue, candidates: &[Candidate]) -> rusqlite::Result<Result<(Mail, Transactions), String>> {
+    let facts = match read_message(db, message)? {
+        Some(Ok(facts)) => facts,
+        Some(Err(why)) => return Ok(Err(why)),
+        None => return Ok(Err("its recipients are there and its message is not".to_owned())),
+    };
+    let leases = || -> Result<(Mail, Transactions), String> {
+        let mail = facts.mail()?;
+        let mut transactions: Transactions = Vec::new();
+        for candidate in candidates {
+            let (who, counted) = candidate.row.as_ref().map_err(Clone::clone)?;
+            let (leased, reverse_path) = who.leased(counted.attempts, counted.unknown_ends, counted.delay_told)?;
+            if Queue::of(&mail.route, &leased.mailbox) != *queue {
+                return Err(format!("recipient {} stands in the queue {queue}, where it does not belong", who.number));
+            }
+            match transactions.iter_mut().find(|(known, _)| *known == reverse_path) {
+                Some((_, recipients)) => recipients.push(leased),
+                None => transactions.push((reverse_path, vec![leased])),
+            }
+        }
+        Ok((mail, transactions))
+    };
+    Ok(leases())
+}
+
+fn take(batch: &Batch<'_>, candidates: &[Candidate], until: Timestamp) -> rusqlite::Result<()> {
+    let mut statement = batch.db.prepare_cached(
+        "UPDATE recipients SET next_at = ?3, fence = ?4, attempts = attempts + ?5, unknown_ends = unknown_ends + ?5 WHERE message = ?1 AND number = ?2",
+    )?;
+    for candidate in candidates {
+        statement.execute(params![candidate.message, candidate.number, until.unix_millis(), batch.fence, candidate.lapsed])?;
+    }
+    Ok(())
+}
+
+/// A message's row, checked: `None` when there is none, in words what does not fit.
+pub(super) fn read_message(db: &Connection, id: i64) -> rusqlite::Result<Option<Result<MailRow, String>>> {
+    db.prepare_cached(SELECT_MESSAGE)?.query_row([id], |row| Ok(mail_row(row))).optional()
+}
+
+fn mail_row(row: &Row<'_>) -> Result<MailRow, String> {
+    let read = || -> rusqlite::Result<(i64, MailRow)> {
+        let facts = MailRow {
+            id: row.get(0)?,
+            recipients: row.get(2)?,
+            accepted_at: row.get(3)?,
+            expires_at: row.get(4)?,
+            identity: row.get(5)?,
+            kind: row.get(6)?,
+            signing_domain: row.get(7)?,
+            stream: row.get(8)?,
+            route: row.get(9)?,
+            original_reverse_path: row.get(10)?,
+            envid: row.get(11)?,
+            ret: row.get(12)?,
+            needs: row.get(13)?,
+            message_id: row.get(14)?,
+            track_id: row.get(15)?,
+            tag: row.get(16)?,
+            seal: row.get(17)?,
+            body_octets: row.get(18)?,
+            body_sum: row.get(19)?,
+            body_file: row.get(20)?,
+        };
+        Ok((row.get(1)?, facts))
+    };
+    match read() {
+        Ok((sum, facts)) if facts.sum() == sum => Ok(facts),
+        Ok(_) => Err("its row does not fit its checksum".to_owned()),
+        Err(e) => Err(format!("its row does not read: {e}")),
+    }
+}
+
+/// Prolongs a lease, if it is still held.
+pub(super) fn renew(batch: &Batch<'_>, mail: MailId, recipients: &[u32], queue: &Queue, fence: u64, until: Timestamp) -> Refusable<()> {
+    for number in recipients {
+        if state_under(batch.db, mail, *number, fence)? != Some(WAITING) {
+            return Ok(Err(SpoolError::LeaseLost(mail)));
+        }
+    }
+    let mut statement = batch.db.prepare_cached("UPDATE recipients SET next_at = ?3 WHERE message = ?1 AND number = ?2")?;
+    for number in recipients {
+        statement.execute(params![row::number(mail), number, until.unix_millis()])?;
+    }
+    refresh_queue(batch.db, queue.as_str()).map(Ok)
+}
+
+/// The state of a recipient, if this claim still has it.
+fn state_under(db: &Connection, mail: MailId, number: u32, fence: u64) -> rusqlite::Result<Option<i64>> {
+    let mut statement = db.prepare_cached("SELECT state FROM recipients WHERE message = ?1 AND number = ?2 AND fence = ?3")?;
+    statement.query_row(params![row::number(mail), number, fence.cast_signed()], |row| row.get(0)).optional()
+}
+
+/// Ends a lease.
+pub(super) fn settle(batch: &mut Batch<'_>, lease: &Lease, endings: &[Ending], notices: Vec<Ready>) -> Refusable<()> {
+    let id = lease.mail.id;
+    let mut states = BTreeMap::new();
+    for ending in endings {
+        // A recipient held since its message was quarantined may still end: what was sent is to be known.
+        match state_under(batch.db, id, ending.index, lease.fence)? {
+            Some(state @ (WAITING | HELD)) => states.insert(ending.index, state),
+            _ => return Ok(Err(SpoolError::LeaseLost(id))),
+        };
+    }
+    let mut settled = 0;
+    let mut last_at = lease.mail.accepted_at;
+    for ending in endings {
+        end(batch.db, id, ending)?;
+        if let How::Delivered(evidence) | How::Failed(evidence) = &ending.how {
+            settled += 1;
+            batch.totals.recipients -= i64::from(states.get(&ending.index) == Some(&WAITING));
+            last_at = last_at.max(evidence.at);
+        }
+    }
+    if settled > 0 {
+        close_if_settled(batch, row::number(id), settled, last_at)?;
+    }
+    if let Some(queue) = row::queue_of(&lease.mail, &lease.recipients) {
+        refresh_queue(batch.db, queue.as_str())?;
+    }
+    for mut notice in notices {
+        // A notice's id is in no bounce token: when it is taken, the next free one does as well, and the settling is not lost over it.
+        while is_taken(batch.db, notice.mail.id)? {
+            notice.mail.id = MailId::from_number(notice.mail.id.number() + 1).unwrap_or(lease.mail.id);
+        }
+        insert(batch, notice)?;
+    }
+    Ok(Ok(()))
+}
+
+/// How one recipient leaves its lease.
+fn end(db: &Connection, id: MailId, ending: &Ending) -> rusqlite::Result<()> {
+    let (message, number) = (row::number(id), ending.index);
+    let told = row::evidence(&ending.how).map(|evidence| (Told::of(evidence).to_json(), evidence.unknown_end));
+    match (&ending.how, told) {
+        (How::Deferred { next_at, delay_told, .. }, Some((evidence, unknown_end))) => db
+            .prepare_cached(
+                "UPDATE recipients SET next_at = ?3, delay_told = max(delay_told, ?4), evidence = ?5, fence = 0, attempts = attempts + 1,
+                 unknown_ends = unknown_ends + ?6 WHERE message = ?1 AND number = ?2",
+            )?
+            .execute(params![message, number, next_at.unix_millis(), delay_told, evidence, unknown_end])?,
+        (how, Some((evidence, unknown_end))) => db
+            .prepare_cached(
+                "UPDATE recipients SET state = ?3, evidence = ?4, fence = 0, attempts = attempts + 1, unknown_ends = unknown_ends + ?5
+                 WHERE message = ?1 AND number = ?2",
+            )?
+            .execute(params![message, number, if matches!(how, How::Delivered(_)) { DELIVERED } else { FAILED }, evidence, unknown_end])?,
+        (How::Released { next_at }, None) => db
+            .prepare_cached("UPDATE recipients SET next_at = ?3, fence = 0 WHERE message = ?1 AND number = ?2")?
+            .execute(params![message, number, next_at.unix_millis()])?,
+        (_, None) => unreachable!("only a release goes without evidence"),
+    };
+    Ok(())
+}
+
+/// When nobody waits any more: a row of history, and the message goes.
+fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp) -> rusqlite::Result<()> {
+    let (state, waiting): (i64, i64) =
+        batch.db.prepare_cached("SELECT state, waiting FROM messages WHERE id = ?1")?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let left = waiting - settled;
+    // The count is under no checksum; before a message goes for good, its recipients are asked.
+    let is_waited_for = || batch.db.prepare_cached("SELECT 1 FROM recipients WHERE message = ?1 AND state IN (0, 3)")?.exists([id]);
+    if left > 0 || state != WAITING || is_waited_for()? {
+        batch.db.prepare_cached("UPDATE messages SET waiting = ?2 WHERE id = ?1")?.execute([id, left])?;
+        return Ok(());
+    }
+    let recipients = settled_recipients(batch.db, id)?;
+    batch
+        .db
+        .prepare_cached(
+            "INSERT INTO history (id, closed_at, accepted_at, stream, original_reverse_path, message_id, track_id, tag, recipients)
+             SELECT id, ?2, accepted_at, stream, original_reverse_path, message_id, track_id, tag, ?3 FROM messages WHERE id = ?1",
+        )?
+        .execute(params![id, at.unix_millis(), recipients])?;
+    let file: Option<String> = batch.db.prepare_cached("DELETE FROM messages WHERE id = ?1 RETURNING body_file")?.query_row([id], |row| row.get(0))?;
+    batch.freed.extend(file);
+    for sql in ["DELETE FROM bodies WHERE message = ?1", "DELETE FROM recipients WHERE message = ?1"] {
+        batch.db.prepare_cached(sql)?.execute([id])?;
+    }
+    batch.totals.mails -= 1;
+    Ok(())
+}
+
+/// `[[mailbox, state, evidence], …]`: what history keeps of the recipients, printed row by row so that many of them need no second copy.
+fn settled_recipients(db: &Connection, id: i64) -> rusqlite::Result<String> {
+    let mut statement = db.prepare_cached("SELECT json_array(mailbox, state, json(evidence)) FROM recipients WHERE message = ?1 ORDER BY number")?;
+    let mut rows = statement.query([id])?;
+    let mut json = String::from("[");
+    while let Some(row) = rows.next()? {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(row.get_ref(0)?.as_str()?);
+    }
+    json.push(']');
+    Ok(json)
+}
+
+/// Sets a damaged message aside: kept whole, never due. Gives the number of recipients that are held now and were not before.
+pub(super) fn quarantine(batch: &mut Batch<'_>, id: i64, why: &str) -> rusqlite::Result<usize> {
+    let newly = batch.db.prepare_cached("UPDATE messages SET state = ?2, damage = ?3 WHERE id = ?1 AND state = 0")?.execute(params![id, QUARANTINED, why])?;
+    let queues: BTreeSet<Vec<u8>> = batch
+        .db
+        .prepare_cached("SELECT DISTINCT queue FROM recipients WHERE message = ?1 AND state = 0")?
+        .query_map([id], |row| Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec()))?
+        .collect::<rusqlite::Result<_>>()?;
+    let held = batch.db.prepare_cached("UPDATE recipients SET state = ?2 WHERE message = ?1 AND state = 0")?.execute([id, HELD])?;
+    for queue in queues.iter().filter_map(|queue| std::str::from_utf8(queue).ok()) {
+        refresh_queue(batch.db, queue)?;
+    }
+    if newly + held > 0 {
+        tracing::error!(mail_id = %row::mail_id(id).map_or_else(|_| id.to_string(), |id| id.to_string()), error = why, "mail.quarantined");
+    }
+    batch.totals.recipients -= i64::try_from(held).unwrap_or(i64::MAX);
+    batch.totals.mails -= i64::from(newly > 0);
+    batch.totals.quarantined += i64::from(newly > 0);
+    Ok(held)
+}
+
+/// Replaces the seal of a message.
+pub(super) fn reseal(batch: &mut Batch<'_>, id: MailId, seal: &Seal) -> Refusable<()> {
+    let number = row::number(id);
+    let mut facts = match read_message(batch.db, number)? {
+        None => return Ok(Err(SpoolError::Unknown(id))),
+        Some(Ok(facts)) => facts,
+        Some(Err(why)) => {
+            quarantine(batch, number, &why)?;
+            return Ok(Err(SpoolError::Damaged(id, why)));
+        }
+    };
+    facts.seal = row::seal_text(seal);
+    batch.db.prepare_cached("UPDATE messages SET seal = ?2, sum = ?3 WHERE id = ?1")?.execute(params![number, facts.seal, facts.sum()])?;
+    Ok(Ok(()))
+}
+
+/// Holds a queue back. The last word counts: an earlier time than before lets it go sooner.
+pub(super) fn park(batch: &Batch<'_>, queue: &Queue, until: Timestamp) -> Refusable<()> {
+    batch
+        .db
+        .prepare_cached(
+            "INSERT INTO queues (queue, next_at, parked_until) VALUES (?1, NULL, ?2) ON CONFLICT (queue) DO UPDATE SET parked_until = excluded.parked_until",
+        )?
+        .execute(params![queue.as_str(), until.unix_millis()])?;
+    refresh_queue(batch.db, queue.as_str()).map(Ok)
+}
+
+/// Writes into the schedule when a queue's next recipient is due. A queue that is empty and not parked goes.
+pub(super) fn refresh_queue(db: &Connection, queue: &str) -> rusqlite::Result<()> {
+    let next_at: Option<i64> = db.prepare_cached("SELECT min(next_at) FROM recipients WHERE queue = ?1 AND state = 0")?.query_row([queue], |row| row.get(0))?;
+    match next_at {
+        Some(next_at) => db
+            .prepare_cached(
+                "INSERT INTO queues (queue, next_at, parked_until) VALUES (?1, ?2, 0) ON CONFLICT (queue) DO UPDATE SET next_at = max(excluded.next_at, parked_until)
+                 WHERE next_at IS NULL OR next_at <> max(excluded.next_at, parked_until)",
+            )?
+            .execute(params![queue, next_at])?,
+        None => {
+            db.prepare_cached("DELETE FROM queues WHERE queue = ?1 AND parked_until = 0")?.execute([queue])?
+                + db.prepare_cached("UPDATE queues SET next_at = NULL WHERE queue = ?1 AND next_at IS NOT NULL")?.execute([queue])?
+        }
+    };
+    Ok(())
+}
+
+/// One page of forgetting; all zero when nothing is left to forget.
+pub(super) fn sweep(batch: &mut Batch<'_>, now: Timestamp, history_before: Timestamp, senders_before_day: i64) -> Refusable<Swept> {
+    let page = |sql: &str, limit: i64| -> rusqlite::Result<u64> { Ok(batch.db.prepare_cached(sql)?.execute([limit, SWEEP_ROWS])? as u64) };
+    let swept = Swept {
+        history: page("DELETE FROM history WHERE id IN (SELECT id FROM history WHERE closed_at < ?1 LIMIT ?2)", history_before.unix_millis())?,
+        senders: page("DELETE FROM senders WHERE id IN (SELECT id FROM senders WHERE last_used_day < ?1 LIMIT ?2)", senders_before_day)?,
+        queues: page("DELETE FROM queues WHERE queue IN (SELECT queue FROM queues WHERE next_at IS NULL AND parked_until <= ?1 LIMIT ?2)", now.unix_millis())?,
+    };
+    batch.totals.senders -= i64::try_from(swept.senders).unwrap_or(i64::MAX);
+    Ok(Ok(swept))
+}
+
+/// As SQLite's LIMIT.
+pub(super) fn limit(rows_max: NonZeroUsize) -> i64 {
+    i64::try_from(rows_max.get()).unwrap_or(i64::MAX)
+}
+
+fn corrupt(why: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(why.to_owned()))
+}
+
+pub(super) const WAITING: i64 = 0;
+pub(super) const DELIVERED: i64 = 1;
+pub(super) const FAILED: i64 = 2;
+pub(super) const HELD: i64 = 3;
+/// `messages.state`.
+pub(super) const QUARANTINED: i64 = 1;
+/// Rows that one transaction forgets: commits wait for no more.
+const SWEEP_ROWS: i64 = 500;
+
+const INSERT_MESSAGE: &str = "
+INSERT INTO messages (id, state, waiting, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path,
+    envid, ret, needs, message_id, track_id, tag, seal, body_octets, body_sum, body_file)
+VALUES (?1, 0, ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+
+const SELECT_MESSAGE: &str = "
+SELECT id, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path, envid, ret, needs, message_id,
+    track_id, tag, seal, body_octets, body_sum, body_file
+FROM messages WHERE id = ?1";
+
+const INSERT_RECIPIENT: &str = "
+INSERT INTO recipients (message, number, state, queue, next_at, fence, attempts, unknown_ends, delay_told, evidence, sum, mailbox, notify, orcpt_type, orcpt,
+    reverse_path)
+VALUES (?1, ?2, 0, ?3, ?4, 0, 0, 0, 0, NULL, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+const DUE_RECIPIENTS: &str = "
+SELECT message, number, fence, attempts, unknown_ends, delay_told, sum, mailbox, notify, orcpt_type, orcpt, reverse_path
+FROM recipients WHERE queue = ?1 AND state = 0 AND next_at <= ?2 ORDER BY next_at, message, number LIMIT ?3";

@@ -1,0 +1,188 @@
+//! Short reads beside the writer, on connections of their own. Every one is bounded by a page, so that none keeps the log from being truncated.
+
+use super::queries;
+use super::recovery::{self, Access};
+use super::writer::lock;
+use crate::mail::{MailId, Mailbox, Stream, Timestamp};
+use crate::spool::row::{self, MailRow, Told};
+use crate::spool::{Due, History, Queue, QueueState, RecipientHistory, SoFar, SpoolError};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
+
+/// A few connections, each used by one read at a time.
+#[derive(Debug)]
+pub(super) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    free: Arc<Semaphore>,
+    count: u32,
+}
+
+impl Readers {
+    pub fn open(database: &Path, count: usize) -> rusqlite::Result<Self> {
+        let idle: Vec<Connection> = (0..count).map(|_| recovery::connect(database, Access::Read)).collect::<rusqlite::Result<_>>()?;
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), free: Arc::new(Semaphore::new(count)), count: u32::try_from(count).unwrap_or(u32::MAX) })
+    }
+
+    /// Runs a query on a thread that may block.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<rusqlite::Result<T>, SpoolError> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| SpoolError::Closed)?;
+        let idle = Arc::clone(&self.idle);
+        let read = tokio::task::spawn_blocking(move || {
+            let db = lock(&idle).pop()?;
+            let found = query(&db);
+            lock(&idle).push(db);
+            drop(permit);
+            Some(found)
+        });
+        read.await.ok().flatten().ok_or(SpoolError::Closed)
+    }
+
+    /// Waits for the reads that run; there are none afterwards.
+    pub async fn close(&self) {
+        let all = self.free.acquire_many(self.count).await;
+        self.free.close();
+        lock(&self.idle).clear();
+        drop(all);
+    }
+}
+
+pub(super) fn due(db: &Connection, now: Timestamp, queues_max: NonZeroUsize) -> rusqlite::Result<Vec<Due>> {
+    db.prepare_cached("SELECT queue, next_at FROM queues WHERE next_at <= ?1 ORDER BY next_at, queue LIMIT ?2")?
+        .query_map(params![now.unix_millis(), queries::limit(queues_max)], |row| {
+            Ok(Due { queue: Queue::stored(&row.get::<_, String>(0)?), since: Timestamp::from_unix_millis(row.get(1)?) })
+        })?
+        .collect()
+}
+
+pub(super) fn next_due_at(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let next_at: Option<i64> = db.prepare_cached("SELECT min(next_at) FROM queues WHERE next_at IS NOT NULL")?.query_row([], |row| row.get(0))?;
+    Ok(next_at.map(Timestamp::from_unix_millis))
+}
+
+type Found = Option<Result<(MailRow, Option<Vec<u8>>), String>>;
+
+/// A message's facts and, unless it is a file, its octets: unchecked, in one snapshot.
+pub(super) fn body(db: &Connection, id: i64) -> rusqlite::Result<Found> {
+    let snapshot = db.unchecked_transaction()?;
+    let facts = match queries::read_message(&snapshot, id)? {
+        None => return Ok(None),
+        Some(Err(why)) => return Ok(Some(Err(why))),
+        Some(Ok(facts)) => facts,
+    };
+    let quarantined = snapshot.prepare_cached("SELECT 1 FROM messages WHERE id = ?1 AND state = ?2")?.exists([id, queries::QUARANTINED])?;
+    if quarantined {
+        return Ok(Some(Err("it was quarantined before".to_owned())));
+    }
+    let octets = snapshot
+        .prepare_cached("SELECT octets FROM bodies WHERE message = ?1")?
+        .query_row([id], |row| Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec()))
+        .optional();
+    match octets {
+        Ok(octets) => Ok(Some(Ok((facts, octets)))),
+        // A broken chain of pages in one body is that message's damage.
+        Err(fault) if fault.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) => Ok(Some(Err(format!("its body does not read: {fault}")))),
+        Err(fault) => Err(fault),
+    }
+}
+
+pub(super) fn sender(db: &Connection, id: u64) -> rusqlite::Result<Option<Mailbox>> {
+    let number = id.cast_signed();
+    let found = db
+        .prepare_cached("SELECT mailbox, sum FROM senders WHERE id = ?1")?
+        .query_row([number], |row| Ok((row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec(), row.get::<_, i64>(1)?)))
+        .optional()?;
+    let Some((mailbox, sum)) = found else { return Ok(None) };
+    let mailbox = String::from_utf8_lossy(&mailbox);
+    if row::sender_sum(number, &mailbox) != sum {
+        tracing::error!(sender_id = id, "spool.sender_damaged");
+        return Ok(None);
+    }
+    Ok(Mailbox::parse(&mailbox).ok())
+}
+
+/// From `history` once a message is closed, from its own rows before.
+pub(super) fn history(db: &Connection, id: MailId) -> rusqlite::Result<Option<History>> {
+    let snapshot = db.unchecked_transaction()?;
+    let number = row::number(id);
+    let history = |row: &rusqlite::Row<'_>| -> rusqlite::Result<History> {
+        Ok(History {
+            id,
+            accepted_at: Timestamp::from_unix_millis(row.get(0)?),
+            closed_at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_unix_millis),
+            stream: Stream::new(&row.get::<_, String>(2)?),
+            original_reverse_path: row::path(&row.get::<_, String>(3)?).map_err(unreadable)?,
+            message_id: row.get(4)?,
+            track_id: row.get(5)?,
+            tag: row.get(6)?,
+            recipients: row.get::<_, Option<String>>(7)?.map(|json| recipients(&json)).transpose()?.unwrap_or_default(),
+        })
+    };
+    let closed = snapshot
+        .prepare_cached("SELECT accepted_at, closed_at, stream, original_reverse_path, message_id, track_id, tag, recipients FROM history WHERE id = ?1")?
+        .query_row([number], history)
+        .optional()?;
+    if closed.is_some() {
+        return Ok(closed);
+    }
+    let open = snapshot
+        .prepare_cached("SELECT accepted_at, NULL, stream, original_reverse_path, message_id, track_id, tag, NULL FROM messages WHERE id = ?1")?
+        .query_row([number], history)
+        .optional()?;
+    let Some(mut open) = open else { return Ok(None) };
+    let mut statement = snapshot.prepare_cached("SELECT mailbox, state, evidence FROM recipients WHERE message = ?1 ORDER BY number")?;
+    let rows = statement.query_map([number], |row| {
+        let evidence: Option<String> = row.get(2)?;
+        let told = evidence.map(|json| serde_json::from_str(&json)).transpose().map_err(unreadable)?;
+        recipient(&row.get::<_, String>(0)?, row.get(1)?, told)
+    })?;
+    open.recipients = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(Some(open))
+}
+
+fn recipients(json: &str) -> rusqlite::Result<Vec<RecipientHistory>> {
+    let rows: Vec<(String, i64, Option<Told>)> = serde_json::from_str(json).map_err(unreadable)?;
+    rows.into_iter().map(|(mailbox, state, told)| recipient(&mailbox, state, told)).collect()
+}
+
+fn recipient(mailbox: &str, state: i64, told: Option<Told>) -> rusqlite::Result<RecipientHistory> {
+    let at = told.as_ref().map(|told| Timestamp::from_unix_millis(told.at));
+    let (status, text) = told.map(|told| (told.status, told.text)).unzip();
+    Ok(RecipientHistory {
+        mailbox: Mailbox::parse(mailbox).map_err(unreadable)?,
+        outcome: match state {
+            queries::DELIVERED => SoFar::Delivered,
+            queries::FAILED => SoFar::Failed,
+            _ => SoFar::Waiting,
+        },
+        status,
+        text,
+        at,
+    })
+}
+
+pub(super) fn queues(db: &Connection, after: Option<&Queue>, queues_max: NonZeroUsize) -> rusqlite::Result<Vec<QueueState>> {
+    db.prepare_cached(
+        "SELECT queue, next_at, parked_until, (SELECT count(*) FROM recipients WHERE recipients.queue = queues.queue AND state = 0)
+         FROM queues WHERE queue > ?1 ORDER BY queue LIMIT ?2",
+    )?
+    .query_map(params![after.map_or("", Queue::as_str), queries::limit(queues_max)], |row| {
+        Ok(QueueState {
+            queue: Queue::stored(&row.get::<_, String>(0)?),
+            next_at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_unix_millis),
+            parked_until: Timestamp::from_unix_millis(row.get(2)?),
+            recipients: row.get::<_, i64>(3)?.try_into().unwrap_or(0),
+        })
+    })?
+    .collect()
+}
+
+/// A row of history that makes no sense; nothing is sent by it.
+fn unreadable(why: impl std::fmt::Display) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(why.to_string().into())
+}
