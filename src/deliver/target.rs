@@ -216,7 +216,10 @@ impl OpenFault {
     /// Never for a target that demands TLS, or begins with it.
     #[must_use]
     pub fn may_go_in_clear(&self, target: &Target) -> bool {
-        let tls_failed = matches!(self, Self::StartTlsRefused(_) | Self::Handshake(_) | Self::Timeout(Stage::StartTls) | Self::Closed(Stage::StartTls, _));
+        let tls_failed = matches!(
+            self,
+            Self::StartTlsRefused(_) | Self::Handshake(_) | Self::Timeout(Stage::StartTls) | Self::Closed(Stage::StartTls, _)
+        );
         tls_failed && target.tls <= TlsDemand::Opportunistic && !target.implicit_tls
     }
 
