@@ -13,6 +13,7 @@ use crate::mail::{RemoteReply, TlsSession};
 use crate::smtp::client::{Capabilities, ConnectionEnd, Dialogue, Next, Opening, OpeningFault, Peer, Stage, Step, Transaction, TransactionEnd};
 use mail_send::SmtpClient;
 use secrecy::ExposeSecret;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -106,11 +107,11 @@ impl Connection {
         let mut dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
         let used_before = self.transactions > 0;
         let mut before_end = Some(before_end);
-        let (mut begun, mut stale) = (false, false);
+        let (mut begun, mut was_closed) = (false, false);
         loop {
             match dialogue.proceed() {
                 Next::Write(_) if !begun && used_before && !self.is_open() => {
-                    stale = true;
+                    was_closed = true;
                     dialogue.lost("the server had closed the idle connection", clock::now());
                 }
                 Next::Write(stage) => {
@@ -126,7 +127,7 @@ impl Connection {
                 Next::Read(stage) => match self.wire.reply(self.timeouts.of(stage)).await {
                     Ok(reply) => dialogue.reply(reply, clock::now()),
                     Err(fault) => {
-                        stale = used_before && dialogue.is_unanswered() && matches!(fault, WireFault::Closed(_));
+                        was_closed = used_before && dialogue.is_unanswered() && matches!(fault, WireFault::Closed(_));
                         tell(&mut dialogue, fault, stage);
                     }
                 },
@@ -142,7 +143,7 @@ impl Connection {
         }
         self.at_rest = true;
         let mut end = dialogue.end(clock::now());
-        end.stale = stale;
+        end.stale = was_closed;
         if end.connection == ConnectionEnd::Reusable {
             end.connection = self.state();
         }
@@ -208,6 +209,12 @@ impl Connection {
     }
 }
 
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).field("transactions", &self.transactions).field("at_rest", &self.at_rest).finish_non_exhaustive()
+    }
+}
+
 async fn connect(target: &Target, within: Duration) -> Result<TcpStream, OpenFault> {
     let connected = match target.source {
         Some(source) => SmtpClient::connect_using(source, target.address, within).await,
@@ -270,7 +277,8 @@ async fn authenticate(wire: &mut Wire, credentials: &Credentials, offered: &Capa
     let login = match &credentials.login {
         Login::Password { user, password } => mail_send::Credentials::Plain { username: user.clone(), secret: password.expose_secret().to_owned() },
         Login::XOauth2 { user, token } => mail_send::Credentials::XOauth2 { username: user.clone(), secret: token.expose_secret().to_owned() },
-        Login::OauthBearer { token } => mail_send::Credentials::<String>::new_oauth_from_token(token.expose_secret().to_owned()),
+        // With the GS2 header that RFC 7628 §3.1 wants and mail-send's own constructor leaves out.
+        Login::OauthBearer { token } => mail_send::Credentials::OAuthBearer { token: format!("n,,\x01auth=Bearer {}\x01\x01", token.expose_secret()) },
     };
     let known = [("PLAIN", smtp_proto::AUTH_PLAIN), ("LOGIN", smtp_proto::AUTH_LOGIN)];
     let known = known.into_iter().chain([("XOAUTH2", smtp_proto::AUTH_XOAUTH2), ("OAUTHBEARER", smtp_proto::AUTH_OAUTHBEARER)]);

@@ -170,15 +170,15 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            greeting: Duration::from_secs(300),
-            ehlo: Duration::from_secs(300),
-            starttls: Duration::from_secs(120),
-            auth: Duration::from_secs(120),
-            mail: Duration::from_secs(300),
-            rcpt: Duration::from_secs(300),
-            data_init: Duration::from_secs(120),
-            data_block: Duration::from_secs(180),
-            data_done: Duration::from_secs(600),
+            greeting: Duration::from_mins(5),
+            ehlo: Duration::from_mins(5),
+            starttls: Duration::from_mins(2),
+            auth: Duration::from_mins(2),
+            mail: Duration::from_mins(5),
+            rcpt: Duration::from_mins(5),
+            data_init: Duration::from_mins(2),
+            data_block: Duration::from_mins(3),
+            data_done: Duration::from_mins(10),
             quit: Duration::from_secs(10),
         }
     }
@@ -191,7 +191,7 @@ impl OpenFault {
     pub fn outcome(&self, target: &Target, at: Timestamp) -> Outcome {
         let peer = Peer { remote: target.remote(), tls: None };
         if let Self::Greeting(reply) | Self::Ehlo(reply) = self {
-            return match peer.outcome(reply.clone(), self.to_string(), at) {
+            return match peer.outcome(reply, self.to_string(), at) {
                 Outcome::Delivered(evidence) => Outcome::Deferred(evidence),
                 other => other,
             };
@@ -216,10 +216,7 @@ impl OpenFault {
     /// Never for a target that demands TLS, or begins with it.
     #[must_use]
     pub fn may_go_in_clear(&self, target: &Target) -> bool {
-        let tls_failed = matches!(
-            self,
-            Self::StartTlsRefused(_) | Self::Handshake(_) | Self::Timeout(Stage::StartTls) | Self::Closed(Stage::StartTls, _)
-        );
+        let tls_failed = matches!(self, Self::StartTlsRefused(_) | Self::Handshake(_) | Self::Timeout(Stage::StartTls) | Self::Closed(Stage::StartTls, _));
         tls_failed && target.tls <= TlsDemand::Opportunistic && !target.implicit_tls
     }
 

@@ -113,11 +113,7 @@ fn read_certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Tls
     }
 }
 
-fn verifier(
-    roots: Roots,
-    further: Vec<CertificateDer<'static>>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, TlsSettingsFault> {
+fn verifier(roots: Roots, further: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsSettingsFault> {
     let fault = |why: String| TlsSettingsFault::Verifier(why);
     if roots == Roots::System {
         // It alone fails only where the system has no authorities at all; a bad one of `further` is found again below.

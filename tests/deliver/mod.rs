@@ -1,1 +1,5 @@
-//! (being written)
+//! The station *deliver*.
+
+mod wire;
+mod wire_dialogue;
+mod wire_open;

@@ -1,1 +1,3 @@
-//! (being written)
+//! What tests of several rooms share.
+
+pub mod next_hop;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 /// The extensions a next hop offers; none after HELO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each extension, as EHLO lists them")]
 pub struct Capabilities {
     /// EHLO was taken; otherwise the session was opened by HELO.
     pub esmtp: bool,

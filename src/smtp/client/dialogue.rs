@@ -44,6 +44,7 @@ pub struct TransactionRecipient<'a> {
 
 /// A transaction under way.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one fact about the dialogue so far, and they combine freely")]
 pub struct Dialogue<'a> {
     transaction: &'a Transaction<'a>,
     peer: Peer,
@@ -191,11 +192,11 @@ impl<'a> Dialogue<'a> {
     pub fn reply(&mut self, reply: RemoteReply, at: Timestamp) {
         self.answered = true;
         let Some(asked) = self.asked.pop_front() else {
-            return self.interrupted(reply, at);
+            return self.interrupted(&reply, at);
         };
         if is_closing(&reply) {
             let why = format!("the server closed the connection: {reply}");
-            self.end_open(|peer| peer.outcome(reply.clone(), asked.words(), at));
+            self.end_open(|peer| peer.outcome(&reply, asked.words(), at));
             self.closed = Some(why);
             return;
         }
@@ -214,15 +215,16 @@ impl<'a> Dialogue<'a> {
     }
 
     /// A reply before the message was through, seen because the connection broke: it is the reason, and nothing was delivered.
-    fn interrupted(&mut self, reply: RemoteReply, at: Timestamp) {
+    fn interrupted(&mut self, reply: &RemoteReply, at: Timestamp) {
         if self.closed.is_some() {
             return;
         }
-        if is_positive(&reply) {
+        if is_positive(reply) {
             return self.close(EnhancedCode::new(4, 5, 0), &format!("the server said \"{reply}\" before it was asked"), at);
         }
         let why = format!("the server closed the connection: {reply}");
-        self.end_open(|peer| peer.outcome(reply.clone(), format!("said during {}", Stage::DataBlock), at));
+        self.blamed_message |= self.accepted() > 1 && !is_closing(reply);
+        self.end_open(|peer| peer.outcome(reply, format!("said during {}", Stage::DataBlock), at));
         self.closed = Some(why);
     }
 
@@ -324,7 +326,7 @@ impl<'a> Dialogue<'a> {
     /// All commands in one write, or the next one of them.
     fn say_envelope(&mut self) {
         while let Some((asked, line)) = self.commands.pop_front() {
-            if asked == Asked::Data && !self.pipelining && !self.is_accepted_by_somebody() {
+            if asked == Asked::Data && !self.pipelining && !self.is_anybody_accepted() {
                 break;
             }
             self.say(asked, &line, Phase::Envelope);
@@ -336,7 +338,7 @@ impl<'a> Dialogue<'a> {
     }
 
     fn judge(&mut self) {
-        match (self.is_accepted_by_somebody(), self.data_taken) {
+        match (self.is_anybody_accepted(), self.data_taken) {
             (true, _) => self.phase = Phase::Body,
             (false, true) => self.say(Asked::LoneDot, ".\r\n", Phase::Done),
             (false, false) => self.phase = if self.mail_taken { Phase::Reset } else { Phase::Done },
@@ -372,7 +374,7 @@ impl<'a> Dialogue<'a> {
         self.mail_taken = is_positive(reply);
         if !self.mail_taken {
             self.commands.clear();
-            self.end_open(|peer| peer.outcome(reply.clone(), Asked::Mail.words(), at));
+            self.end_open(|peer| peer.outcome(reply, Asked::Mail.words(), at));
         }
     }
 
@@ -380,16 +382,16 @@ impl<'a> Dialogue<'a> {
         if !matches!(self.standings[index], Standing::Open) {
             return;
         }
-        let others_accepted = self.is_accepted_by_somebody();
+        let others_accepted = self.is_anybody_accepted();
         self.standings[index] = match reply.code {
             200..=299 => Standing::Accepted,
             _ if others_accepted && is_too_many(&reply) => Standing::Ended(RecipientEnd::TooMany(Some(reply))),
             // RFC 5321 §4.5.3.1.10: a 552 that means too many recipients is a 452.
             552 if is_too_many(&reply) => {
-                let evidence = self.peer.outcome(reply, Asked::Rcpt(index).words(), at).evidence().clone();
+                let evidence = self.peer.outcome(&reply, Asked::Rcpt(index).words(), at).evidence().clone();
                 Standing::Ended(RecipientEnd::Ended(Outcome::Deferred(Evidence { status: EnhancedCode::new(4, 5, 3), ..evidence })))
             }
-            _ => Standing::Ended(RecipientEnd::Ended(self.peer.outcome(reply, Asked::Rcpt(index).words(), at))),
+            _ => Standing::Ended(RecipientEnd::Ended(self.peer.outcome(&reply, Asked::Rcpt(index).words(), at))),
         };
     }
 
@@ -399,9 +401,8 @@ impl<'a> Dialogue<'a> {
         if asked == Asked::Data && is_positive(reply) {
             return self.confused(&format!("the server answered DATA with \"{reply}\""), at);
         }
-        let accepted = self.standings.iter().filter(|standing| matches!(standing, Standing::Accepted)).count();
-        self.blamed_message |= !taken && accepted > 1;
-        self.end_open(|peer| peer.outcome(reply.clone(), asked.words(), at));
+        self.blamed_message |= !taken && self.accepted() > 1;
+        self.end_open(|peer| peer.outcome(reply, asked.words(), at));
         self.commands.clear();
         match asked {
             Asked::Data => {}
@@ -425,8 +426,12 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    fn is_accepted_by_somebody(&self) -> bool {
-        self.standings.iter().any(|standing| matches!(standing, Standing::Accepted))
+    fn is_anybody_accepted(&self) -> bool {
+        self.accepted() > 0
+    }
+
+    fn accepted(&self) -> usize {
+        self.standings.iter().filter(|standing| matches!(standing, Standing::Accepted)).count()
     }
 }
 

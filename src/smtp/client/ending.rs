@@ -52,9 +52,9 @@ pub struct Peer {
 impl Peer {
     /// What a reply of this next hop means for whom it concerns: 2xx, 4xx or 5xx.
     #[must_use]
-    pub fn outcome(&self, reply: RemoteReply, text: impl Into<String>, at: Timestamp) -> Outcome {
-        let class = class_of(&reply);
-        let evidence = Evidence { reply: Some(reply.clone()), ..self.evidence(status_of(&reply), text, at) };
+    pub fn outcome(&self, reply: &RemoteReply, text: impl Into<String>, at: Timestamp) -> Outcome {
+        let class = class_of(reply);
+        let evidence = Evidence { reply: Some(reply.clone()), ..self.evidence(status_of(reply), text, at) };
         match class {
             2 => Outcome::Delivered(evidence),
             5 => Outcome::Failed(evidence),
