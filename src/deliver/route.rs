@@ -175,7 +175,7 @@ pub fn plan_literal(address: IpAddr, rules: &RouteRules) -> Result<Plan, Unrouta
     if !rules.private_addresses_allowed && !is_public(address) {
         return Err(Unroutable::PrivateAddress { domain: name, address });
     }
-    Ok(Plan::new(vec![PlannedHost { name, preference: 0, addresses: vec![SocketAddr::new(address, rules.mx_port)] }], rules.addresses_max))
+    Ok(Plan::new(vec![PlannedHost { name: address.to_string(), preference: 0, addresses: vec![SocketAddr::new(address, rules.mx_port)] }], rules.addresses_max))
 }
 
 impl Plan {

@@ -31,8 +31,10 @@ pub enum Admission {
     Granted,
     /// Not before another one is closed.
     Full,
-    /// Not before then.
+    /// The provider asked for a pause: nothing to any of its hosts before then.
     Paused(Timestamp),
+    /// The host does not answer: another host may do.
+    Down(Timestamp),
 }
 
 #[derive(Debug)]
@@ -71,8 +73,11 @@ struct Learned {
 impl Shaping {
     /// Asks for a connection, and counts it when it is granted.
     pub fn admit(&mut self, place: &Place, now: Timestamp) -> Admission {
-        if let Some(until) = self.paused(place, now) {
-            return Admission::Paused(until);
+        if let Some(group) = self.groups.get(&place.group).filter(|group| group.paused_until > now) {
+            return Admission::Paused(group.paused_until);
+        }
+        if let Some(host) = self.hosts.get(&place.host).filter(|host| host.down_until > now) {
+            return Admission::Down(host.down_until);
         }
         self.make_room(now);
         let limits = &place.limits;
@@ -400,6 +405,7 @@ mod tests {
         let (mut shaping, place) = (Shaping::default(), Providers::default().place("mx.example.net"));
         let first = shaping.silent(&place, START);
         assert_eq!(first, START + DOWN_FIRST);
+        assert_eq!(shaping.admit(&place, START + SECOND), Admission::Down(first));
         assert_eq!(shaping.silent(&place, START + SECOND), first, "several connections, one failure");
         assert_eq!(shaping.silent(&place, first), first + DOWN_FIRST * 2);
         shaping.answered(&place, first);

@@ -1,0 +1,437 @@
+//! One queue, worked on: its way is found, its recipients are leased, and each lease is given to a connection, as many at a time as
+//! are good for the provider. Ends when nothing is due, or nothing can go.
+//!
+//! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
+
+use super::attempt::{Attempt, Leave, Line, Report};
+use super::ending::conclude;
+use super::route::{self, PlannedHost, Unroutable};
+use super::settings::{Settings, SmartHost};
+use super::shaping::Admission;
+use super::way::Way;
+use super::worker::{Shared, log};
+use crate::dns::{Addresses, DnsFault, MxHost};
+use crate::mail::{Domain, EnhancedCode, Evidence, Host, Outcome, Timestamp};
+use crate::spool::{Ending, How, Lease, Queue, Spool, SpoolError};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// Works on a queue until nothing of it is due, or nothing can go.
+///
+/// # Errors
+/// The spool failed.
+pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: Arc<Notify>) -> Result<(), SpoolError> {
+    let settings = shared.settings.load_full();
+    match find_way(&shared, &settings, &queue).await {
+        Ok(way) => {
+            let begun_at = shared.now();
+            let lane = Lane {
+                shared,
+                settings,
+                way: Arc::new(way),
+                queue,
+                buffer: VecDeque::new(),
+                lines: Vec::new(),
+                jobs: JoinSet::new(),
+                dry: false,
+                unreachable: None,
+                begun_at,
+            };
+            lane.work(&nudge).await
+        }
+        Err(outcome) => end_all(&shared, &settings, &queue, &outcome).await,
+    }
+}
+
+struct Lane<S: Spool> {
+    shared: Arc<Shared<S>>,
+    settings: Arc<Settings>,
+    way: Arc<Way>,
+    queue: Queue,
+    /// Leases not yet given to a connection.
+    buffer: VecDeque<Lease>,
+    /// Connections not at work.
+    lines: Vec<Line>,
+    jobs: JoinSet<Report>,
+    /// The last claim found nothing.
+    dry: bool,
+    /// No host could be talked to, and no connection is left.
+    unreachable: Option<Outcome>,
+    begun_at: Timestamp,
+}
+
+/// What keeps a lane from starting more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocked {
+    /// Nothing more is to be started.
+    Done,
+    /// As many connections as there may be now.
+    Full,
+    /// Nothing may go before then.
+    Until(Timestamp),
+}
+
+impl<S: Spool> Lane<S> {
+    async fn work(mut self, nudge: &Notify) -> Result<(), SpoolError> {
+        let worked = self.work_until_done(nudge).await;
+        let now = self.shared.now();
+        for lease in std::mem::take(&mut self.buffer) {
+            release(&self.shared, lease, now).await;
+        }
+        for line in self.lines.drain(..) {
+            if let Line::Open(kept) = line {
+                self.shared.pool.keep(*kept, self.settings.idle, self.settings.idle_connections_max);
+            }
+        }
+        worked?;
+        match self.unreachable.take() {
+            Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &outcome).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn work_until_done(&mut self, nudge: &Notify) -> Result<(), SpoolError> {
+        let mut changes = self.shared.pool.changes();
+        loop {
+            changes.borrow_and_update();
+            let blocked = match self.launch().await {
+                Ok(blocked) => blocked,
+                Err(fault) => {
+                    while let Some(done) = self.jobs.join_next().await {
+                        self.note(done);
+                    }
+                    return Err(fault);
+                }
+            };
+            let idle = self.jobs.is_empty();
+            match blocked {
+                Blocked::Done if idle => return Ok(()),
+                Blocked::Until(until) if idle => return self.shared.spool.park(&self.queue, until).await,
+                Blocked::Done | Blocked::Until(_) | Blocked::Full => {}
+            }
+            tokio::select! {
+                Some(done) = self.jobs.join_next(), if !idle => self.note(done),
+                _ = changes.changed(), if blocked == Blocked::Full => {}
+                () = nudge.notified() => self.dry = false,
+                () = self.shared.draining.cancelled(), if idle => return Ok(()),
+                () = tokio::time::sleep(PATIENCE), if idle => {
+                    // The provider is busy with other queues: make room for queues that can go, and come back.
+                    let rest = PATIENCE / 2 + PATIENCE * u32::try_from(self.shared.seed() % 100).unwrap_or(0) / 100;
+                    return self.shared.spool.park(&self.queue, self.shared.now() + rest).await;
+                }
+            }
+        }
+    }
+
+    /// Starts as many attempts as there are leases and connections for.
+    async fn launch(&mut self) -> Result<Blocked, SpoolError> {
+        loop {
+            if self.must_stop() || (self.buffer.is_empty() && self.dry) {
+                return Ok(Blocked::Done);
+            }
+            let line = match self.line() {
+                Ok(line) => line,
+                Err(blocked) => return Ok(blocked),
+            };
+            if self.buffer.is_empty() {
+                self.claim().await?;
+            }
+            let Some(lease) = self.buffer.pop_front() else {
+                self.lines.push(line);
+                continue;
+            };
+            if let Err(turn) = self.shared.take_turn(&self.settings, &lease) {
+                release(&self.shared, lease, turn).await;
+                self.lines.push(line);
+                continue;
+            }
+            self.jobs.spawn(attempt(self.shared.clone(), self.settings.clone(), self.way.clone(), self.queue.clone(), line, lease));
+        }
+    }
+
+    fn must_stop(&self) -> bool {
+        let turn_is_over = self.shared.is_crowded() && self.shared.now().since(self.begun_at) > TURN;
+        self.unreachable.is_some() || turn_is_over || self.shared.draining.is_cancelled()
+    }
+
+    async fn claim(&mut self) -> Result<(), SpoolError> {
+        let now = self.shared.now();
+        let busy = self.jobs.len() + 1;
+        let wanted = (busy * LEASES_PER_CONNECTION).clamp(1, self.settings.claim_recipients_max.max(1));
+        let wanted = NonZeroUsize::new(wanted).unwrap_or(NonZeroUsize::MIN);
+        let claimed = self.shared.spool.claim(&self.queue, wanted, now, now + self.settings.lease).await?;
+        for quarantined in &claimed.quarantined {
+            log::quarantined(&self.queue, quarantined);
+        }
+        self.dry = claimed.leases.is_empty() && claimed.quarantined.is_empty();
+        self.buffer.extend(claimed.leases);
+        Ok(())
+    }
+
+    /// A connection at rest, an idle one of the pool, or the right to open one to the best host that can be talked to.
+    fn line(&mut self) -> Result<Line, Blocked> {
+        while let Some(line) = self.lines.pop() {
+            if !self.shared.pool.has_surplus(line.place()) {
+                return Ok(line);
+            }
+            if let Line::Open(kept) = line {
+                tokio::spawn(kept.close());
+            }
+        }
+        let mut hosts: VecDeque<PlannedHost> = self.way.order(self.shared.seed()).into();
+        let (mut full_at, mut until) = (None, None::<Timestamp>);
+        while let Some(host) = hosts.front() {
+            if full_at.is_some_and(|preference| host.preference > preference) {
+                break; // a busy host is waited for; a worse one is for when it is silent
+            }
+            let place = self.way.place(&host.name, &self.settings);
+            let mut targets = host.addresses.iter().map(|address| self.way.target(&place, *address, &self.settings));
+            if let Some(kept) = targets.find_map(|target| self.shared.pool.take(&target)) {
+                return Ok(Line::Open(Box::new(kept)));
+            }
+            match self.shared.pool.admit(&place) {
+                Ok(permit) => return Ok(Line::Admitted(permit, hosts)),
+                Err(Admission::Paused(pause) | Admission::Down(pause)) => until = Some(until.map_or(pause, |other| other.min(pause))),
+                Err(Admission::Full | Admission::Granted) => full_at = full_at.or(Some(host.preference)),
+            }
+            hosts.pop_front();
+        }
+        Err(match until {
+            Some(until) if full_at.is_none() => Blocked::Until(until),
+            _ => Blocked::Full,
+        })
+    }
+
+    fn note(&mut self, done: Result<Report, tokio::task::JoinError>) {
+        let report = match done {
+            Ok(report) => report,
+            Err(fault) => return log::attempt_broke(&self.queue, &fault),
+        };
+        if let Some(kept) = report.kept {
+            self.lines.push(Line::Open(kept));
+        }
+        if let Some(evidence) = report.unreachable.filter(|_| self.lines.is_empty() && self.jobs.is_empty()) {
+            self.unreachable = Some(Outcome::Deferred(evidence));
+        }
+    }
+}
+
+/// One lease: tried, renewed while it is tried, settled.
+async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way: Arc<Way>, queue: Queue, line: Line, mut lease: Lease) -> Report {
+    let leave = Leave::new(lease.until);
+    let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, leave.clone());
+    let was_cut = {
+        let run = attempt.run();
+        tokio::pin!(run);
+        loop {
+            let renewal = (lease.until - settings.lease * 3 / 4).since(shared.now());
+            tokio::select! {
+                () = &mut run => break false,
+                () = shared.cut.cancelled() => break true,
+                () = tokio::time::sleep(renewal.max(RENEWAL_PAUSE)) => renew(&shared, &settings, &mut lease, &leave).await,
+            }
+        }
+    };
+    if was_cut {
+        attempt.cut();
+    }
+    let mut report = attempt.report();
+    settle(&shared, &settings, &queue, lease, &mut report).await;
+    report
+}
+
+async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Lease, leave: &Leave) {
+    match shared.spool.renew(lease, shared.now() + settings.lease).await {
+        Ok(()) => leave.renewed(lease.until),
+        Err(fault) => {
+            if matches!(fault, SpoolError::LeaseLost(_)) {
+                leave.lost();
+            }
+            log::spool_fault("renew", &fault);
+        }
+    }
+}
+
+/// Writes the endings, and the notices that tell of them, in one commit.
+async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue, lease: Lease, report: &mut Report) {
+    if let Some(fault) = report.unreadable.take() {
+        // Damaged: it was set aside. Anything else: the lease runs out and the mail is due again.
+        return log::spool_fault("message", &fault);
+    }
+    let mail = lease.mail.clone();
+    let around = Report::circumstances(shared, settings, &mail);
+    let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending { index: leased.index, how: How::Released { next_at } }).collect();
+    let mut told = Vec::new();
+    for ended in report.ended.drain(..) {
+        let conclusion = conclude(&around, &ended.recipient, ended.outcome, ended.dsn_passed_on);
+        shared.tally.count(&conclusion.ending.how);
+        log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion.ending.how);
+        told.extend(conclusion.told);
+        endings.push(conclusion.ending);
+    }
+    let notices = match &report.message {
+        Some(message) if !told.is_empty() => shared.notices.notices(&mail, message, &told, around.now),
+        _ => Vec::new(),
+    };
+    let has_notices = !notices.is_empty();
+    if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
+        log::spool_fault("settle", &fault);
+    } else if has_notices {
+        shared.wake.notify_one();
+    }
+}
+
+async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
+    let endings = lease.recipients.iter().map(|leased| Ending { index: leased.index, how: How::Released { next_at } }).collect();
+    if let Err(fault) = shared.spool.settle(lease, endings, Vec::new()).await {
+        log::spool_fault("settle", &fault);
+    }
+}
+
+/// Gives everything that is due in a queue the same outcome: there is no way, or nobody at its end.
+async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: &Queue, outcome: &Outcome) -> Result<(), SpoolError> {
+    let batch = NonZeroUsize::new(settings.claim_recipients_max).unwrap_or(NonZeroUsize::MIN);
+    let begun_at = shared.now();
+    while !shared.draining.is_cancelled() {
+        let claimed = shared.spool.claim(queue, batch, begun_at, shared.now() + settings.lease).await?;
+        if claimed.leases.is_empty() && claimed.quarantined.is_empty() {
+            break;
+        }
+        for lease in claimed.leases {
+            let mut report = Report { message: shared.spool.message(lease.mail.id).await.ok(), ..Report::default() };
+            report.end_with(&lease, outcome);
+            settle(shared, settings, queue, lease, &mut report).await;
+        }
+    }
+    Ok(())
+}
+
+/// Looks up where a queue goes.
+async fn find_way<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue) -> Result<Way, Outcome> {
+    let (route, host) = queue.parts();
+    let nowhere = |why: Nowhere| why.outcome(shared.now());
+    if route != Queue::MX {
+        let Some((_, smart_host)) = settings.smart_hosts.iter().find(|(name, _)| name.as_str() == route) else {
+            return Err(nowhere(Nowhere::NoSuchRoute(route.to_owned())));
+        };
+        let plan = smart_plan(shared, settings, smart_host).await.map_err(nowhere)?;
+        return Ok(Way::by_smart_host(plan, route, smart_host.clone()));
+    }
+    match Host::parse(host) {
+        Ok(Host::Domain(domain)) => {
+            let plan = mx_plan(shared, settings, &domain).await.map_err(nowhere)?;
+            Ok(Way::by_mx(plan, Some(domain)))
+        }
+        Ok(Host::Literal(address)) => {
+            let plan = route::plan_literal(address, &settings.routes).map_err(|why| nowhere(why.into()))?;
+            Ok(Way::by_mx(plan, None))
+        }
+        Err(fault) => Err(nowhere(Nowhere::NoSuchRoute(fault.to_string()))),
+    }
+}
+
+/// Why a queue has no way.
+enum Nowhere {
+    Unroutable(Unroutable),
+    Dns(DnsFault),
+    NoSuchRoute(String),
+}
+
+async fn mx_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, domain: &Domain) -> Result<route::Plan, Nowhere> {
+    let answer = shared.resolver.mx(domain).await?;
+    let hosts = route::mx_hosts(domain, answer, &settings.routes)?;
+    let mut lookups = JoinSet::new();
+    for (place, host) in hosts.into_iter().enumerate() {
+        let resolver = shared.resolver.clone();
+        lookups.spawn(async move { (place, resolver.addresses(&host.name).await, host) });
+    }
+    let (mut found, mut trouble): (Vec<(usize, MxHost, Addresses)>, _) = (Vec::new(), None);
+    while let Some(looked_up) = lookups.join_next().await {
+        match looked_up {
+            Ok((place, Ok(addresses), host)) => found.push((place, host, addresses)),
+            Ok((_, Err(fault), _)) => trouble = Some(fault),
+            Err(fault) => trouble = Some(DnsFault::Other { name: domain.to_string(), why: fault.to_string() }),
+        }
+    }
+    found.sort_by_key(|(place, ..)| *place);
+    let hosts: Vec<(MxHost, Addresses)> = found.into_iter().map(|(_, host, addresses)| (host, addresses)).collect();
+    match (route::plan(domain.as_str(), &hosts, &settings.routes), trouble) {
+        (Ok(plan), _) => Ok(plan),
+        // One host's addresses are not known: they might be good ones.
+        (Err(_), Some(fault)) => Err(fault.into()),
+        (Err(why), None) => Err(why.into()),
+    }
+}
+
+async fn smart_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, smart_host: &SmartHost) -> Result<route::Plan, Nowhere> {
+    let (mut hosts, mut trouble) = (Vec::new(), None);
+    for (preference, host) in (0..).zip(&smart_host.hosts) {
+        let addresses = match (host.host.parse::<IpAddr>(), Domain::parse(&host.host)) {
+            (Ok(address), _) => vec![address],
+            (_, Ok(name)) => match shared.resolver.addresses(&name).await {
+                Ok(found) => route::preferred(&found, settings.routes.address_preference),
+                Err(fault) => {
+                    trouble = Some(fault);
+                    continue;
+                }
+            },
+            (_, Err(_)) => continue,
+        };
+        if !addresses.is_empty() {
+            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, host.port)).collect();
+            hosts.push(PlannedHost { name: host.host.clone(), preference, addresses });
+        }
+    }
+    match (hosts.is_empty(), trouble) {
+        (false, _) => Ok(route::Plan::new(hosts, settings.routes.addresses_max)),
+        (true, Some(fault)) => Err(fault.into()),
+        (true, None) => {
+            let names: Vec<&str> = smart_host.hosts.iter().map(|host| host.host.as_str()).collect();
+            Err(Nowhere::NoSuchRoute(format!("no smart host of {} has an address", names.join(", "))))
+        }
+    }
+}
+
+impl Nowhere {
+    /// DNS trouble and a route that is not configured (any more) are waited out; what the DNS says is final.
+    fn outcome(self, at: Timestamp) -> Outcome {
+        let evidence = |status, text: String| Evidence { status, reply: None, text, remote: None, tls: None, unknown_end: false, at };
+        match self {
+            Self::Unroutable(why) => {
+                let text = why.to_string();
+                // RFC 7505 §5 gives the basic code that belongs to the status.
+                let code = matches!(why, Unroutable::NullMx(_)).then_some(556);
+                let text = code.map_or_else(|| text.clone(), |code| format!("{code} {} {text}", why.status()));
+                Outcome::Failed(evidence(why.status(), text))
+            }
+            Self::Dns(fault) => Outcome::Deferred(evidence(EnhancedCode::new(4, 4, 3), fault.to_string())),
+            Self::NoSuchRoute(why) => Outcome::Deferred(evidence(EnhancedCode::new(4, 3, 5), format!("no route: {why}; see deliver.smart_hosts"))),
+        }
+    }
+}
+
+impl From<Unroutable> for Nowhere {
+    fn from(why: Unroutable) -> Self {
+        Self::Unroutable(why)
+    }
+}
+
+impl From<DnsFault> for Nowhere {
+    fn from(fault: DnsFault) -> Self {
+        Self::Dns(fault)
+    }
+}
+
+/// Leases taken ahead for each connection.
+const LEASES_PER_CONNECTION: usize = 4;
+/// How long a lane waits for its first connection before it makes room.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a lane may go on while other queues wait for one.
+const TURN: Duration = Duration::from_secs(60);
+/// A renewal that failed is not repeated faster.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);

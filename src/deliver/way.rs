@@ -1,0 +1,107 @@
+//! The way of a queue: its hosts in order, and the terms on which each is talked to.
+//!
+//! Pure: the addresses were looked up before.
+
+use super::provider::Place;
+use super::route::{Plan, PlannedHost};
+use super::settings::{Settings, SmartHost};
+use super::target::Target;
+use crate::mail::Domain;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Where the mail of a queue goes.
+#[derive(Debug, Clone)]
+pub struct Way {
+    plan: Plan,
+    terms: Terms,
+}
+
+#[derive(Debug, Clone)]
+enum Terms {
+    Mx { recipients: Option<Domain> },
+    SmartHost { route: String, smart_host: Arc<SmartHost> },
+}
+
+impl Way {
+    /// By MX, for recipients of this domain (none for an address literal).
+    #[must_use]
+    pub const fn by_mx(plan: Plan, recipients: Option<Domain>) -> Self {
+        Self { plan, terms: Terms::Mx { recipients } }
+    }
+
+    /// To a smart host.
+    #[must_use]
+    pub fn by_smart_host(plan: Plan, route: &str, smart_host: Arc<SmartHost>) -> Self {
+        Self { plan, terms: Terms::SmartHost { route: route.to_owned(), smart_host } }
+    }
+
+    /// The hosts of one session, best first; equals are shuffled by `seed`.
+    #[must_use]
+    pub fn order(&self, seed: u64) -> Vec<PlannedHost> {
+        self.plan.order(seed)
+    }
+
+    /// What is counted and remembered where, for a host of this way.
+    #[must_use]
+    pub fn place(&self, host: &str, settings: &Settings) -> Place {
+        match &self.terms {
+            Terms::Mx { .. } => settings.providers.place(host),
+            Terms::SmartHost { route, smart_host } => Place::of_smart_host(route, host, &smart_host.limits),
+        }
+    }
+
+    /// One address of a host, with the terms.
+    #[must_use]
+    pub fn target(&self, place: &Place, address: SocketAddr, settings: &Settings) -> Target {
+        let (tls, implicit_tls, auth) = match &self.terms {
+            Terms::Mx { recipients } => (settings.tls.demand(recipients.as_ref(), place.limits.tls), false, None),
+            Terms::SmartHost { smart_host, .. } => (smart_host.tls, smart_host.implicit_tls, smart_host.auth.clone()),
+        };
+        let source = match address.ip() {
+            IpAddr::V4(_) => settings.source_v4.map(IpAddr::V4),
+            IpAddr::V6(_) => settings.source_v6.map(IpAddr::V6),
+        };
+        Target { host: place.host.to_string(), address, tls, implicit_tls, auth, source, ehlo_name: settings.ehlo_name.clone(), bdat: settings.bdat }
+    }
+
+    /// Whether the Ed25519 signature goes along.
+    #[must_use]
+    pub fn takes_ed25519(&self, place: &Place) -> bool {
+        match &self.terms {
+            Terms::Mx { .. } => place.limits.ed25519,
+            Terms::SmartHost { smart_host, .. } => smart_host.ed25519,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tls::TlsDemand;
+    use super::*;
+
+    fn plan(name: &str) -> Plan {
+        Plan::new(vec![PlannedHost { name: name.to_owned(), preference: 0, addresses: vec!["192.0.2.1:25".parse().unwrap()] }], 5)
+    }
+
+    #[test]
+    fn a_large_provider_gets_tls_and_no_ed25519() {
+        let settings = Settings::default();
+        let way = Way::by_mx(plan("gmail-smtp-in.l.google.com"), Domain::parse("gmail.com").ok());
+        let place = way.place("gmail-smtp-in.l.google.com", &settings);
+        let target = way.target(&place, "192.0.2.1:25".parse().unwrap(), &settings);
+        assert_eq!((target.tls, target.host.as_str(), way.takes_ed25519(&place)), (TlsDemand::Required, "gmail-smtp-in.l.google.com", false));
+    }
+
+    #[test]
+    fn a_smart_host_is_its_own_provider_whatever_its_name() {
+        let settings = Settings { source_v4: Some("192.0.2.9".parse().unwrap()), ..Settings::default() };
+        let way = Way::by_smart_host(plan("smtp-relay.gmail.google.com"), "workspace", Arc::new(SmartHost::new("smtp-relay.gmail.google.com", 465)));
+        let place = way.place("smtp-relay.gmail.google.com", &settings);
+        assert_eq!((&*place.provider, place.limits.connections_max, way.takes_ed25519(&place)), ("workspace", 50, false));
+        let target = way.target(&place, "192.0.2.1:465".parse().unwrap(), &settings);
+        assert!(target.implicit_tls);
+        assert_eq!(target.source, Some("192.0.2.9".parse().unwrap()));
+        assert_eq!(way.target(&place, "[2001:db8::1]:465".parse().unwrap(), &settings).source, None);
+    }
+}

@@ -1,0 +1,430 @@
+//! Which queues are worked on, and when: asks the spool what is due, gives each queue a lane, sleeps until something changes.
+//! A shell: clock, chance and the log are here.
+//!
+//! Wakes when mail was committed ([`Delivery::wake`]), when a lane ends, and when the next recipient becomes due; idle, it does nothing.
+
+use super::attempt::{Ended, Report};
+use super::pool::Pool;
+use super::settings::Settings;
+use super::throttle::Throttle;
+use super::tls::ClientTls;
+use super::{Notices, Reseal, lane};
+use crate::dns::Resolver;
+use crate::mail::{IdentityName, Outcome, Stream, Timestamp};
+use crate::spool::{How, Lease, Queue, Spool};
+use arc_swap::ArcSwap;
+use rand::RngCore;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Tells the time; a test may give its own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The running station.
+pub struct Delivery {
+    handle: Box<dyn Handle>,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Recipients delivered.
+    pub delivered: AtomicU64,
+    /// Deferrals.
+    pub deferred: AtomicU64,
+    /// Recipients failed.
+    pub failed: AtomicU64,
+    /// Deferrals whose end is unknown: mail that may arrive twice.
+    pub unknown_ends: AtomicU64,
+    /// Connections opened.
+    pub connections: AtomicU64,
+    /// Transactions begun.
+    pub transactions: AtomicU64,
+    /// Connections made in clear text because the TLS handshake failed and TLS was a courtesy.
+    pub clear_text_after_failed_tls: AtomicU64,
+}
+
+/// What all lanes share.
+pub(super) struct Shared<S: Spool> {
+    pub spool: Arc<S>,
+    pub resolver: Arc<Resolver>,
+    pub notices: Arc<dyn Notices>,
+    pub reseal: Arc<dyn Reseal>,
+    pub settings: ArcSwap<Settings>,
+    pub tls: ArcSwap<ClientTls>,
+    pub pool: Arc<Pool>,
+    pub tally: Arc<Tally>,
+    pub started_at: Timestamp,
+    pub wake: Arc<Notify>,
+    /// No new attempts.
+    pub draining: CancellationToken,
+    /// Running attempts end now.
+    pub cut: CancellationToken,
+    clock: Clock,
+    identities: Mutex<Throttle<IdentityName>>,
+    streams: Mutex<Throttle<Stream>>,
+    /// More queues are due than have a lane.
+    crowded: AtomicBool,
+}
+
+impl Delivery {
+    /// Starts delivering what is due. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn start<S: Spool>(
+        spool: Arc<S>,
+        resolver: Arc<Resolver>,
+        settings: Settings,
+        tls: ClientTls,
+        notices: Arc<dyn Notices>,
+        reseal: Arc<dyn Reseal>,
+        clock: Clock,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            spool,
+            resolver,
+            notices,
+            reseal,
+            settings: ArcSwap::from_pointee(settings),
+            tls: ArcSwap::from_pointee(tls),
+            pool: Pool::new(clock.clone()),
+            tally: Arc::default(),
+            started_at: clock(),
+            wake: Arc::default(),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            clock,
+            identities: Mutex::default(),
+            streams: Mutex::default(),
+            crowded: AtomicBool::new(false),
+        });
+        let dispatcher = tokio::spawn(dispatch(shared.clone()));
+        Self { handle: Box::new(shared), dispatcher: Mutex::new(Some(dispatcher)) }
+    }
+
+    /// Something may be due: called after a commit. Cheap, from anywhere.
+    pub fn wake(&self) {
+        self.handle.wake().notify_one();
+    }
+
+    /// What [`Self::wake`] notifies, for a caller that must not hold the whole station.
+    #[must_use]
+    pub fn waker(&self) -> Arc<Notify> {
+        self.handle.wake().clone()
+    }
+
+    /// New settings for everything begun from now on. Open connections and running attempts keep the old ones.
+    pub fn reload(&self, settings: Settings, tls: ClientTls) {
+        self.handle.reload(settings, tls);
+        self.wake();
+    }
+
+    /// Stops: nothing new is begun, what runs may take `within` to end, then it is cut. Mail that may have arrived is deferred with an
+    /// unknown end; every other lease is given back. May be called again; then it does nothing.
+    pub async fn drain(&self, within: Duration) {
+        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.handle.draining().cancel();
+        if let Some(mut dispatcher) = dispatcher {
+            if tokio::time::timeout(within, &mut dispatcher).await.is_err() {
+                self.handle.cut().cancel();
+                let _ = tokio::time::timeout(SETTLING, &mut dispatcher).await;
+            }
+        }
+        let _ = tokio::time::timeout(FAREWELL, self.handle.pool().close()).await;
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        self.handle.tally()
+    }
+
+    /// Connections open to a provider (or a host without one, or `route/` of a smart host), and those allowed now.
+    #[must_use]
+    pub fn connections(&self, group: &str) -> (u32, u32) {
+        self.handle.pool().connections(group)
+    }
+}
+
+/// The station without the type of its spool.
+trait Handle: Send + Sync {
+    fn wake(&self) -> &Arc<Notify>;
+    fn reload(&self, settings: Settings, tls: ClientTls);
+    fn draining(&self) -> &CancellationToken;
+    fn cut(&self) -> &CancellationToken;
+    fn pool(&self) -> &Arc<Pool>;
+    fn tally(&self) -> &Tally;
+}
+
+impl<S: Spool> Handle for Arc<Shared<S>> {
+    fn wake(&self) -> &Arc<Notify> {
+        &self.wake
+    }
+    fn reload(&self, settings: Settings, tls: ClientTls) {
+        self.settings.store(Arc::new(settings));
+        self.tls.store(Arc::new(tls));
+    }
+    fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+    fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+    fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+impl<S: Spool> Shared<S> {
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Chance, for shuffling and jitter.
+    #[allow(clippy::unused_self, reason = "a simulation will draw from a seed of its own")]
+    pub fn seed(&self) -> u64 {
+        rand::rng().next_u64()
+    }
+
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Whether the rates of identity and stream let this lease go now.
+    ///
+    /// # Errors
+    /// When its turn comes.
+    pub fn take_turn(&self, settings: &Settings, lease: &Lease) -> Result<(), Timestamp> {
+        let (mail, now) = (&lease.mail, self.now());
+        let count = u32::try_from(lease.recipients.len()).unwrap_or(u32::MAX);
+        if let Some(rate) = settings.identity_rates.get(&mail.identity) {
+            self.identities.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.identity, rate, count, now)?;
+        }
+        if let Some(rate) = settings.stream_rates.get(&mail.stream) {
+            self.streams.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.stream, rate, count, now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    pub(super) fn count(&self, how: &How) {
+        let counter = match how {
+            How::Delivered(_) => &self.delivered,
+            How::Failed(_) => &self.failed,
+            How::Deferred { evidence, .. } => {
+                self.unknown_ends.fetch_add(u64::from(evidence.unknown_end), Ordering::Relaxed);
+                &self.deferred
+            }
+            How::Released { .. } => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Report {
+    /// Every recipient of a lease ends alike.
+    pub(super) fn end_with(&mut self, lease: &Lease, outcome: &Outcome) {
+        let provider: Arc<str> = super::provider::OTHER.into();
+        self.ended.extend(lease.recipients.iter().map(|recipient| Ended {
+            recipient: recipient.clone(),
+            outcome: outcome.clone(),
+            dsn_passed_on: false,
+            provider: provider.clone(),
+        }));
+    }
+}
+
+/// The lanes at work.
+struct Lanes {
+    tasks: JoinSet<Result<(), crate::spool::SpoolError>>,
+    queues: HashMap<Id, Queue>,
+    nudges: HashMap<Queue, Arc<Notify>>,
+}
+
+async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
+    let mut lanes = Lanes { tasks: JoinSet::new(), queues: HashMap::new(), nudges: HashMap::new() };
+    loop {
+        let wait = if shared.draining.is_cancelled() { IDLE_MAX } else { lanes.fill(&shared).await };
+        if shared.draining.is_cancelled() && lanes.tasks.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            Some(ended) = lanes.tasks.join_next_with_id(), if !lanes.tasks.is_empty() => {
+                let mut broke = lanes.ended(ended);
+                while let Some(ended) = lanes.tasks.try_join_next_with_id() {
+                    broke |= lanes.ended(ended);
+                }
+                if broke {
+                    tokio::time::sleep(AFTER_A_FAULT).await;
+                }
+            }
+            () = tokio::time::sleep(wait) => {}
+            () = shared.draining.cancelled(), if !shared.draining.is_cancelled() => {}
+        }
+    }
+}
+
+impl Lanes {
+    /// Gives every due queue a lane, as far as there is room. How long nothing else is to be done.
+    async fn fill<S: Spool>(&mut self, shared: &Arc<Shared<S>>) -> Duration {
+        let now = shared.now();
+        let most = shared.settings.load().queues_max.max(1);
+        let asked = NonZeroUsize::new(self.nudges.len() + most).unwrap_or(NonZeroUsize::MIN);
+        let due = match shared.spool.due(now, asked).await {
+            Ok(due) => due,
+            Err(fault) => {
+                log::spool_fault("due", &fault);
+                return AFTER_A_FAULT;
+            }
+        };
+        let mut is_crowded = false;
+        for due in due {
+            if let Some(nudge) = self.nudges.get(&due.queue) {
+                nudge.notify_one();
+            } else if self.nudges.len() < most {
+                self.open(shared, due.queue);
+            } else {
+                is_crowded = true;
+            }
+        }
+        shared.crowded.store(is_crowded, Ordering::Relaxed);
+        match shared.spool.next_due_at().await {
+            Ok(Some(at)) if at > now => at.since(now).clamp(Duration::from_millis(1), IDLE_MAX),
+            Ok(Some(_)) => BACKLOG_PAUSE,
+            Ok(None) => IDLE_MAX,
+            Err(fault) => {
+                log::spool_fault("next_due_at", &fault);
+                AFTER_A_FAULT
+            }
+        }
+    }
+
+    fn open<S: Spool>(&mut self, shared: &Arc<Shared<S>>, queue: Queue) {
+        let nudge = Arc::new(Notify::new());
+        let task = self.tasks.spawn(lane::run(shared.clone(), queue.clone(), nudge.clone()));
+        self.queues.insert(task.id(), queue.clone());
+        self.nudges.insert(queue, nudge);
+    }
+
+    /// Forgets a lane; whether it ended by a fault.
+    fn ended(&mut self, ended: Result<(Id, Result<(), crate::spool::SpoolError>), tokio::task::JoinError>) -> bool {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(fault) => fault.id(),
+        };
+        let queue = self.queues.remove(&id);
+        if let Some(queue) = &queue {
+            self.nudges.remove(queue);
+        }
+        match (ended, queue) {
+            (Ok((_, Ok(()))), _) => return false,
+            (Ok((_, Err(fault))), _) => log::spool_fault("lane", &fault),
+            (Err(fault), Some(queue)) => log::attempt_broke(&queue, &fault),
+            (Err(_), None) => {}
+        }
+        true
+    }
+}
+
+/// The lines of the log.
+pub(super) mod log {
+    use crate::deliver::classify;
+    use crate::deliver::provider::Place;
+    use crate::deliver::target::{OpenFault, Target};
+    use crate::mail::{Blame, Evidence, Timestamp};
+    use crate::spool::{How, Leased, Mail, Quarantined, Queue, SpoolError};
+    use tracing::{error, info, warn};
+
+    /// One recipient of one attempt.
+    pub fn attempt(mail: &Mail, queue: &Queue, provider: &str, recipient: &Leased, how: &How) {
+        let (event, evidence) = match how {
+            How::Delivered(evidence) => ("attempt.delivered", evidence),
+            How::Failed(evidence) => ("attempt.failed", evidence),
+            How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
+            How::Released { .. } => return,
+        };
+        let Facts { host, reply, tls, rule } = Facts::of(provider, evidence);
+        let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
+        let (author_domain, error, unknown_end) = (&mail.signing_domain, &evidence.text, evidence.unknown_end);
+        // A rule of doctor's means that the operator can mend it.
+        if rule.is_some() {
+            warn!(mail_id = %id, %queue, %host, %provider, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
+        } else {
+            info!(mail_id = %id, %queue, %host, %provider, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
+        }
+    }
+
+    struct Facts {
+        host: String,
+        reply: String,
+        tls: String,
+        rule: Option<&'static str>,
+    }
+
+    impl Facts {
+        fn of(provider: &str, evidence: &Evidence) -> Self {
+            let refused = evidence.reply.as_ref().filter(|reply| reply.code >= 400);
+            Self {
+                host: evidence.remote.as_ref().map(|remote| format!("{} {}", remote.host, remote.address)).unwrap_or_default(),
+                reply: evidence.reply.as_ref().map(ToString::to_string).unwrap_or_default(),
+                tls: evidence.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
+                rule: refused.and_then(|reply| classify::topic(provider, reply).rule()),
+            }
+        }
+    }
+
+    pub fn connection_failed(mail: &Mail, place: &Place, target: &Target, fault: &OpenFault) {
+        let (id, provider, host, address) = (mail.id, &place.provider, &place.host, target.address);
+        match fault.blame() {
+            Blame::Operator => warn!(mail_id = %id, %provider, %host, %address, error = %fault, "connection.failed"),
+            _ => info!(mail_id = %id, %provider, %host, %address, error = %fault, "connection.failed"),
+        }
+    }
+
+    pub fn clear_text(place: &Place, target: &Target, fault: &OpenFault) {
+        warn!(provider = %place.provider, host = %place.host, address = %target.address, error = %fault, "connection.fell_back_to_clear_text");
+    }
+
+    pub fn slowed(place: &Place, reply: &str, until: Option<Timestamp>) {
+        let until = until.map(Timestamp::to_rfc3339).unwrap_or_default();
+        warn!(provider = %place.provider, host = %place.host, %reply, %until, "provider.slowed");
+    }
+
+    pub fn quarantined(queue: &Queue, quarantined: &Quarantined) {
+        error!(mail_id = %quarantined.id, %queue, error = %quarantined.why, "mail.quarantined");
+    }
+
+    pub fn spool_fault(during: &'static str, fault: &SpoolError) {
+        match fault {
+            SpoolError::Closed => info!(during, error = %fault, "spool.refused"),
+            SpoolError::LeaseLost(id) => warn!(mail_id = %id, during, error = %fault, "lease.lost"),
+            SpoolError::Damaged(id, _) => error!(mail_id = %id, during, error = %fault, "mail.quarantined"),
+            _ => error!(during, error = %fault, "spool.failed"),
+        }
+    }
+
+    pub fn attempt_broke(queue: &Queue, fault: &tokio::task::JoinError) {
+        error!(%queue, error = %fault, "attempt.broke");
+    }
+}
+
+/// The spool is asked again no later, so that a clock that was set is noticed.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// While mail is due that has a lane, the rest is looked at this often.
+const BACKLOG_PAUSE: Duration = Duration::from_secs(1);
+const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+/// After running attempts were cut, how long their endings may take to be written.
+const SETTLING: Duration = Duration::from_secs(10);
+/// How long idle connections may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
