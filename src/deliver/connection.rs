@@ -196,14 +196,12 @@ impl Connection {
         }
     }
 
-    /// A write failed; perhaps the next hop said why before it closed.
+    /// A write failed or was not taken; perhaps the next hop has said why.
     async fn explain(&mut self, dialogue: &mut Dialogue<'_>, fault: WireFault, stage: Stage) {
-        if matches!(fault, WireFault::Closed(_)) {
-            while dialogue.proceed() != Next::Over
-                && let Ok(reply) = self.wire.reply(LAST_WORDS).await
-            {
-                dialogue.reply(reply, clock::now());
-            }
+        while dialogue.proceed() != Next::Over
+            && let Ok(reply) = self.wire.reply(LAST_WORDS).await
+        {
+            dialogue.reply(reply, clock::now());
         }
         tell(dialogue, fault, stage);
     }
