@@ -2,7 +2,7 @@
 //! reads the replies, each stage within its time. What replies mean is decided there; who to connect to and when, by the caller.
 //!
 //! mail-send makes the TCP connection, the TLS session and AUTH. Greeting, EHLO and the transaction are ours: its reader throws away
-//! what follows a reply in the same read, so it is only ever given one line at a time (see [`LineByLine`]).
+//! what follows a reply in the same read, so it is only ever given one line at a time (see `wire::LineByLine`).
 
 mod wire;
 
