@@ -131,21 +131,16 @@ impl<S: Stream> Wire<S> {
     }
 
     /// Replies up to one that begins with `last`, as one text.
-    #[track_caller]
-    pub fn hear<'a>(&'a mut self, last: &'a str) -> impl Future<Output = String> + 'a {
-        async move {
-            let mut heard = Vec::new();
-            loop {
-                let line_done = heard.ends_with(b"\r\n");
-                let text = String::from_utf8_lossy(&heard);
-                if line_done && text.lines().next_back().is_some_and(|line| line.starts_with(last)) {
-                    return text.into_owned();
-                }
-                let octet = tokio::time::timeout(Duration::from_secs(10), self.0.read_u8()).await;
-                match octet {
-                    Ok(Ok(octet)) => heard.push(octet),
-                    other => panic!("waiting for {last:?}, heard {text:?}, then {other:?}"),
-                }
+    pub async fn hear(&mut self, last: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&heard);
+            if heard.ends_with(b"\r\n") && text.lines().next_back().is_some_and(|line| line.starts_with(last)) {
+                return text.into_owned();
+            }
+            match tokio::time::timeout(Duration::from_secs(10), self.0.read_u8()).await {
+                Ok(Ok(octet)) => heard.push(octet),
+                other => panic!("waiting for {last:?}, heard {text:?}, then {other:?}"),
             }
         }
     }

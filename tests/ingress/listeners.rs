@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -130,4 +131,54 @@ async fn behind_a_proxy_the_header_says_who_the_client_is() {
     let mut rude = connect(running.address).await;
     rude.send("x").await;
     assert_eq!(rude.end().await.unwrap(), b"");
+}
+
+const CHILD: &str = "POSTSEAL_TEST_FEW_DESCRIPTORS";
+
+/// Runs itself again in a process with few file descriptors.
+#[test]
+fn a_shortage_of_descriptors_is_waited_out() {
+    if std::env::var_os(CHILD).is_some() {
+        return starve();
+    }
+    let name = "ingress::listeners::a_shortage_of_descriptors_is_waited_out";
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -n 40 && exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("starved and served"), "{said}{}", String::from_utf8_lossy(&child.stderr));
+}
+
+fn starve() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let running = run(|_| (), None);
+        let mut schedstat = std::fs::File::open("/proc/thread-self/schedstat").unwrap();
+        // Blocking, on the only thread: not one of them is accepted before the last descriptor is gone.
+        let mut clients = Vec::new();
+        while let Ok(client) = std::net::TcpStream::connect(running.address) {
+            clients.push(client);
+        }
+        let before = cpu(&mut schedstat);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let spent = cpu(&mut schedstat).saturating_sub(before);
+        assert!(spent < Duration::from_millis(200), "{spent:?} of CPU while there was nothing to do");
+        clients.clear();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        connect(running.address).await.hear("220 ").await;
+        println!("starved and served");
+    });
+}
+
+/// What this thread has used of the CPU.
+fn cpu(schedstat: &mut std::fs::File) -> Duration {
+    use std::io::{Read, Seek};
+    let mut text = String::new();
+    schedstat.rewind().unwrap();
+    schedstat.read_to_string(&mut text).unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
