@@ -201,8 +201,11 @@ impl Dialogue {
         }
     }
 
-    /// Takes what happened. An answer that was not asked for is dropped: its transaction is gone.
+    /// Takes what happened. An answer that was not asked for is dropped: its transaction is gone. Nothing follows the end.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        if self.is_over() {
+            return;
+        }
         match input {
             Input::Tick => return self.tick(now),
             Input::Drain(until) => self.drain_until = Some(until),
@@ -321,7 +324,9 @@ impl Dialogue {
     fn line_fault(&mut self, fault: LineFault, state: State) -> State {
         match (fault, state) {
             (LineFault::BareLf, _) => self.end(refusal(500, (5, 5, 2), "the line ends in LF without CR; lines end in CR LF (RFC 5321 2.3.8)").into()),
-            (LineFault::BareCr, state) => self.fault(state, refusal(500, (5, 5, 2), "the line holds a CR without LF; lines end in CR LF (RFC 5321 2.3.8)")),
+            // A faulty response ends its authentication (RFC 4954 §4).
+            (LineFault::BareCr, State::Challenged(hello, _) | State::Confirming(hello, _)) => self.fault(State::Ready(hello), bare_cr()),
+            (LineFault::BareCr, state) => self.fault(state, bare_cr()),
             (LineFault::TooLong, State::Challenged(hello, _) | State::Confirming(hello, _)) => {
                 self.fault(State::Ready(hello), refusal(500, (5, 5, 6), "the authentication line is too long"))
             }
@@ -477,7 +482,7 @@ impl Dialogue {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        if matches!(self.state, State::Closed) || now < self.deadline {
+        if now < self.deadline {
             return;
         }
         if self.drain_until.is_some_and(|until| until <= now) {
@@ -551,6 +556,10 @@ fn too_early() -> Reply {
 
 fn going_down() -> Reply {
     Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment")
+}
+
+fn bare_cr() -> Refusal {
+    refusal(500, (5, 5, 2), "the line holds a CR without LF; lines end in CR LF (RFC 5321 2.3.8)")
 }
 
 fn line_too_long() -> Refusal {
