@@ -70,7 +70,8 @@ impl Door for TestDoor {
         self.mechanisms.clone()
     }
 
-    fn authentication(&self, mechanism: &str) -> Option<Box<dyn Exchange>> {
+    fn authentication(&self, mechanism: &str, address: IpAddr) -> Option<Box<dyn Exchange>> {
+        assert_eq!(address.to_string(), "192.0.2.7");
         (mechanism == "PLAIN").then(|| Box::new(Plain) as Box<dyn Exchange>)
     }
 }
