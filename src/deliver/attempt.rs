@@ -373,7 +373,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
         }
         if !dot_was_out && is_closed && !self.leave_lasts() {
             self.left.extend(tried);
-            return self.release_left(self.shared.now());
+            return self.release_left(self.shared.now() + BUSY_PAUSE);
         }
         self.react(&place, &end.recipients);
         if is_closed && broke_in_silence(&end.recipients) && self.sessions_broken + 1 < self.settings.sessions_max {
