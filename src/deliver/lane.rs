@@ -141,10 +141,18 @@ impl<S: Spool> Lane<S> {
             if self.buffer.is_empty() {
                 self.claim().await?;
             }
-            let Some(lease) = self.buffer.pop_front() else {
+            let Some(mut lease) = self.buffer.pop_front() else {
                 self.lines.push(line);
                 continue;
             };
+            if lease.until < self.shared.now() + self.settings.lease * 3 / 4 {
+                // It waited for a connection. Should somebody else have it by now, it is theirs.
+                if let Err(fault) = self.shared.spool.renew(&mut lease, self.shared.now() + self.settings.lease).await {
+                    log::spool_fault("renew", &fault);
+                    self.lines.push(line);
+                    continue;
+                }
+            }
             if let Err(turn) = self.shared.take_turn(&self.settings, &lease) {
                 release(&self.shared, lease, turn).await;
                 self.lines.push(line);
@@ -162,7 +170,7 @@ impl<S: Spool> Lane<S> {
     async fn claim(&mut self) -> Result<(), SpoolError> {
         let now = self.shared.now();
         let busy = self.jobs.len() + 1;
-        let wanted = (busy * LEASES_PER_CONNECTION).clamp(1, self.settings.claim_recipients_max.max(1));
+        let wanted = (busy * LEASES_PER_CONNECTION).max(CLAIM_MIN).min(self.settings.claim_recipients_max);
         let wanted = NonZeroUsize::new(wanted).unwrap_or(NonZeroUsize::MIN);
         let claimed = self.shared.spool.claim(&self.queue, wanted, now, now + self.settings.lease).await?;
         for quarantined in &claimed.quarantined {
@@ -269,7 +277,6 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let mut told = Vec::new();
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.recipient, ended.outcome, ended.dsn_passed_on);
-        shared.tally.count(&conclusion.ending.how);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion.ending.how);
         told.extend(conclusion.told);
         endings.push(conclusion.ending);
@@ -279,11 +286,13 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
         _ => Vec::new(),
     };
     let has_notices = !notices.is_empty();
+    let counted = endings.clone();
     if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
         log::spool_fault("settle", &fault);
     } else if has_notices {
         shared.wake.notify_one();
     }
+    counted.iter().for_each(|ending| shared.tally.count(&ending.how));
 }
 
 async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
@@ -427,8 +436,10 @@ impl From<DnsFault> for Nowhere {
     }
 }
 
-/// Leases taken ahead for each connection.
+/// Recipients leased ahead for each connection.
 const LEASES_PER_CONNECTION: usize = 4;
+/// Recipients leased at least, so that those of one message stay together.
+const CLAIM_MIN: usize = 50;
 /// How long a lane waits for its first connection before it makes room.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lane may go on while other queues wait for one.
