@@ -3,8 +3,9 @@
 //!
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
-use super::attempt::{Attempt, Leave, Line, Report};
+use super::attempt::{Attempt, Line, Report, Tenure};
 use super::ending::conclude;
+use super::pool::Waiting;
 use super::route::{self, PlannedHost, Unroutable};
 use super::settings::{Settings, SmartHost};
 use super::shaping::Admission;
@@ -29,8 +30,9 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
     let settings = shared.settings.load_full();
     match find_way(&shared, &settings, &queue).await {
         Ok(way) => {
-            let begun_at = shared.now();
+            let group = way.order(0).first().map_or_else(|| "".into(), |host| way.place(&host.name, &settings).group);
             let lane = Lane {
+                begun_at: shared.now(),
                 shared,
                 settings,
                 way: Arc::new(way),
@@ -40,7 +42,8 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
                 jobs: JoinSet::new(),
                 dry: false,
                 unreachable: None,
-                begun_at,
+                group,
+                waiting: None,
             };
             lane.work(&nudge).await
         }
@@ -63,6 +66,10 @@ struct Lane<S: Spool> {
     /// No host could be talked to, and no connection is left.
     unreachable: Option<Outcome>,
     begun_at: Timestamp,
+    /// What the best host shares its limits with.
+    group: Arc<str>,
+    /// There is no connection yet, and others have them all.
+    waiting: Option<Waiting>,
 }
 
 /// What keeps a lane from starting more.
@@ -83,11 +90,7 @@ impl<S: Spool> Lane<S> {
         for lease in std::mem::take(&mut self.buffer) {
             release(&self.shared, lease, now).await;
         }
-        for line in self.lines.drain(..) {
-            if let Line::Open(kept) = line {
-                self.shared.pool.keep(*kept, self.settings.idle, self.settings.idle_connections_max);
-            }
-        }
+        self.give_up_lines();
         worked?;
         match self.unreachable.take() {
             Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &outcome).await,
@@ -113,6 +116,10 @@ impl<S: Spool> Lane<S> {
                 Blocked::Done if idle => return Ok(()),
                 Blocked::Until(until) if idle => return self.shared.spool.park(&self.queue, until).await,
                 Blocked::Done | Blocked::Until(_) | Blocked::Full => {}
+            }
+            if idle && blocked == Blocked::Full && self.waiting.is_none() {
+                self.waiting = Some(self.shared.pool.wait_for(&self.group));
+                continue; // whoever gives one up for us may have done so already
             }
             tokio::select! {
                 Some(done) = self.jobs.join_next(), if !idle => self.note(done),
@@ -158,6 +165,7 @@ impl<S: Spool> Lane<S> {
                 self.lines.push(line);
                 continue;
             }
+            self.waiting = None;
             self.jobs.spawn(attempt(self.shared.clone(), self.settings.clone(), self.way.clone(), self.queue.clone(), line, lease));
         }
     }
@@ -183,6 +191,10 @@ impl<S: Spool> Lane<S> {
 
     /// A connection at rest, an idle one of the pool, or the right to open one to the best host that can be talked to.
     fn line(&mut self) -> Result<Line, Blocked> {
+        if !self.jobs.is_empty() && self.shared.pool.is_waited_for(&self.group) {
+            self.give_up_lines();
+            return Err(Blocked::Full);
+        }
         while let Some(line) = self.lines.pop() {
             if !self.shared.pool.has_surplus(line.place()) {
                 return Ok(line);
@@ -215,6 +227,14 @@ impl<S: Spool> Lane<S> {
         })
     }
 
+    fn give_up_lines(&mut self) {
+        for line in self.lines.drain(..) {
+            if let Line::Open(kept) = line {
+                self.shared.pool.keep(*kept, self.settings.idle, self.settings.idle_connections_max);
+            }
+        }
+    }
+
     fn note(&mut self, done: Result<Report, tokio::task::JoinError>) {
         let report = match done {
             Ok(report) => report,
@@ -231,8 +251,8 @@ impl<S: Spool> Lane<S> {
 
 /// One lease: tried, renewed while it is tried, settled.
 async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way: Arc<Way>, queue: Queue, line: Line, mut lease: Lease) -> Report {
-    let leave = Leave::new(lease.until);
-    let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, leave.clone());
+    let tenure = Tenure::new(lease.until);
+    let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, tenure.clone());
     let was_cut = {
         let run = attempt.run();
         tokio::pin!(run);
@@ -241,7 +261,7 @@ async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way:
             tokio::select! {
                 () = &mut run => break false,
                 () = shared.cut.cancelled() => break true,
-                () = tokio::time::sleep(renewal.max(RENEWAL_PAUSE)) => renew(&shared, &settings, &mut lease, &leave).await,
+                () = tokio::time::sleep(renewal.max(RENEWAL_PAUSE)) => renew(&shared, &settings, &mut lease, &tenure).await,
             }
         }
     };
@@ -253,12 +273,12 @@ async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way:
     report
 }
 
-async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Lease, leave: &Leave) {
+async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Lease, tenure: &Tenure) {
     match shared.spool.renew(lease, shared.now() + settings.lease).await {
-        Ok(()) => leave.renewed(lease.until),
+        Ok(()) => tenure.renewed(lease.until),
         Err(fault) => {
             if matches!(fault, SpoolError::LeaseLost(_)) {
-                leave.lost();
+                tenure.lost();
             }
             log::spool_fault("renew", &fault);
         }
@@ -292,7 +312,9 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     } else if has_notices {
         shared.wake.notify_one();
     }
-    counted.iter().for_each(|ending| shared.tally.count(&ending.how));
+    for ending in &counted {
+        shared.tally.count(&ending.how);
+    }
 }
 
 async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
@@ -393,7 +415,7 @@ async fn smart_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, smart_hos
         };
         if !addresses.is_empty() {
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, host.port)).collect();
-            hosts.push(PlannedHost { name: host.host.clone(), preference, addresses });
+            hosts.push(PlannedHost { name: host.host.to_ascii_lowercase(), preference, addresses });
         }
     }
     match (hosts.is_empty(), trouble) {
@@ -443,6 +465,6 @@ const CLAIM_MIN: usize = 50;
 /// How long a lane waits for its first connection before it makes room.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lane may go on while other queues wait for one.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_mins(1);
 /// A renewal that failed is not repeated faster.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);

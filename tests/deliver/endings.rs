@@ -41,10 +41,10 @@ async fn a_deferred_recipient_is_tried_again_on_schedule_and_told_of_late_once()
     let wait = rig.next_due_in().await;
     assert!(wait > SECOND * 760 && wait < SECOND * 1040, "{wait:?}");
     assert_eq!(rig.told_lines(), Vec::<String>::new());
-    rig.advance(Duration::from_secs(4 * 3600));
+    rig.advance(Duration::from_hours(4));
     rig.until(0, 3, 0).await;
     assert_eq!(rig.told_lines(), ["delayed 4.2.0 a@example.com: in reply to RCPT"]);
-    rig.advance(Duration::from_secs(2 * 3600));
+    rig.advance(Duration::from_hours(2));
     rig.until(1, 3, 0).await;
     assert_eq!(rig.told_lines().len(), 1);
 }
@@ -127,7 +127,7 @@ async fn a_cut_before_the_final_dot_is_tried_again_at_once_on_another_host() {
 #[tokio::test]
 async fn sessions_that_break_are_not_begun_for_ever() {
     let hop = NextHop::start(Script::modern().when(At::Mail, [Close]));
-    let zone = (1..=9).map(|n| format!("example.com MX {n} h{n}.example.com\nh{n}.example.com A 127.0.0.1\n")).collect::<String>();
+    let zone = (1..=9).map(|n| format!("example.com MX {n} h{n}.example.com\nh{n}.example.com A 127.0.0.1")).collect::<Vec<_>>().join("\n");
     let rig = Rig::start(&zone, &hop).await;
     rig.send(&["a@example.com"]).await;
     rig.until(0, 1, 0).await;

@@ -133,10 +133,26 @@ async fn a_slow_queue_does_not_hold_up_others() {
 }
 
 #[tokio::test]
+async fn a_long_queue_leaves_a_connection_to_others_of_the_same_host() {
+    let hop = NextHop::start(Script::modern().when(At::Message, [Wait(Duration::from_millis(20)), Say("250 2.0.0 taken")]));
+    let settings = Settings { providers: providers("[other]\nconnections_max = 2"), ..lab(hop.address().port()) };
+    let rig = Rig::start_with("long.example MX 1 mx.example\nshort.example MX 1 mx.example\nmx.example A 127.0.0.1", settings).await;
+    commit_many(&rig, 200, |_| rig.mail(&["a@long.example"])).await;
+    hop.until(|sessions| sessions.len() == 2).await;
+    rig.send(&["a@short.example"]).await;
+    let short_is_there = |sessions: &[crate::support::next_hop::Session]| {
+        sessions.iter().flat_map(|session| &session.transactions).any(|received| received.complete && received.rcpts[0].contains("short"))
+    };
+    hop.until(short_is_there).await;
+    assert!(rig.counts().0 < 150, "the short queue waited for {} messages of the long one", rig.counts().0);
+    rig.until(201, 0, 0).await;
+}
+
+#[tokio::test]
 async fn more_queues_than_lanes_all_get_their_turn() {
     let hop = NextHop::start(Script::modern());
     let settings = Settings { queues_max: 2, ..lab(hop.address().port()) };
-    let zone = (0..20).map(|n| format!("d{n}.example A 127.0.0.1\n")).collect::<String>();
+    let zone = (0..20).map(|n| format!("d{n}.example A 127.0.0.1")).collect::<Vec<_>>().join("\n");
     let rig = Rig::start_with(&zone, settings).await;
     commit_many(&rig, 40, |n| rig.mail(&[&format!("a@d{}.example", n % 20)])).await;
     rig.until(40, 0, 0).await;

@@ -98,7 +98,7 @@ impl Rig {
             id,
             accepted_at: now,
             due_at: now,
-            expires_at: now + Duration::from_secs(5 * 86_400),
+            expires_at: now + Duration::from_hours(120),
             identity: IdentityName::new("shop"),
             kind: Kind::Submission,
             signing_domain: Domain::parse("example.org").unwrap(),

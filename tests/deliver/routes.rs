@@ -67,7 +67,7 @@ async fn dns_trouble_passes() {
     rig.send(&["a@example.com"]).await;
     rig.until(0, 1, 0).await;
     rig.dns.replace(ONE_HOST);
-    rig.advance(Duration::from_secs(360));
+    rig.advance(Duration::from_mins(6));
     rig.until(1, 1, 0).await;
 }
 
@@ -226,6 +226,6 @@ async fn a_route_that_is_not_configured_is_waited_for() {
     let mut settings = lab(1);
     settings.smart_hosts.extend([smart_host("ses", &[hop.address()], TlsDemand::Opportunistic)]);
     rig.delivery.reload(settings, client_tls());
-    rig.advance(Duration::from_secs(360));
+    rig.advance(Duration::from_mins(6));
     rig.until(1, 1, 0).await;
 }
