@@ -1,6 +1,6 @@
 //! One lease, tried: session after session until every recipient has an outcome, or there is a reason to come back later.
 //!
-//! A shell: it opens connections and waits. It may be dropped at any await; what was under way is then told apart by [`Attempt::cut`].
+//! A shell: it opens connections and waits. It may be dropped at any await; what was under way is then told apart by `Attempt::cut`.
 //!
 //! | what happens | what follows |
 //! |---|---|

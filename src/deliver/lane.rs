@@ -33,6 +33,7 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
             let group = way.order(0).first().map_or_else(|| "".into(), |host| way.place(&host.name, &settings).group);
             let lane = Lane {
                 begun_at: shared.now(),
+                has_claimed: false,
                 shared,
                 settings,
                 way: Arc::new(way),
@@ -66,6 +67,8 @@ struct Lane<S: Spool> {
     /// No host could be talked to, and no connection is left.
     unreachable: Option<Outcome>,
     begun_at: Timestamp,
+    /// Something was found to do.
+    has_claimed: bool,
     /// What the best host shares its limits with.
     group: Arc<str>,
     /// There is no connection yet, and others have them all.
@@ -91,6 +94,9 @@ impl<S: Spool> Lane<S> {
             release(&self.shared, lease, now).await;
         }
         self.give_up_lines();
+        if !self.has_claimed {
+            tokio::time::sleep(NOTHING_PAUSE).await;
+        }
         worked?;
         match self.unreachable.take() {
             Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &outcome).await,
@@ -185,6 +191,7 @@ impl<S: Spool> Lane<S> {
             log::quarantined(&self.queue, quarantined);
         }
         self.dry = claimed.leases.is_empty() && claimed.quarantined.is_empty();
+        self.has_claimed |= !self.dry;
         self.buffer.extend(claimed.leases);
         Ok(())
     }
@@ -466,5 +473,7 @@ const CLAIM_MIN: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lane may go on while other queues wait for one.
 const TURN: Duration = Duration::from_mins(1);
+/// A queue that was due and had nothing to give is not looked at faster.
+const NOTHING_PAUSE: Duration = Duration::from_millis(50);
 /// A renewal that failed is not repeated faster.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);

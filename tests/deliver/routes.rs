@@ -7,7 +7,7 @@ use postseal::deliver::tls::TlsDemand;
 use postseal::deliver::{HostPort, Providers, Settings, SmartHost};
 use postseal::mail::{Domain, RouteName};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const ONE_HOST: &str = "
@@ -189,6 +189,54 @@ async fn a_smart_host_takes_all_domains_of_a_lease_under_a_login_and_no_ed25519(
     assert_eq!(sessions[0].auth, Some(("shop".to_owned(), "secret".to_owned())));
     assert_eq!(sessions[0].transactions[0].rcpts.len(), 2);
     assert!(sessions[0].transactions[0].octets.starts_with(b"DKIM-Signature: v=1; b=rivest\r\nSubject: "));
+}
+
+/// Where the log of a test goes.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_is_one_line_of_the_log_and_tells_no_secret() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE);
+    let subscriber = subscriber.with_writer({
+        let lines = lines.clone();
+        move || lines.clone()
+    });
+    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let hop = NextHop::start(Script::modern().user("shop", "open sesame").when(At::rcpt("gone@one.example"), [Say("550 5.7.26 DMARC says no")]));
+    let (route, host) = smart_host("ses", &[hop.address()], TlsDemand::Required);
+    let login = |password: &str| Login::Password { user: "shop".to_owned(), password: password.to_owned().into() };
+    let with = |password| Arc::new(SmartHost { auth: Some(Credentials { login: login(password), in_clear: false }), ..(*host).clone() });
+    let mut settings = lab(1);
+    settings.smart_hosts.extend([(route, with("open sesame")), (RouteName::new("wrong"), with("shut sesame"))]);
+    let rig = Rig::start_with("", settings).await;
+    let id = rig.commit(rig.mail_by("ses", &["a@one.example", "gone@one.example"])).await;
+    rig.until(1, 0, 1).await;
+    rig.commit(rig.mail_by("wrong", &["a@one.example"])).await;
+    rig.until(1, 1, 1).await;
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let ours = |event: &str| log.lines().filter(|line| line.contains("postseal") && line.contains(event)).map(str::to_owned).collect::<Vec<_>>();
+    let (delivered, failed, deferred) = (ours("attempt.delivered"), ours("attempt.failed"), ours("attempt.deferred"));
+    assert_eq!((delivered.len(), failed.len(), deferred.len()), (1, 1, 1), "{log}");
+    for fact in [&id.to_string(), "\"provider\":\"ses\"", "\"queue\":\"ses/\"", "\"status\":\"2.0.0\"", "\"attempts\":1", "TLSv1.3", "\"host\":\"127.0.0.1"] {
+        assert!(delivered[0].contains(fact), "{fact} is missing of {}", delivered[0]);
+    }
+    for fact in ["550 5.7.26 DMARC says no", "\"rule\":\"auth\"", "WARN"] {
+        assert!(failed[0].contains(fact), "{fact} is missing of {}", failed[0]);
+    }
+    assert!(!log.contains("sesame"), "{log}");
 }
 
 #[tokio::test]
