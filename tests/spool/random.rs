@@ -273,7 +273,7 @@ fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_spool_answers_like_its_model(ops in ops()) {

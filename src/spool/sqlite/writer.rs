@@ -188,7 +188,9 @@ impl Writer {
                 self.state.fail(&fault.to_string());
                 break;
             }
-            answers.into_iter().for_each(|answer| answer());
+            for answer in answers {
+                answer();
+            }
         }
         if self.state.working().is_ok() {
             self.finish();
