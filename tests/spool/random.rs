@@ -180,7 +180,7 @@ fn open(directory: &TempDir, now: i64) -> SqliteSpool {
 }
 
 async fn run(ops: Vec<Op>) {
-    let directory = TempDir::new().unwrap();
+    let directory = scratch();
     let mut spool = open(&directory, 0);
     let mut model = Model::default();
     let mut given: Vec<Given> = Vec::new();
