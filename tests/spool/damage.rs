@@ -224,11 +224,23 @@ async fn what_damage_hid_from_the_schedule_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_damaged_index_hides_nobody_for_long() {
+    let directory = victim().await;
+    // In the index of the schedule the time stands before the name: a quarter of a second later than it should be.
+    flip(&directory.path().join("spool.db"), b"\xa2\x00mx/y.example");
+    let spool = open(directory.path());
+    assert_eq!(due(&spool, 0).await, "x.example@0");
+    assert_eq!(spool.sweep(at(0)).await.unwrap().rescheduled, 1);
+    assert_eq!(due(&spool, 0).await, "x.example@0 y.example@0");
+}
+
+#[tokio::test]
 async fn a_message_that_lost_a_recipient_is_told_of() {
     for sql in [
         "UPDATE recipients SET state = 1 WHERE message = 1 AND number = 1",
         "DELETE FROM recipients WHERE message = 1 AND number = 1",
         "UPDATE messages SET waiting = 3 WHERE id = 1",
+        "UPDATE recipients SET queue = CAST(x'6d782fe5' AS TEXT) WHERE message = 1 AND number = 1",
     ] {
         let directory = victim().await;
         change(directory.path(), sql);
@@ -277,7 +289,7 @@ async fn no_flipped_bit_sends_mail_astray_or_loses_it_in_silence() {
     let meant: Vec<&str> = meant.split_inclusive(' ').collect::<Vec<_>>().chunks(7).map(|words| words.concat().leak() as &str).collect();
     assert_eq!(meant.len(), 3, "{meant:?}");
     // Everywhere in the pages, more densely where there is something to harm.
-    let places: Vec<usize> = (0..sound.len()).filter(|place| place % 331 == 7 || (sound[*place] != 0 && place % 53 == 0)).collect();
+    let places: Vec<usize> = (0..sound.len()).filter(|place| place % 331 == 7 || (sound[*place] != 0 && place % 29 == 0)).collect();
     assert!(places.len() > 300, "{}", places.len());
     let (mut unharmed, mut quarantined, mut refused) = (0, 0, 0);
     for place in places {

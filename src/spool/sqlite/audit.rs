@@ -24,7 +24,7 @@ pub(super) struct Findings {
     late: BTreeSet<String>,
     /// Recipients that the index does not have as they are.
     strayed: Vec<(i64, i64)>,
-    /// Messages that count more or fewer recipients than wait.
+    /// Messages that count more or fewer recipients than wait, or have one in a queue that does not read.
     miscounted: Vec<i64>,
 }
 
@@ -66,12 +66,18 @@ fn look_at(db: &Connection, id: i64, found: &mut Findings) -> rusqlite::Result<u
     let mut rows = statement.query([id])?;
     while let Some(row) = rows.next()? {
         waiting += 1;
-        let (number, queue, next_at) = (row.get(0)?, String::from_utf8_lossy(row.get_ref(1)?.as_bytes().unwrap_or_default()).into_owned(), row.get(2)?);
-        if !is_indexed(db, id, number, &queue, next_at)? {
+        let (number, next_at) = (row.get(0)?, row.get(2)?);
+        let Ok(queue) = std::str::from_utf8(row.get_ref(1)?.as_bytes().unwrap_or(b"\xff")) else {
+            // In no queue that could be asked for. The index has it as it was, and is made again before the row is touched.
+            found.strayed.push((id, number));
+            found.miscounted.push(id);
+            continue;
+        };
+        if !is_indexed(db, id, number, queue, next_at)? {
             found.strayed.push((id, number));
         }
-        if !is_scheduled(db, &queue, next_at)? {
-            found.late.insert(queue);
+        if !is_scheduled(db, queue, next_at)? {
+            found.late.insert(queue.to_owned());
         }
     }
     if counted(db, id)? != Some(waiting) {
@@ -107,7 +113,7 @@ pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> r
     }
     if !again.strayed.is_empty() {
         tracing::error!(recipients = again.strayed.len(), "spool.index_damaged");
-        batch.db.execute_batch("REINDEX recipients_by_due")?;
+        reindex(batch, "recipients_by_due")?;
     }
     for (message, number) in &again.strayed {
         mended.rescheduled += 1;
@@ -118,19 +124,24 @@ pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> r
         ])?;
     }
     for id in &again.miscounted {
-        let why = "its recipients are not as many as they should be";
+        let why = "its recipients are not as many as it counts, or do not read";
         quarantine(batch, *id, why)?;
         mended.quarantined.extend(row::mail_id(*id).map(|id| Quarantined { id, why: why.to_owned() }));
     }
     if !(found.late.is_empty() && again.late.is_empty()) {
         tracing::error!(queues = found.late.len(), "spool.schedule_mended");
-        batch.db.execute_batch("REINDEX queues_by_due")?;
+        reindex(batch, "queues_by_due")?;
     }
     for queue in found.late.union(&again.late) {
         mended.rescheduled += 1;
         refresh_queue(batch.db, queue)?;
     }
     Ok(Ok(mended))
+}
+
+fn reindex(batch: &mut Batch<'_>, index: &str) -> rusqlite::Result<()> {
+    batch.reindexed = true;
+    batch.db.execute_batch(&format!("REINDEX {index}"))
 }
 
 /// A page ends with the message that reaches so many recipients: no reader holds the log for long.
