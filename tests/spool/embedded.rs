@@ -1,1 +1,360 @@
-//! (being written)
+//! What the embedded engine promises beyond the contract: its directory, its disk, its start.
+
+use super::samples::*;
+use postseal::seal::{Kind, Sealed};
+use postseal::spool::sqlite::FileSystems;
+use postseal::spool::{Health, Records, RecoveryReport, Settings, Spool, SpoolError, SqliteSpool};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+fn open(directory: &Path) -> (SqliteSpool, RecoveryReport) {
+    SqliteSpool::open(settings(directory), at(0)).unwrap()
+}
+
+/// The directory as a crash would leave it: copied while the spool is open.
+fn crash_image(directory: &Path) -> TempDir {
+    let image = TempDir::new().unwrap();
+    copy(directory, image.path());
+    image
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_name() != "spool.db-shm" {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let shards = fs::read_dir(directory.join("bodies")).unwrap().map(|shard| shard.unwrap().path());
+    shards.flat_map(|shard| fs::read_dir(shard).unwrap().map(|file| file.unwrap().path())).collect()
+}
+
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// Settles everything that is due.
+async fn deliver(spool: &impl Spool, host: &str) {
+    for lease in claim(spool, host, 0).await {
+        let endings = all(&lease, &delivered(1));
+        spool.settle(lease, endings, vec![]).await.unwrap();
+    }
+}
+
+fn raw(directory: &Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(directory.join("spool.db")).unwrap()
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_has_the_spool() {
+    let directory = TempDir::new().unwrap();
+    let (first, _) = open(directory.path());
+    let told = refused(SqliteSpool::open(settings(directory.path()), at(0)));
+    assert_eq!(
+        told,
+        format!("the spool {} (process {}) is in use by another process; one process may use a spool", directory.path().display(), std::process::id())
+    );
+    first.close().await;
+    open(directory.path()).0.close().await;
+}
+
+#[tokio::test]
+async fn a_spool_that_is_only_dropped_is_given_back_too() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    drop(spool);
+    until("the lock is free", || SqliteSpool::open(settings(directory.path()), at(0)).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_newer_spool_is_refused() {
+    let directory = TempDir::new().unwrap();
+    open(directory.path()).0.close().await;
+    raw(directory.path()).execute("UPDATE spool SET version = version + 1", []).unwrap();
+    let told = refused(SqliteSpool::open(settings(directory.path()), at(0)));
+    assert!(
+        told.ends_with("its tables have version 2 and this program knows up to 1; run the newer postseal that wrote it, or give this one another directory"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_spool_is_not_touched() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("spool.db"), "this is somebody's letter, not a database. ".repeat(100)).unwrap();
+    let told = refused(SqliteSpool::open(settings(directory.path()), at(0)));
+    assert!(told.contains("file is not a database; restore a backup"), "{told}");
+    assert!(fs::read_to_string(directory.path().join("spool.db")).unwrap().starts_with("this is somebody's letter"));
+}
+
+#[tokio::test]
+async fn an_opened_spool_says_what_it_found() {
+    let directory = TempDir::new().unwrap();
+    let (spool, report) = open(directory.path());
+    assert!(report.created && report.commits_lost == 0 && report.mails == 0, "{report:?}");
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    let lost = claim_one(&spool, "x.example", 0).await;
+    let image = crash_image(directory.path());
+    let (spool, report) = SqliteSpool::open(settings(image.path()), at(5)).unwrap();
+    assert!(!report.created && report.wal_octets > 0, "{report:?}");
+    assert_eq!((report.commits_lost, report.leases_ended, report.mails), (0, 1, 1));
+    // Whoever held the lease died with the process: no need to wait for its end, but the mail may have gone out.
+    assert_eq!(due(&spool, 5).await, "x.example@5");
+    let again = claim_one(&spool, "x.example", 5).await;
+    assert_eq!((again.recipients[0].attempts, again.recipients[0].unknown_ends), (1, 1));
+    drop(lost);
+}
+
+#[tokio::test]
+async fn commits_that_the_log_lost_are_reported() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    let wal = |directory: &Path| directory.join("spool.db-wal");
+    let mut sizes = Vec::new();
+    for number in 1..=4 {
+        commit(&spool, Sealed { message: message(number, 300_000), ..mail(number, &["a@x.example"]) }).await;
+        sizes.push(fs::metadata(wal(directory.path())).unwrap().len());
+    }
+    let whole = crash_image(directory.path());
+    assert_eq!(open(whole.path()).1.commits_lost, 0);
+
+    let torn = crash_image(directory.path());
+    fs::File::options().write(true).open(wal(torn.path())).unwrap().set_len(sizes[1] + 100).unwrap();
+    let (spool, report) = open(torn.path());
+    assert_eq!((report.commits_lost, report.mails), (2, 2));
+    // Their bodies may be all that is left of them.
+    assert_eq!((report.orphans_set_aside, report.orphans_removed), (2, 0));
+    assert_eq!(fs::read_dir(torn.path().join("lost")).unwrap().count(), 2);
+    spool.close().await;
+    assert_eq!(open(torn.path()).1.commits_lost, 0, "told once");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_log_is_noticed_at_the_start() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    for number in 1..=3 {
+        commit(&spool, mail(number, &["a@x.example"])).await;
+    }
+    let image = crash_image(directory.path());
+    let path = image.path().join("spool.db-wal");
+    let mut octets = fs::read(&path).unwrap();
+    let at_octet = octets.windows(15).position(|window| window == b"<2@example.com>").unwrap();
+    octets[at_octet] ^= 1;
+    fs::write(&path, octets).unwrap();
+    assert_eq!(open(image.path()).1.commits_lost, 2);
+}
+
+#[tokio::test]
+async fn a_large_body_is_a_file_as_long_as_its_message_waits() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    let head = mail(1, &[]).message.octets().len() - 100;
+    for (number, octets, expected) in [(1, (256 << 10) - 1, 0), (2, 256 << 10, 1)] {
+        commit(&spool, Sealed { message: message(number, octets - head), ..mail(number, &["a@x.example"]) }).await;
+        assert_eq!(files(directory.path()).len(), expected, "{octets} octets");
+    }
+    deliver(&spool, "x.example").await;
+    until("the body is removed", || files(directory.path()).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_refused_submission_leaves_no_file() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    let large = || Sealed { message: message(1, 300_000), ..mail(1, &["a@x.example"]) };
+    commit(&spool, large()).await;
+    assert!(matches!(spool.commit(vec![large()]).await, Err(SpoolError::IdTaken(_))));
+    until("one body is left", || files(directory.path()).len() == 1).await;
+    assert_eq!(spool.message(id(1)).await.unwrap(), large().message.octets());
+}
+
+#[tokio::test]
+async fn orphans_are_swept_at_the_start() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    commit(&spool, Sealed { message: message(1, 300_000), ..mail(1, &["a@x.example"]) }).await;
+    spool.close().await;
+    let body = files(directory.path()).remove(0);
+    fs::write(body.with_file_name("0000000009.1.5"), "of a commit that a crash cut short").unwrap();
+    fs::write(directory.path().join("tmp/0000000009.1.6"), "half a bo").unwrap();
+    let (spool, report) = open(directory.path());
+    assert_eq!(report.orphans_removed, 2);
+    assert_eq!(files(directory.path()), [body]);
+    assert!(spool.message(id(1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_below_the_reserve_and_what_is_queued_goes_on() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    assert_eq!(spool.health(), Health::Working);
+    spool.close().await;
+    let full = Settings { reserve_octets: u64::MAX, ..settings(directory.path()) };
+    let (spool, _) = SqliteSpool::open(full, at(0)).unwrap();
+    assert!(matches!(spool.commit(vec![mail(2, &["a@x.example"])]).await, Err(SpoolError::Full { reserve: u64::MAX, .. })));
+    assert!(matches!(spool.health(), Health::Full { .. }));
+    let lease = claim_one(&spool, "x.example", 0).await;
+    let endings = all(&lease, &failed(1));
+    let notice = Sealed { kind: Kind::Notice, message: message(3, 300_000), ..mail(3, &["app@home.example"]) };
+    spool.settle(lease, endings, vec![notice]).await.unwrap();
+    assert_eq!(counts(&spool).await, "1 1 0");
+}
+
+#[tokio::test]
+async fn the_reserve_counts_what_is_about_to_be_written() {
+    let directory = TempDir::new().unwrap();
+    let facts = rustix::fs::statvfs(directory.path()).unwrap();
+    let free = facts.f_bavail * facts.f_frsize;
+    // Other tests write to the same disk: leave them room, and ask for more than that.
+    let slack = 4 << 30;
+    if free < 3 * slack {
+        eprintln!("skipped: the disk has too little room to tell");
+        return;
+    }
+    let (spool, _) = SqliteSpool::open(Settings { reserve_octets: free - slack, ..settings(directory.path()) }, at(0)).unwrap();
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    spool.close().await;
+    let (spool, _) = SqliteSpool::open(Settings { reserve_octets: free + slack, ..settings(directory.path()) }, at(0)).unwrap();
+    assert!(matches!(spool.commit(vec![mail(2, &["a@x.example"])]).await, Err(SpoolError::Full { .. })));
+}
+
+#[tokio::test]
+async fn a_disk_in_memory_is_no_disk_unless_that_was_meant() {
+    let Ok(directory) = TempDir::new_in("/dev/shm") else {
+        eprintln!("skipped: no /dev/shm here");
+        return;
+    };
+    let with = |file_systems| SqliteSpool::open(Settings { file_systems, ..settings(directory.path()) }, at(0));
+    let told = refused(with(FileSystems::Durable));
+    assert!(told.contains("it lies on tmpfs") && told.contains("file_systems = \"volatile\""), "{told}");
+    let (spool, report) = with(FileSystems::Volatile).unwrap();
+    assert!(report.warnings[0].contains("does not survive a loss of power"), "{report:?}");
+    spool.close().await;
+}
+
+#[tokio::test]
+async fn a_failed_write_stops_the_spool_for_good() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    let mut lease = claim_one(&spool, "x.example", 0).await;
+    let sabotage = raw(directory.path());
+    sabotage.execute_batch("CREATE TRIGGER disk BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END").unwrap();
+    let first = refused(spool.commit(vec![mail(2, &["b@x.example"])]).await);
+    assert_eq!(first, "the spool failed: disk I/O error; nothing more is accepted until postseal is restarted on a working disk");
+    // It works again; but who knows what was lost.
+    sabotage.execute_batch("DROP TRIGGER disk").unwrap();
+    assert_eq!(refused(spool.commit(vec![mail(3, &["c@x.example"])]).await), first);
+    assert_eq!(refused(spool.renew(&mut lease, at(900)).await), first);
+    let endings = all(&lease, &delivered(1));
+    assert_eq!(refused(spool.settle(lease, endings, vec![]).await), first);
+    assert_eq!(spool.health(), Health::Failed("disk I/O error".to_owned()));
+    spool.close().await;
+    let (spool, report) = open(directory.path());
+    assert_eq!((report.mails, report.commits_lost), (1, 0));
+    assert_eq!(due(&spool, 0).await, "x.example@0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_who_waits_hears_of_a_failure() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { linger: Duration::from_millis(20), ..settings(directory.path()) }, at(0)).unwrap();
+    let spool = Arc::new(spool);
+    raw(directory.path())
+        .execute_batch("CREATE TRIGGER disk BEFORE INSERT ON messages WHEN NEW.id = 20 BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END")
+        .unwrap();
+    let commits: Vec<_> = (1..=40)
+        .map(|number| {
+            let spool = Arc::clone(&spool);
+            tokio::spawn(async move { spool.commit(vec![mail(number, &["a@x.example"])]).await.map(|receipt| receipt.id()) })
+        })
+        .collect();
+    let mut acknowledged = 0;
+    for commit in commits {
+        match commit.await.unwrap() {
+            Ok(_) => acknowledged += 1,
+            Err(error) => assert!(matches!(error, SpoolError::Failed(_)), "{error}"),
+        }
+    }
+    assert!(acknowledged < 40);
+    spool.close().await;
+    let (_, report) = open(directory.path());
+    assert_eq!(report.mails, acknowledged, "those that heard of success, and no others");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sessions_share_one_transaction() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { linger: Duration::from_millis(10), ..settings(directory.path()) }, at(0)).unwrap();
+    let spool = Arc::new(spool);
+    let commits: Vec<_> = (1..=64)
+        .map(|number| {
+            let spool = Arc::clone(&spool);
+            tokio::spawn(async move { commit(&*spool, mail(number, &["a@x.example"])).await })
+        })
+        .collect();
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    let work = spool.work();
+    assert_eq!(work.jobs, 64);
+    assert!(work.transactions <= 16, "{work:?}");
+}
+
+#[tokio::test]
+async fn the_log_stays_short_under_load() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { wal_octets_max: 4 << 20, ..settings(directory.path()) }, at(0)).unwrap();
+    let mut longest = 0;
+    for number in 1..=400 {
+        commit(&spool, Sealed { message: message(number, 30_000), ..mail(number, &["a@x.example"]) }).await;
+        longest = longest.max(fs::metadata(directory.path().join("spool.db-wal")).unwrap().len());
+    }
+    // The last transaction may go over the bound, which is what makes the writer wait.
+    assert!(longest < (4 << 20) + 300_000, "{longest}");
+    assert!(fs::metadata(directory.path().join("spool.db")).unwrap().len() > 8 << 20);
+}
+
+#[tokio::test]
+async fn a_delivered_queue_gives_its_room_back_when_the_disk_is_low() {
+    let directory = TempDir::new().unwrap();
+    let large_rows = Settings { body_file_octets_min: u64::MAX, ..settings(directory.path()) };
+    let (spool, _) = SqliteSpool::open(large_rows.clone(), at(0)).unwrap();
+    spool.commit((1..=24).map(|number| Sealed { message: message(number, 1 << 20), ..mail(number, &["a@x.example"]) }).collect()).await.unwrap();
+    deliver(&spool, "x.example").await;
+    spool.close().await;
+    let octets = || fs::metadata(directory.path().join("spool.db")).unwrap().len();
+    assert!(octets() > 24 << 20);
+    let (_spool, _) = SqliteSpool::open(Settings { reserve_octets: u64::MAX, ..large_rows }, at(0)).unwrap();
+    until("the file has shrunk", || octets() < 1 << 20).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_recipients_are_one_commit() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    let mut large = mail(1, &[]);
+    large.recipients = (0..100_000).map(|number| recipient(&format!("u{number}@d{}.example", number % 1000))).collect();
+    commit(&spool, large).await;
+    assert_eq!(counts(&spool).await, "1 100000 0");
+    assert_eq!(spool.due(at(0), many(2000)).await.unwrap().len(), 1000);
+    assert_eq!(claim_one(&spool, "d7.example", 0).await.recipients.len(), 100);
+}

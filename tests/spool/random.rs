@@ -1,1 +1,282 @@
-//! (being written)
+//! Whatever is done to a spool, in whatever order: it answers like a model that a reader can check by eye.
+
+use super::samples::*;
+use postseal::seal::Sealed;
+use postseal::spool::{Ending, How, Lease, Spool, SqliteSpool};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+const HOSTS: [&str; 3] = ["x.example", "y.example", "z.example"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A mail to these hosts, due so much later; the recipients at odd places have a reverse-path of their own.
+    Commit {
+        hosts: Vec<usize>,
+        delay: i64,
+    },
+    Claim {
+        host: usize,
+        recipients_max: usize,
+        seconds: i64,
+    },
+    /// One of the leases ever given, whether or not it still holds.
+    Renew {
+        lease: usize,
+        seconds: i64,
+    },
+    Settle {
+        lease: usize,
+        kinds: Vec<u8>,
+        delay: i64,
+        notice: bool,
+    },
+    Park {
+        host: usize,
+        seconds: i64,
+    },
+    Wait {
+        seconds: i64,
+    },
+    Restart,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let host = 0..HOSTS.len();
+    let op = prop_oneof![
+        4 => (prop::collection::vec(host.clone(), 1..5), prop_oneof![Just(0i64), 1..50i64]).prop_map(|(hosts, delay)| Op::Commit { hosts, delay }),
+        5 => (host.clone(), 1..6usize, 1..60i64).prop_map(|(host, recipients_max, seconds)| Op::Claim { host, recipients_max, seconds }),
+        2 => (any::<prop::sample::Index>(), 1..60i64).prop_map(|(lease, seconds)| Op::Renew { lease: lease.index(1000), seconds }),
+        5 => (any::<prop::sample::Index>(), prop::collection::vec(0..4u8, 4), 0..60i64, any::<bool>())
+            .prop_map(|(lease, kinds, delay, notice)| Op::Settle { lease: lease.index(1000), kinds, delay, notice }),
+        1 => (host, 0..40i64).prop_map(|(host, seconds)| Op::Park { host, seconds }),
+        3 => (1..40i64).prop_map(|seconds| Op::Wait { seconds }),
+        1 => Just(Op::Restart),
+    ];
+    prop::collection::vec(op, 1..50)
+}
+
+/// A recipient that waits.
+#[derive(Debug, Clone)]
+struct Waiting {
+    host: usize,
+    next_at: i64,
+    fence: Option<u64>,
+    attempts: u32,
+    unknown_ends: u32,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now: i64,
+    claims: u64,
+    mails: u64,
+    /// By mail and number.
+    waiting: BTreeMap<(u64, u32), Waiting>,
+    parked: BTreeMap<usize, i64>,
+}
+
+impl Model {
+    fn commit(&mut self, hosts: &[usize], due_at: i64) -> u64 {
+        self.mails += 1;
+        for (number, host) in (0..).zip(hosts) {
+            self.waiting.insert((self.mails, number), Waiting { host: *host, next_at: due_at, fence: None, attempts: 0, unknown_ends: 0 });
+        }
+        self.mails
+    }
+
+    fn next_at(&self, host: usize) -> Option<i64> {
+        let next_at = self.waiting.values().filter(|who| who.host == host).map(|who| who.next_at).min()?;
+        Some(next_at.max(self.parked.get(&host).copied().unwrap_or(i64::MIN)))
+    }
+
+    fn due(&self) -> String {
+        let mut due: Vec<(i64, &str)> = (0..HOSTS.len()).filter_map(|host| Some((self.next_at(host)?, HOSTS[host]))).collect();
+        due.retain(|(next_at, _)| *next_at <= self.now);
+        due.sort_unstable();
+        due.iter().map(|(since, host)| format!("{host}@{since}")).collect::<Vec<_>>().join(" ")
+    }
+
+    fn counts(&self) -> String {
+        let mut mails: Vec<u64> = self.waiting.keys().map(|(mail, _)| *mail).collect();
+        mails.dedup();
+        format!("{} {} 0", mails.len(), self.waiting.len())
+    }
+
+    /// `mail/reverse-path/number,attempts,unknown …` for each lease.
+    fn claim(&mut self, host: usize, recipients_max: usize, until: i64) -> Vec<String> {
+        if self.parked.get(&host).is_some_and(|parked| *parked > self.now) {
+            return Vec::new();
+        }
+        let mut due: Vec<(i64, u64, u32)> = self
+            .waiting
+            .iter()
+            .filter(|(_, who)| who.host == host && who.next_at <= self.now)
+            .map(|((mail, number), who)| (who.next_at, *mail, *number))
+            .collect();
+        due.sort_unstable();
+        due.truncate(recipients_max);
+        self.claims += u64::from(!due.is_empty());
+        let mut mails: Vec<u64> = Vec::new();
+        let mut leases: Vec<(u64, u32, Vec<String>)> = Vec::new();
+        for (_, mail, number) in due {
+            let who = self.waiting.get_mut(&(mail, number)).unwrap();
+            let lapsed = u32::from(who.fence.is_some());
+            who.attempts += lapsed;
+            who.unknown_ends += lapsed;
+            (who.fence, who.next_at) = (Some(self.claims), until);
+            let told = format!("{number},{},{}", who.attempts, who.unknown_ends);
+            if !mails.contains(&mail) {
+                mails.push(mail);
+            }
+            match leases.iter_mut().find(|(known, path, _)| (*known, *path) == (mail, number % 2)) {
+                Some((.., recipients)) => recipients.push(told),
+                None => leases.push((mail, number % 2, vec![told])),
+            }
+        }
+        leases.sort_by_key(|(mail, ..)| mails.iter().position(|known| known == mail));
+        leases.into_iter().map(|(mail, path, recipients)| format!("{mail}/{path}/{}", recipients.join(" "))).collect()
+    }
+
+    fn holds(&self, lease: &Given) -> bool {
+        lease.recipients().all(|number| self.waiting.get(&(lease.mail(), number)).is_some_and(|who| who.fence == Some(lease.claim)))
+    }
+}
+
+/// A lease and the number of the claim that gave it.
+struct Given {
+    lease: Lease,
+    claim: u64,
+}
+
+impl Given {
+    fn mail(&self) -> u64 {
+        self.lease.mail.id.number()
+    }
+
+    fn recipients(&self) -> impl Iterator<Item = u32> {
+        self.lease.recipients.iter().map(|who| who.index)
+    }
+
+    fn told(&self) -> String {
+        let path = u32::from(self.lease.reverse_path.to_string() == "<odd@b.example.com>");
+        let who: Vec<_> = self.lease.recipients.iter().map(|who| format!("{},{},{}", who.index, who.attempts, who.unknown_ends)).collect();
+        format!("{}/{path}/{}", self.mail(), who.join(" "))
+    }
+}
+
+fn mail_to(number: u64, hosts: &[usize], due_at: i64) -> Sealed {
+    let to: Vec<String> = hosts.iter().enumerate().map(|(place, host)| format!("u{place}@{}", HOSTS[*host])).collect();
+    let mut mail = Sealed { due_at: at(due_at), ..mail(number, &to.iter().map(String::as_str).collect::<Vec<_>>()) };
+    for recipient in mail.recipients.iter_mut().skip(1).step_by(2) {
+        recipient.reverse_path = mailbox("odd@b.example.com").into();
+    }
+    mail
+}
+
+fn open(directory: &TempDir, now: i64) -> SqliteSpool {
+    SqliteSpool::open(settings(directory.path()), at(now)).unwrap().0
+}
+
+async fn run(ops: Vec<Op>) {
+    let directory = scratch();
+    let mut spool = open(&directory, 0);
+    let mut model = Model::default();
+    let mut given: Vec<Given> = Vec::new();
+    for op in ops {
+        match op.clone() {
+            Op::Commit { hosts, delay } => {
+                let number = model.commit(&hosts, model.now + delay);
+                commit(&spool, mail_to(number, &hosts, model.now + delay)).await;
+            }
+            Op::Claim { host, recipients_max, seconds } => {
+                let until = model.now + seconds;
+                let claimed = spool.claim(&queue(HOSTS[host]), many(recipients_max), at(model.now), at(until)).await.unwrap();
+                let expected = model.claim(host, recipients_max, until);
+                let first = given.len();
+                given.extend(claimed.leases.into_iter().map(|lease| Given { lease, claim: model.claims }));
+                assert_eq!(given[first..].iter().map(Given::told).collect::<Vec<_>>(), expected, "{op:?}");
+            }
+            Op::Renew { lease, seconds } if !given.is_empty() => {
+                let place = lease % given.len();
+                let (until, held) = (model.now + seconds, model.holds(&given[place]));
+                let renewed = spool.renew(&mut given[place].lease, at(until)).await;
+                assert_eq!(renewed.is_ok(), held, "{op:?}");
+                if held {
+                    for number in given[place].recipients() {
+                        model.waiting.get_mut(&(given[place].mail(), number)).unwrap().next_at = until;
+                    }
+                }
+            }
+            Op::Settle { lease, kinds, delay, notice } if !given.is_empty() => {
+                let settled = given.remove(lease % given.len());
+                let (held, mail, next_at) = (model.holds(&settled), settled.mail(), model.now + delay);
+                let numbers: Vec<u32> = settled.recipients().collect();
+                let endings = numbers.iter().zip(kinds.iter().cycle()).map(|(index, kind)| Ending { index: *index, how: how(*kind, model.now, next_at) });
+                let endings: Vec<Ending> = endings.collect();
+                let notices = if notice { vec![mail_to(1_000_000 + model.mails + 1, &[0], model.now)] } else { vec![] };
+                assert_eq!(spool.settle(settled.lease, endings.clone(), notices).await.is_ok(), held, "{op:?}");
+                if held {
+                    settle(&mut model, mail, &endings, next_at);
+                    if notice {
+                        model.mails += 1;
+                        let who = Waiting { host: 0, next_at: model.now, fence: None, attempts: 0, unknown_ends: 0 };
+                        model.waiting.insert((1_000_000 + model.mails, 0), who);
+                    }
+                }
+            }
+            Op::Renew { .. } | Op::Settle { .. } => {}
+            Op::Park { host, seconds } => {
+                spool.park(&queue(HOSTS[host]), at(model.now + seconds)).await.unwrap();
+                model.parked.insert(host, model.now + seconds);
+            }
+            Op::Wait { seconds } => model.now += seconds,
+            Op::Restart => {
+                spool.close().await;
+                spool = open(&directory, model.now);
+                for who in model.waiting.values_mut().filter(|who| who.fence.is_some()) {
+                    who.next_at = who.next_at.min(model.now);
+                }
+            }
+        }
+        assert_eq!(due(&spool, model.now).await, model.due(), "after {op:?}");
+        assert_eq!(counts(&spool).await, model.counts(), "after {op:?}");
+        let next_due_at = (0..HOSTS.len()).filter_map(|host| model.next_at(host)).min();
+        assert_eq!(spool.next_due_at().await.unwrap(), next_due_at.map(at), "after {op:?}");
+    }
+    spool.close().await;
+}
+
+fn how(kind: u8, now: i64, next_at: i64) -> How {
+    match kind {
+        0 => delivered(now),
+        1 => failed(now),
+        2 => deferred(now, next_at),
+        _ => How::Released { next_at: at(next_at) },
+    }
+}
+
+fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
+    for ending in endings {
+        match ending.how {
+            How::Delivered(_) | How::Failed(_) => {
+                model.waiting.remove(&(mail, ending.index));
+            }
+            How::Deferred { .. } | How::Released { .. } => {
+                let who = model.waiting.get_mut(&(mail, ending.index)).unwrap();
+                who.attempts += u32::from(matches!(ending.how, How::Deferred { .. }));
+                (who.next_at, who.fence) = (next_at, None);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_spool_answers_like_its_model(ops in ops()) {
+        tokio::runtime::Runtime::new().unwrap().block_on(run(ops));
+    }
+}

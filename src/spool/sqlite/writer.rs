@@ -57,6 +57,8 @@ pub(super) struct Batch<'a> {
     pub fence: i64,
     /// Body files whose rows this transaction removes.
     pub freed: Vec<String>,
+    /// Something was written that SQLite does not count as a change of rows.
+    pub reindexed: bool,
 }
 
 /// How safe work has to be before it is answered.
@@ -119,8 +121,10 @@ impl Handle {
     ) -> Result<T, SpoolError> {
         let sender = lock(&self.jobs).clone().ok_or(SpoolError::Closed)?;
         let (tell, told) = oneshot::channel();
+        let state = Arc::clone(&self.state);
         let work: Work = Box::new(move |batch| {
-            let result = work(batch)?;
+            // Said before the waiter can see that nobody will answer.
+            let result = work(batch).inspect_err(|fault| state.fail(&fault.to_string()))?;
             // A waiter that went away needs no answer.
             Ok(Box::new(move || drop(tell.send(result))))
         });
@@ -176,16 +180,18 @@ impl Writer {
             if !self.linger.is_zero() {
                 std::thread::sleep(self.linger);
             }
-            let gathered = gather(first, &mut jobs);
             if self.state.working().is_err() {
                 break; // the checkpoint failed; whoever waits is told by the drop of his job
             }
-            match self.commit(gathered) {
-                Ok(answers) => answers.into_iter().for_each(|answer| answer()),
-                Err(fault) => {
-                    self.state.fail(&fault.to_string());
-                    break;
-                }
+            let mut gathered = gather(first, &mut jobs).into_iter();
+            let mut answers = Vec::with_capacity(gathered.len());
+            if let Err(fault) = self.commit(&mut gathered, &mut answers) {
+                // First the cause, then the drop of jobs and answers, by which their waiters learn that it is to be asked for.
+                self.state.fail(&fault.to_string());
+                break;
+            }
+            for answer in answers {
+                answer();
             }
         }
         if self.state.working().is_ok() {
@@ -196,19 +202,20 @@ impl Writer {
     }
 
     /// One transaction. The answers are for after it.
-    fn commit(&mut self, jobs: Vec<Job>) -> rusqlite::Result<Vec<Answer>> {
+    fn commit(&mut self, jobs: &mut std::vec::IntoIter<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
         let count = jobs.len() as u64;
-        let durable = jobs.iter().any(|job| job.safety == Safety::Durable);
+        let durable = jobs.as_slice().iter().any(|job| job.safety == Safety::Durable);
         let gate = self.wal.hold();
         self.wal.sync_at_commit(&self.db, durable)?;
         let changes_before = self.db.total_changes();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new() };
-        let answers = jobs.into_iter().map(|job| (job.work)(&mut batch)).collect::<rusqlite::Result<Vec<Answer>>>()?;
-        let Batch { totals, fence, freed, .. } = batch;
-        if tx.total_changes() == changes_before {
-            tx.rollback()?; // nothing was written: nothing to wait for
-            return Ok(answers);
+        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new(), reindexed: false };
+        for job in jobs {
+            answers.push((job.work)(&mut batch)?);
+        }
+        let Batch { totals, fence, freed, reindexed, .. } = batch;
+        if tx.total_changes() == changes_before && !reindexed {
+            return tx.rollback(); // nothing was written: nothing to wait for
         }
         let commits = self.counter.value + i64::from(durable);
         tx.prepare_cached("UPDATE spool SET commits = ?1, fence = ?2, mails = ?3, recipients = ?4, quarantined = ?5, senders = ?6")?.execute((
@@ -232,7 +239,7 @@ impl Writer {
             // Were the housekeeper gone, the files would be orphans for the next start.
             let _ = self.chores.send(Chore::Remove(freed));
         }
-        self.wal.watch(&self.db).map(|()| answers)
+        self.wal.watch(&self.db)
     }
 
     /// Everything into the database file, the counter made durable.
