@@ -97,7 +97,8 @@ pub trait Records: Spool {
     /// Up to `queues_max` queues by name, those after `after`: page by page, all of them.
     fn queues(&self, after: Option<Queue>, queues_max: NonZeroUsize) -> impl Future<Output = Result<Vec<QueueState>, SpoolError>> + Send;
 
-    /// Forgets what is older than it has to be: history, unused senders, marks of parked queues that are empty. To be called about once an hour.
+    /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty), and looks for mail that damage
+    /// has hidden from the schedule. To be called at start and about once an hour.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<Swept, SpoolError>> + Send;
 
     /// Whether mail can be accepted.
@@ -166,8 +167,8 @@ pub struct QueueState {
     pub recipients: u64,
 }
 
-/// What [`Records::sweep`] removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What [`Records::sweep`] removed and found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Rows of history.
     pub history: u64,
@@ -175,6 +176,10 @@ pub struct Swept {
     pub senders: u64,
     /// Marks of parked queues.
     pub queues: u64,
+    /// Recipients and queues that damage had hidden from the schedule, and that are due again.
+    pub rescheduled: u64,
+    /// Messages found damaged and set aside.
+    pub quarantined: Vec<Quarantined>,
 }
 
 /// Whether a spool can accept mail.

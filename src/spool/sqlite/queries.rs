@@ -468,7 +468,9 @@ fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp)
 
 /// `[[mailbox, state, evidence], …]`: what history keeps of the recipients, printed row by row so that many of them need no second copy.
 fn settled_recipients(db: &Connection, id: i64) -> rusqlite::Result<String> {
-    let mut statement = db.prepare_cached("SELECT json_array(mailbox, state, json(evidence)) FROM recipients WHERE message = ?1 ORDER BY number")?;
+    let mut statement = db.prepare_cached(
+        "SELECT json_array(mailbox, state, CASE WHEN json_valid(evidence) THEN json(evidence) END) FROM recipients WHERE message = ?1 ORDER BY number",
+    )?;
     let mut rows = statement.query([id])?;
     let mut json = String::from("[");
     while let Some(row) = rows.next()? {
@@ -554,6 +556,7 @@ pub(super) fn sweep(batch: &mut Batch<'_>, now: Timestamp, history_before: Times
         history: page("DELETE FROM history WHERE id IN (SELECT id FROM history WHERE closed_at < ?1 LIMIT ?2)", history_before.unix_millis())?,
         senders: page("DELETE FROM senders WHERE id IN (SELECT id FROM senders WHERE last_used_day < ?1 LIMIT ?2)", senders_before_day)?,
         queues: page("DELETE FROM queues WHERE queue IN (SELECT queue FROM queues WHERE next_at IS NULL AND parked_until <= ?1 LIMIT ?2)", now.unix_millis())?,
+        ..Swept::default()
     };
     batch.totals.senders -= i64::try_from(swept.senders).unwrap_or(i64::MAX);
     Ok(Ok(swept))

@@ -57,6 +57,8 @@ pub(super) struct Batch<'a> {
     pub fence: i64,
     /// Body files whose rows this transaction removes.
     pub freed: Vec<String>,
+    /// Something was written that SQLite does not count as a change of rows.
+    pub reindexed: bool,
 }
 
 /// How safe work has to be before it is answered.
@@ -188,7 +190,9 @@ impl Writer {
                 self.state.fail(&fault.to_string());
                 break;
             }
-            answers.into_iter().for_each(|answer| answer());
+            for answer in answers {
+                answer();
+            }
         }
         if self.state.working().is_ok() {
             self.finish();
@@ -205,12 +209,12 @@ impl Writer {
         self.wal.sync_at_commit(&self.db, durable)?;
         let changes_before = self.db.total_changes();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new() };
+        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new(), reindexed: false };
         for job in jobs {
             answers.push((job.work)(&mut batch)?);
         }
-        let Batch { totals, fence, freed, .. } = batch;
-        if tx.total_changes() == changes_before {
+        let Batch { totals, fence, freed, reindexed, .. } = batch;
+        if tx.total_changes() == changes_before && !reindexed {
             return tx.rollback(); // nothing was written: nothing to wait for
         }
         let commits = self.counter.value + i64::from(durable);
