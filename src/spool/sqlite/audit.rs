@@ -9,9 +9,9 @@
 //! Reads page by page beside the writer; what looks wrong is looked at again by the writer before it is touched.
 
 use super::queries::{quarantine, refresh_queue};
-use super::writer::Batch;
+use super::writer::{Batch, Refusable};
 use crate::mail::Timestamp;
-use crate::spool::{Quarantined, SpoolError, row};
+use crate::spool::{Quarantined, row};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap};
 
@@ -125,7 +125,7 @@ fn counted(db: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
 }
 
 /// The writer's part: mends what is still as it was found.
-pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> rusqlite::Result<Result<Mended, SpoolError>> {
+pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> Refusable<Mended> {
     let mut mended = Mended::default();
     let mut again = Findings::default();
     let mut schedule = Schedule::default();
