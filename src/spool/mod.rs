@@ -55,6 +55,9 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Leases up to `recipients_max` due recipients of one queue until `until`, one lease a message and reverse-path.
     /// A message found damaged is quarantined and reported in [`Claimed::quarantined`], never leased.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have leased all the same: those recipients are due again at `until`.
     fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> impl Future<Output = Result<Claimed, SpoolError>> + Send;
 
     /// Prolongs a lease.
@@ -70,13 +73,21 @@ pub trait Spool: Send + Sync + 'static {
     fn message(&self, id: MailId) -> impl Future<Output = Result<Bytes, SpoolError>> + Send;
 
     /// Ends a lease: an ending for every recipient of it, and the notices that tell of them, all in one commit.
-    /// Takes the lease by value: nothing is settled twice.
+    /// Takes the lease by value: nothing is settled twice. A lease that ran out can still be settled as long as nobody else has claimed its
+    /// recipients. A notice registers no sender, and gets the next free id when its own is taken.
+    ///
+    /// # Errors
+    /// [`SpoolError::LeaseLost`]: nothing of it was kept, no notice either.
+    ///
+    /// # Panics
+    /// When `endings` are not one for each recipient of the lease: our own invariant.
     fn settle(&self, lease: Lease, endings: Vec<Ending>, notices: Vec<Sealed>) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
     /// Replaces the seal of a waiting message.
     fn reseal(&self, id: MailId, seal: Seal) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
-    /// No recipient of `queue` is due before `until` (a paused provider, an unreachable host).
+    /// No recipient of `queue` is due before `until` (a paused provider, an unreachable host), nor any that is committed to it meanwhile.
+    /// The last word counts: an earlier time lets the queue go sooner.
     fn park(&self, queue: &Queue, until: Timestamp) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
     /// How much waits.

@@ -3,6 +3,7 @@
 use super::samples::*;
 use postseal::seal::Sealed;
 use postseal::spool::{Records, Settings, Spool, SpoolError, SqliteSpool, Swept};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -256,12 +257,12 @@ async fn fate(directory: &Path) -> Result<String, SpoolError> {
     let (spool, report) = SqliteSpool::open(settings(directory), at(1))?;
     let mut told = format!("{} lost", report.commits_lost).replace("0 lost", "");
     for found in spool.sweep(at(1)).await?.quarantined {
-        told += &format!("{} quarantined ", found.id);
+        write!(told, "{} quarantined ", found.id).unwrap();
     }
     for queue in spool.due(at(1), many(100)).await? {
         let claimed = spool.claim(&queue.queue, many(100), at(1), at(600)).await?;
         for found in claimed.quarantined {
-            told += &format!("{} quarantined ", found.id);
+            write!(told, "{} quarantined ", found.id).unwrap();
         }
         for lease in claimed.leases {
             let body = match spool.message(lease.mail.id).await {
@@ -270,7 +271,7 @@ async fn fate(directory: &Path) -> Result<String, SpoolError> {
                 Err(other) => return Err(other),
             };
             for who in lease.recipients {
-                told += &format!("{} to {} from {} {body} ", lease.mail.id, who.mailbox, lease.reverse_path);
+                write!(told, "{} to {} from {} {body} ", lease.mail.id, who.mailbox, lease.reverse_path).unwrap();
             }
         }
     }

@@ -9,11 +9,11 @@
 //! Reads page by page beside the writer; what looks wrong is looked at again by the writer before it is touched.
 
 use super::queries::{quarantine, refresh_queue};
-use super::writer::Batch;
+use super::writer::{Batch, Refusable};
 use crate::mail::Timestamp;
-use crate::spool::{Quarantined, SpoolError, row};
+use crate::spool::{Quarantined, row};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What one page of messages looks like.
 #[derive(Debug, Default)]
@@ -27,6 +27,10 @@ pub(super) struct Findings {
     /// Messages that count more or fewer recipients than wait, or have one in a queue that does not read.
     miscounted: Vec<i64>,
 }
+
+/// The queues of one page as the schedule has them, each looked up once.
+#[derive(Debug, Default)]
+struct Schedule(HashMap<String, Option<(i64, i64)>>);
 
 /// What was mended.
 #[derive(Debug, Default)]
@@ -45,12 +49,13 @@ impl Findings {
 pub(super) fn page(db: &Connection, after: i64) -> rusqlite::Result<Findings> {
     let snapshot = db.unchecked_transaction()?;
     let mut found = Findings::default();
+    let mut schedule = Schedule::default();
     let mut looked_at = 0;
     let mut messages = snapshot.prepare_cached("SELECT id FROM messages WHERE id > ?1 AND state = 0 ORDER BY id")?;
     let mut ids = messages.query([after])?;
     while let Some(row) = ids.next()? {
         let id = row.get(0)?;
-        looked_at += look_at(&snapshot, id, &mut found)?;
+        looked_at += look_at(&snapshot, id, &mut schedule, &mut found)?;
         if looked_at >= PAGE_RECIPIENTS {
             found.next = Some(id);
             break;
@@ -60,7 +65,7 @@ pub(super) fn page(db: &Connection, after: i64) -> rusqlite::Result<Findings> {
 }
 
 /// Looks at the waiting recipients of one message. Gives their number, at least 1.
-fn look_at(db: &Connection, id: i64, found: &mut Findings) -> rusqlite::Result<usize> {
+fn look_at(db: &Connection, id: i64, schedule: &mut Schedule, found: &mut Findings) -> rusqlite::Result<usize> {
     let mut waiting = 0;
     let mut statement = db.prepare_cached("SELECT number, CAST(queue AS TEXT), CAST(next_at AS INTEGER) FROM recipients WHERE message = ?1 AND state = 0")?;
     let mut rows = statement.query([id])?;
@@ -76,7 +81,7 @@ fn look_at(db: &Connection, id: i64, found: &mut Findings) -> rusqlite::Result<u
         if !is_indexed(db, id, number, queue, next_at)? {
             found.strayed.push((id, number));
         }
-        if !is_scheduled(db, queue, next_at)? {
+        if !schedule.comes_to(db, queue, next_at)? {
             found.late.insert(queue.to_owned());
         }
     }
@@ -91,9 +96,27 @@ fn is_indexed(db: &Connection, message: i64, number: i64, queue: &str, next_at: 
         .exists(params![queue, next_at, message, number])
 }
 
-fn is_scheduled(db: &Connection, queue: &str, next_at: i64) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM queues INDEXED BY queues_by_due WHERE queue = ?1 AND next_at <= max(?2, parked_until) AND next_at IS NOT NULL")?
-        .exists(params![queue, next_at])
+impl Schedule {
+    /// Whether the schedule comes to this queue in time for a recipient who is due at `next_at`.
+    fn comes_to(&mut self, db: &Connection, queue: &str, next_at: i64) -> rusqlite::Result<bool> {
+        if !self.0.contains_key(queue) {
+            self.0.insert(queue.to_owned(), scheduled_at(db, queue)?);
+        }
+        Ok(self.0.get(queue).copied().flatten().is_some_and(|(scheduled_at, parked_until)| scheduled_at <= next_at.max(parked_until)))
+    }
+}
+
+/// When a queue is due and until when it is parked, if its row and the index that is asked for due queues agree.
+fn scheduled_at(db: &Connection, queue: &str) -> rusqlite::Result<Option<(i64, i64)>> {
+    let row: Option<(Option<i64>, i64)> = db
+        .prepare_cached("SELECT CAST(next_at AS INTEGER), CAST(parked_until AS INTEGER) FROM queues NOT INDEXED WHERE queue = ?1")?
+        .query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((Some(next_at), parked_until)) = row else { return Ok(None) };
+    let is_indexed = db
+        .prepare_cached("SELECT 1 FROM queues INDEXED BY queues_by_due WHERE next_at = ?1 AND queue = ?2 AND next_at IS NOT NULL")?
+        .exists(params![next_at, queue])?;
+    Ok(is_indexed.then_some((next_at, parked_until)))
 }
 
 /// How many recipients wait as their message has it.
@@ -102,13 +125,14 @@ fn counted(db: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
 }
 
 /// The writer's part: mends what is still as it was found.
-pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> rusqlite::Result<Result<Mended, SpoolError>> {
+pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> Refusable<Mended> {
     let mut mended = Mended::default();
     let mut again = Findings::default();
+    let mut schedule = Schedule::default();
     let suspects: BTreeSet<i64> = found.strayed.iter().map(|(id, _)| *id).chain(found.miscounted.iter().copied()).collect();
     for id in suspects {
         if counted(batch.db, id)?.is_some() {
-            look_at(batch.db, id, &mut again)?;
+            look_at(batch.db, id, &mut schedule, &mut again)?;
         }
     }
     if !again.strayed.is_empty() {

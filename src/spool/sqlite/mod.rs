@@ -14,7 +14,7 @@
 //! | file here | does |
 //! |---|---|
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
-//! | `queries` | the statements of that work |
+//! | `commit`, `queries` | the statements of that work |
 //! | `readers` | short reads beside it |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
@@ -25,6 +25,7 @@
 
 mod audit;
 mod bodies;
+mod commit;
 mod disk;
 mod housekeeper;
 mod lock;
@@ -41,10 +42,10 @@ use crate::mail::{MailId, Mailbox, Receipt, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
 use bytes::Bytes;
+use commit::Ready;
 use disk::Disk;
 use housekeeper::Housekeeper;
 use lock::Lock;
-use queries::Ready;
 use readers::Readers;
 use recovery::Access;
 use std::num::NonZeroUsize;
@@ -309,7 +310,7 @@ impl Spool for SqliteSpool {
         }
         let senders_max = self.settings.senders_max;
         let in_memory = ready.iter().filter(|ready| ready.body.is_none()).map(|ready| ready.mail.message.octets().len()).sum();
-        self.writer.write(Safety::Durable, in_memory, move |batch| queries::commit(batch, ready, senders_max)).await?;
+        self.writer.write(Safety::Durable, in_memory, move |batch| commit::commit(batch, ready, senders_max)).await?;
         Ok(receipt)
     }
 

@@ -61,6 +61,9 @@ pub(super) struct Batch<'a> {
     pub reindexed: bool,
 }
 
+/// What work gives: the outer error is the store's failure, the inner one a refusal before the first write.
+pub(super) type Refusable<T> = rusqlite::Result<Result<T, SpoolError>>;
+
 /// How safe work has to be before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Safety {
@@ -117,7 +120,7 @@ impl Handle {
         &self,
         safety: Safety,
         octets: usize,
-        work: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<Result<T, SpoolError>> + Send + 'static,
+        work: impl FnOnce(&mut Batch<'_>) -> Refusable<T> + Send + 'static,
     ) -> Result<T, SpoolError> {
         let sender = lock(&self.jobs).clone().ok_or(SpoolError::Closed)?;
         let (tell, told) = oneshot::channel();
