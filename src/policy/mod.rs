@@ -25,6 +25,7 @@ mod usage;
 pub use admission::{begin, recipient};
 pub use pattern::{DomainPattern, DomainPatternError};
 pub use reverse_path::can_receive;
+pub use route::route;
 pub use settings::{AuthorDomain, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule, Settings};
 pub use usage::Usage;
 
