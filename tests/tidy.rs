@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock"]),
     ("events", &["mail"]),
-    ("verdict", &["mail", "clock"]),
+    ("verdict", &["mail", "seal", "clock"]),
     ("prepare", &["mail", "policy", "normalise", "readdress", "seal"]),
     ("config", &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "dns", "events"]),
     ("relay", &["*"]),
@@ -46,7 +46,7 @@ const SHELLS: &[&str] = &[
     "dns/resolver.rs",
     "spool/sqlite/",
     "keys/",
-    "seal/verify.rs",
+    "seal/dkim/verify.rs",
     "verdict/examine.rs",
 ];
 
