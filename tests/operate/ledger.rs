@@ -134,8 +134,8 @@ fn config(hop: &NextHop) -> String {
         tls = "opportunistic"
         connections_max = {CONNECTIONS_MAX}
         [spool]
-        reserve = "64 MiB"
-        wal_max = "32 MiB"
+        reserve_octets = "64 MiB"
+        wal_octets_max = "32 MiB"
         "#,
         hop.address().ip(),
         hop.address().port()
