@@ -138,13 +138,13 @@ pub fn normalise(root: &Reader<'_>, hostname: &Domain) -> normalise::Settings {
             header_octets_max: octets(&table, "header_octets_max", limits.header_octets_max, KIB..=16 * MIB),
             header_fields_max: table.within("header_fields_max", limits.header_fields_max, 20..=100_000),
             field_value_octets_max: octets(&table, "field_value_octets_max", limits.field_value_octets_max, 998..=16 * MIB),
-            field_name_octets_max: octets(&table, "field_name_octets_max", limits.field_name_octets_max, 40..=998),
+            field_name_octets_max: octets(&table, "field_name_octets_max", limits.field_name_octets_max, 40..=64 * KIB),
             message_id_characters_max: table.within("message_id_characters_max", limits.message_id_characters_max, 64..=998),
             subject_characters_max: table.within("subject_characters_max", limits.subject_characters_max, 1..=1_000_000),
             received_hops_max: table.within("received_hops_max", limits.received_hops_max, 1..=1000),
         },
         mime: crate::mail::mime::Bounds {
-            depth_max: table.within("mime_depth_max", mime.depth_max, 1..=1000),
+            depth_max: table.within("mime_depth_max", mime.depth_max, 1..=crate::mail::mime::DEPTH_CEILING),
             parts_max: table.within("mime_parts_max", mime.parts_max, 1..=1_000_000),
         },
     }
@@ -219,7 +219,7 @@ pub fn resolver(root: &Reader<'_>) -> dns::Settings {
     dns::Settings {
         nameservers: nameservers.map(|servers| servers.into_iter().map(|server| server.0).collect()),
         timeout: table.within("timeout", standard.timeout, TIMEOUT),
-        attempts: table.within("attempts", standard.attempts, 1..=10),
+        attempts: table.within("attempts", standard.attempts, 0..=10),
         cache_answers_max: table.within("cache_answers_max", standard.cache_answers_max, 0..=100_000_000),
         cache_age_max: table.within("cache_age_max", standard.cache_age_max, AGE_OR_NONE),
         lookups_max: table.within("lookups_max", standard.lookups_max, 1..=100_000),

@@ -150,7 +150,7 @@ pub fn deliver(
         queues_max: table.within("queues_max", standard.queues_max, 1..=100_000),
         claim_recipients_max: table.within("claim_recipients_max", standard.claim_recipients_max, 1..=100_000),
         sessions_max: table.within("sessions_max", standard.sessions_max, 1..=100),
-        idle: table.within("idle", standard.idle, PAUSE),
+        idle: table.within("idle_timeout", standard.idle, PAUSE),
         idle_connections_max: table.within("idle_connections_max", standard.idle_connections_max, 0..=100_000),
         schedule,
     };

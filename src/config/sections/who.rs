@@ -28,7 +28,7 @@ pub fn identities(root: &Reader<'_>) -> Identities {
     for (name, table) in root.tables("identities") {
         let name = IdentityName::new(&name);
         let consent = Consent { public: table.value("allow_public_networks", false), proxies: table.value("allow_proxy_networks", false) };
-        let networks = table.value::<Vec<IpNet>>("networks", Vec::new());
+        let networks = table.optional::<Vec<IpNet>>("networks").unwrap_or_default();
         read.networks.extend(networks.into_iter().map(|network| NetworkRule { network, identity: name.clone(), consent }));
         for text in table.value::<Vec<String>>("certificate_names", Vec::new()) {
             match text.parse::<San>() {
