@@ -3,7 +3,10 @@
 //! No I/O and no clock: the caller chose `now`, set ids aside and asked DNS what [`facts_needed`] says. The relay, `postseal sign`
 //! and the tests share it.
 
-use crate::mail::{Blame, EnhancedCode, Headers, MailId, MailIds, Message, Proof, Refusal, RouteName, Stream, Submission, Timestamp};
+use crate::mail::dsn::{Dsn, ReturnLimits};
+use crate::mail::{
+    Blame, Domain, EnhancedCode, Headers, IdentityName, MailId, MailIds, Message, Notify, Proof, Refusal, ReversePath, RouteName, Stream, Submission, Timestamp,
+};
 use crate::normalise::{self, Normalised};
 use crate::policy::{self, Part, Permit};
 use crate::readdress::{self, Readdressed, RewriteReversePath, Ring};
@@ -87,6 +90,55 @@ pub fn prepare(submission: &Submission, rules: &Snapshot, mut facts: Facts, now:
         sealed.push(joined(submission, part, &permit, &mail, readdressed, seal, id, rules));
     }
     Ok(sealed)
+}
+
+/// Seals a notice of ours about `mail` and addresses it: null reverse-path, never answered. Where its author domain has no key any
+/// more it goes out unsigned: an unsigned notice is better than none.
+///
+/// # Errors
+/// The printed notice is no message: a defect of ours.
+pub fn notice(dsn: &Dsn, original: &[u8], about: &NoticeAbout<'_>, rules: &Snapshot) -> Result<Sealed, Refusal> {
+    let now = dsn.at;
+    let message = Message::parse(dsn.print(original, &ReturnLimits::default())).map_err(|_| Refusal::ourselves())?;
+    let route = policy::route(&dsn.to, &rules.policy).clone();
+    let request = seal::Request { mode: seal::Mode::Author, signing_domain: about.signing_domain, route: &route, authenticated: false };
+    let plan = seal::plan(&request, &message.headers(), &Examined::default(), &rules.seal).unwrap_or_default();
+    let seal = seal::make(&plan, &message, &rules.seal, now).or_else(|_| seal::make(&Plan::default(), &message, &rules.seal, now)).map_err(|error| error.refusal())?;
+    let smtputf8 = !dsn.to.is_ascii() || !message.header().is_ascii();
+    let message_id = message.headers().named("message-id").next().map(|field| field.unfolded()).unwrap_or_default();
+    Ok(Sealed {
+        id: dsn.id,
+        accepted_at: now,
+        due_at: now,
+        expires_at: now + rules.max_age,
+        identity: about.identity.clone(),
+        kind: Kind::Notice,
+        signing_domain: about.signing_domain.clone(),
+        stream: about.stream.clone(),
+        route,
+        original_reverse_path: ReversePath::Null,
+        sender: None,
+        recipients: vec![SealedRecipient { mailbox: dsn.to.clone(), notify: Notify::Never, orcpt: None, reverse_path: ReversePath::Null }],
+        envid: None,
+        ret: None,
+        needs: Needs { eight_bit_mime: !message.body().is_ascii(), smtputf8 },
+        message_id,
+        track_id: None,
+        tag: None,
+        seal,
+        message,
+    })
+}
+
+/// The mail that a notice is about.
+#[derive(Debug, Clone, Copy)]
+pub struct NoticeAbout<'a> {
+    /// Whose keys sealed it, and seal the notice.
+    pub signing_domain: &'a Domain,
+    /// Who submitted it.
+    pub identity: &'a IdentityName,
+    /// Its stream.
+    pub stream: &'a Stream,
 }
 
 fn normalised(submission: &Submission, permit: &Permit, rules: &Snapshot, examined: &Examined, id: MailId, now: Timestamp) -> Result<Normalised, Refusal> {

@@ -84,7 +84,7 @@ fn list(place: &Place) -> anyhow::Result<ExitCode> {
     for domain in keyring.domains() {
         for key in keyring.keys(domain) {
             let since = key.since.map_or_else(|| "-".to_owned(), |since| since.to_rfc3339());
-            println!("{}\t{}\t{}\t{since}", key.id, key.algorithm.as_str(), key.state.as_str());
+            println!("{}\t{}\t{}\t{since}", key.id, key.algorithm, key.state);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,10 +1,10 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
-//mod config;
-//mod key;
-//mod serve;
-//mod sign;
-//mod user;
+mod config;
+mod key;
+mod serve;
+mod sign;
+mod user;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

@@ -1,1 +1,44 @@
-//! x
+//! `postseal serve`
+
+use crate::config::Config;
+use crate::events::log;
+use crate::relay::Relay;
+use anyhow::Context;
+use std::path::Path;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    let logging = log::begin(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
+    let served = runtime.block_on(serve(path, config));
+    drop(runtime);
+    drop(logging); // the last lines are written
+    served?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
+    // Signals are caught before anything starts: one that comes early is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+    let mut relay = Relay::start(config).await?;
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => reload(&mut relay, path),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    relay.drain().await;
+    Ok(())
+}
+
+fn reload(relay: &mut Relay, path: &Path) {
+    let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
+    if let Err(error) = reloaded {
+        tracing::error!(error, "config.rejected");
+    }
+}

@@ -2,7 +2,7 @@
 //! reads the replies, each stage within its time. What replies mean is decided there; who to connect to and when, by the caller.
 //!
 //! mail-send makes the TCP connection, the TLS session and AUTH. Greeting, EHLO and the transaction are ours: its reader throws away
-//! what follows a reply in the same read, so it is only ever given one line at a time (see [`LineByLine`]).
+//! what follows a reply in the same read, so it is only ever given one line at a time (see `wire::LineByLine`).
 
 mod wire;
 
@@ -196,14 +196,12 @@ impl Connection {
         }
     }
 
-    /// A write failed; perhaps the next hop said why before it closed.
+    /// A write failed or was not taken; perhaps the next hop has said why.
     async fn explain(&mut self, dialogue: &mut Dialogue<'_>, fault: WireFault, stage: Stage) {
-        if matches!(fault, WireFault::Closed(_)) {
-            while dialogue.proceed() != Next::Over
-                && let Ok(reply) = self.wire.reply(LAST_WORDS).await
-            {
-                dialogue.reply(reply, clock::now());
-            }
+        while dialogue.proceed() != Next::Over
+            && let Ok(reply) = self.wire.reply(LAST_WORDS).await
+        {
+            dialogue.reply(reply, clock::now());
         }
         tell(dialogue, fault, stage);
     }

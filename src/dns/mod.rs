@@ -4,4 +4,4 @@
 
 pub mod resolver;
 
-pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings};
+pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings, authenticator};

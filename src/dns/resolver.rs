@@ -3,14 +3,14 @@
 //! "There is none" and "nobody knows" are kept apart: the first is an answer, the second a [`DnsFault`]. RFC 5321 §5.1, RFC 7505.
 
 use crate::mail::Domain;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverOpts, ResolverConfig};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use hickory_resolver::TokioResolver;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -111,11 +111,20 @@ impl Default for Settings {
             timeout: Duration::from_secs(5),
             attempts: 2,
             cache_answers_max: 32_768,
-            cache_age_max: Duration::from_secs(24 * 3600),
+            cache_age_max: Duration::from_hours(24),
             lookups_max: 256,
             dnssec: false,
         }
     }
+}
+
+/// What verifies signatures of others, asking the same servers in the same way.
+///
+/// # Errors
+/// As [`Resolver::new`].
+pub fn authenticator(settings: &Settings) -> Result<mail_auth::MessageAuthenticator, ResolverFault> {
+    let (config, options) = configuration(settings)?;
+    mail_auth::MessageAuthenticator::new(config, options).map_err(|error| ResolverFault(error.to_string()))
 }
 
 impl Resolver {
@@ -124,18 +133,9 @@ impl Resolver {
     /// # Errors
     /// The system's configuration cannot be read, or names no server.
     pub fn new(settings: &Settings) -> Result<Self, ResolverFault> {
-        let mut builder = builder(settings.nameservers.as_deref())?;
-        let options = builder.options_mut();
-        options.timeout = settings.timeout;
-        options.attempts = settings.attempts;
-        options.cache_size = settings.cache_answers_max;
-        options.positive_max_ttl = Some(settings.cache_age_max);
-        options.negative_max_ttl = Some(settings.cache_age_max.min(NEGATIVE_AGE_MAX));
-        options.validate = settings.dnssec;
-        // Mail goes where the DNS says; a name in /etc/hosts is no MX.
-        options.use_hosts_file = ResolveHosts::Never;
-        options.try_tcp_on_error = true;
+        let (config, options) = configuration(settings)?;
         let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
         let client = builder.build().map_err(|error| ResolverFault(error.to_string()))?;
         Ok(Self { client, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout: settings.timeout.saturating_mul(rounds).saturating_mul(2) })
     }
@@ -239,22 +239,30 @@ impl Found {
     }
 }
 
-fn builder(nameservers: Option<&[SocketAddr]>) -> Result<ResolverBuilder<TokioRuntimeProvider>, ResolverFault> {
-    let Some(nameservers) = nameservers else {
-        return TokioResolver::builder_tokio().map_err(|error| ResolverFault(error.to_string()));
+fn configuration(settings: &Settings) -> Result<(ResolverConfig, ResolverOpts), ResolverFault> {
+    let (config, mut options) = match settings.nameservers.as_deref() {
+        None => hickory_resolver::system_conf::read_system_conf().map_err(|error| ResolverFault(error.to_string()))?,
+        Some([]) => return Err(ResolverFault("no name server is named".to_owned())),
+        Some(nameservers) => (ResolverConfig::from_name_servers(nameservers.iter().map(name_server).collect()), ResolverOpts::default()),
     };
-    if nameservers.is_empty() {
-        return Err(ResolverFault("no name server is named".to_owned()));
-    }
-    let servers = nameservers.iter().map(|address| {
-        let with_port = |mut connection: ConnectionConfig| {
-            connection.port = address.port();
-            connection
-        };
-        NameServerConfig::new(address.ip(), true, vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())])
-    });
-    let config = ResolverConfig::from_name_servers(servers.collect());
-    Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+    options.timeout = settings.timeout;
+    options.attempts = settings.attempts;
+    options.cache_size = settings.cache_answers_max;
+    options.positive_max_ttl = Some(settings.cache_age_max);
+    options.negative_max_ttl = Some(settings.cache_age_max.min(NEGATIVE_AGE_MAX));
+    options.validate = settings.dnssec;
+    // Mail goes where the DNS says; a name in /etc/hosts is no MX.
+    options.use_hosts_file = ResolveHosts::Never;
+    options.try_tcp_on_error = true;
+    Ok((config, options))
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let with_port = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    NameServerConfig::new(address.ip(), true, vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())])
 }
 
 /// An error of the library is an answer when it says that there is nothing.
@@ -278,4 +286,4 @@ fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault>
 const MX_RECORDS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 32;
 /// "There is none" is believed no longer than this, so that a domain that was just set up is found.
-const NEGATIVE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
+const NEGATIVE_AGE_MAX: Duration = Duration::from_mins(15);

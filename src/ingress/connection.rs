@@ -53,8 +53,8 @@ pub trait Door: Send + Sync + 'static {
     /// The SASL mechanisms to offer, in capitals.
     fn mechanisms(&self) -> Vec<String>;
 
-    /// Begins an authentication by one of them.
-    fn authentication(&self, mechanism: &str) -> Option<Box<dyn Exchange>>;
+    /// Begins an authentication by one of them, of a client at this address: guesses are counted by it.
+    fn authentication(&self, mechanism: &str, address: IpAddr) -> Option<Box<dyn Exchange>>;
 }
 
 /// One authentication under way.
@@ -227,7 +227,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
                 Action::Judge { client, to, taken } => Input::Judged(self.terms.accept.recipient(&client, &to, taken)),
                 Action::StartTls => self.start_tls().await?,
                 Action::Authenticate { mechanism, initial } => {
-                    self.exchange = self.terms.door.authentication(&mechanism);
+                    self.exchange = self.terms.door.authentication(&mechanism, self.origin.address);
                     self.authenticate(initial.unwrap_or_default()).await?
                 }
                 Action::Respond(response) => self.authenticate(response).await?,

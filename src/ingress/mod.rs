@@ -3,6 +3,7 @@
 //! It knows listeners, TLS, the SMTP dialogue and who a client is. What may be sent, and what becomes of it, it asks through [`Accept`].
 
 pub mod connection;
+pub mod door;
 pub mod identity;
 pub mod listener;
 pub mod proxy_protocol;

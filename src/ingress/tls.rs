@@ -110,6 +110,12 @@ impl Tls {
         Ok(())
     }
 
+    /// The configuration as it is now.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.config.load_full()
+    }
+
     /// For the next handshake.
     #[must_use]
     pub fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
@@ -135,6 +141,12 @@ pub fn session(connection: &CommonState) -> Option<TlsSession> {
 pub fn client_names(connection: &CommonState) -> Vec<San> {
     let certificate = connection.peer_certificates().and_then(|chain| chain.first());
     certificate.map(|certificate| subject_alternative_names(certificate)).unwrap_or_default()
+}
+
+/// The subject alternative names of the first certificate of a chain that the handshake has verified.
+#[must_use]
+pub fn names_of(chain: &[CertificateDer<'_>]) -> Vec<San> {
+    chain.first().map(|certificate| subject_alternative_names(certificate)).unwrap_or_default()
 }
 
 fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {

@@ -7,7 +7,8 @@ use crate::mail::{Mailbox, Recipient, RouteName};
 pub(super) const MX: &str = "mx";
 
 /// The route of one recipient. Address literals take the default route.
-pub(super) fn route<'a>(recipient: &Mailbox, settings: &'a Settings) -> &'a RouteName {
+#[must_use]
+pub fn route<'a>(recipient: &Mailbox, settings: &'a Settings) -> &'a RouteName {
     let Some(domain) = recipient.domain() else { return &settings.default_route };
     let matching = settings.routes.iter().rev().filter(|rule| rule.recipients.matches(domain)); // max_by_key takes the last of equals
     matching.max_by_key(|rule| rule.recipients.specificity()).map_or(&settings.default_route, |rule| &rule.route)

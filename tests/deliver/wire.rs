@@ -501,16 +501,44 @@ async fn a_server_out_of_step_is_left() {
     check(pipelining().when(At::Message, [Say("hello there")]), &["b@x.example"], "deferred 4.5.0, end unknown; closed").await;
 }
 
-/// RFC 2920 §3.1: neither side may wait for the other to read.
+/// RFC 2920 §3.1: neither side may wait for the other to read, so a group of commands is bounded.
 #[tokio::test]
-async fn thousands_of_recipients_do_not_deadlock_small_buffers() {
-    let reply: &'static str = Box::leak(format!("250 2.1.5 {}", "x".repeat(400)).into_boxed_str());
+async fn a_large_envelope_goes_in_groups() {
+    let reply: &'static str = Box::leak(format!("250 2.1.5 {}", "x".repeat(480)).into_boxed_str());
     let hop = NextHop::start(pipelining().receive_buffer(4096).when(At::Rcpt(None), [Say(reply)]));
-    let to: Vec<String> = (0..3000).map(|number| format!("{number}.{}@x.example", "y".repeat(50))).collect();
+    let to: Vec<String> = (0..250).map(|number| format!("{number}.{}@x.example", "y".repeat(50))).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
     let end = mail(&to, HELLO).over(&mut open(&hop).await).await;
     assert!(end.recipients.iter().all(|end| matches!(end, RecipientEnd::Ended(Outcome::Delivered(_)))));
-    assert_eq!(hop.messages()[0].rcpts.len(), 3000);
+    assert_eq!(hop.messages()[0].rcpts.len(), 250);
+    let commands = &hop.sessions()[0].commands;
+    for (number, pipelined) in [(1, false), (2, true), (100, true), (101, false), (102, true), (201, false), (252, true)] {
+        assert_eq!(commands[number].pipelined, pipelined, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_group_for_nobody_has_no_data() {
+    let hop = NextHop::start(pipelining().when(At::Rcpt(None), [Say("550 5.1.1 no")]));
+    // MAIL and 99 RCPT are a group; with 100 recipients DATA falls into the second together with a RCPT, with 99 it would stand alone.
+    for (recipients, data) in [(98, true), (99, false), (100, true)] {
+        let to: Vec<String> = (0..recipients).map(|number| format!("{number}@x.example")).collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let end = mail(&to, HELLO).over(&mut open(&hop).await).await;
+        assert_eq!(end.connection, ConnectionEnd::Reusable);
+        assert_eq!(commands(hop.sessions().last().unwrap()).contains(&"DATA".to_owned()), data, "{recipients}");
+    }
+}
+
+/// It says why, and does not even take the rest: its words count, not the time that ran out.
+#[tokio::test]
+async fn a_refusal_is_heard_though_the_rest_is_never_taken() {
+    let acts = [Say("552 5.3.4 that is enough"), Wait(Duration::from_mins(1)), Close];
+    let hop = NextHop::start(pipelining().receive_buffer(8192).when(At::Body(50_000), acts));
+    let times = Timeouts { data_block: Duration::from_millis(300), ..timeouts() };
+    let mut connection = Connection::open(&target(&hop), &client_tls(), &times).await.unwrap();
+    let large = mail(&["b@x.example"], &b"0123456789abcdef0123456789abcdef\r\n".repeat(500_000));
+    assert_eq!(shown(&large.over(&mut connection).await), "failed 5.3.4 by 552; closed");
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ pub fn deliver(
         timeouts: timeouts(&table),
         bdat: table.value("bdat", standard.bdat),
         lease: table.within("lease", standard.lease, TIMEOUT),
+        lease_margin: table.within("lease_margin", standard.lease_margin, TIMEOUT),
         queues_max: table.within("queues_max", standard.queues_max, 1..=100_000),
         claim_recipients_max: table.within("claim_recipients_max", standard.claim_recipients_max, 1..=100_000),
         sessions_max: table.within("sessions_max", standard.sessions_max, 1..=100),
@@ -166,9 +167,8 @@ pub fn deliver(
         idle_connections_max: table.within("idle_connections_max", standard.idle_connections_max, 0..=100_000),
         schedule,
     };
-    if settings.lease < settings.lease_needed() {
-        let needed = settings.lease_needed().written();
-        table.fault("lease", &settings.lease.written(), &format!("at least {needed}: it must outlast the wait for the last reply, timeouts.data_done"));
+    for fault in settings.faults() {
+        table.fault("lease", &fault, "leases, time-outs and smart hosts that fit together");
     }
     (settings, roots, max_age)
 }

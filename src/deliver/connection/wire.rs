@@ -37,34 +37,12 @@ impl Wire {
         Self { stream, reader: ReplyReader::default() }
     }
 
-    /// Writes all of it. The next hop is listened to meanwhile: one that answers commands while more are on their way must not wait for
-    /// us to read, as we wait for it (RFC 2920 §3.1), and one that refuses in the middle of a message can be understood.
+    /// Writes all of it.
     pub(super) async fn send(&mut self, octets: &[u8], within: Duration) -> Result<(), WireFault> {
-        let mut written = 0;
-        let sending = poll_fn(|cx| {
-            loop {
-                while written < octets.len() {
-                    match Pin::new(&mut self.stream).poll_write(cx, &octets[written..]) {
-                        Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                        Poll::Ready(Ok(more)) => written += more,
-                        Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
-                        Poll::Pending => break,
-                    }
-                }
-                if written == octets.len() {
-                    match Pin::new(&mut self.stream).poll_flush(cx) {
-                        Poll::Ready(flushed) => return Poll::Ready(flushed),
-                        Poll::Pending => {}
-                    }
-                }
-                if self.reader.unread_octets() >= UNREAD_OCTETS_MAX {
-                    return Poll::Pending;
-                }
-                if ready!(self.poll_fill(cx))? == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-                }
-            }
-        });
+        let sending = async {
+            self.stream.write_all(octets).await?;
+            self.stream.flush().await
+        };
         timeout(within, sending).await.map_err(|_| WireFault::Timeout)?.map_err(|fault| WireFault::Closed(fault.to_string()))
     }
 

@@ -6,7 +6,8 @@
 //!                              └─nobody──→ RSET ──────────────────────────────────────→ Done
 //! 421, a cut, a time-out, something that is no reply: Done at once, the connection closed.
 //! ```
-//! With PIPELINING the envelope is one write and its replies are read in step; without, each command waits for its reply.
+//! With PIPELINING the envelope is one write (a hundred commands at a time) and its replies are read in step; without, each command waits
+//! for its reply.
 
 use super::body::Source;
 use super::parameters;
@@ -323,18 +324,20 @@ impl<'a> Dialogue<'a> {
         self.phase = then;
     }
 
-    /// All commands in one write, or the next one of them.
+    /// The next group of commands in one write; without PIPELINING a group is one command.
     fn say_envelope(&mut self) {
-        while let Some((asked, line)) = self.commands.pop_front() {
-            if asked == Asked::Data && !self.pipelining && !self.is_anybody_accepted() {
-                break;
-            }
-            self.say(asked, &line, Phase::Envelope);
-            if !self.pipelining {
-                return;
+        let group_max = if self.pipelining { GROUP_COMMANDS_MAX } else { 1 };
+        while self.asked.len() < group_max {
+            match self.commands.pop_front() {
+                // Known by now to be for nobody.
+                Some((Asked::Data, _)) if self.out.is_empty() && !self.is_anybody_accepted() => {}
+                Some((asked, line)) => self.say(asked, &line, Phase::Envelope),
+                None => {
+                    self.phase = Phase::Judge;
+                    return;
+                }
             }
         }
-        self.phase = Phase::Judge;
     }
 
     fn judge(&mut self) {
@@ -427,7 +430,7 @@ impl<'a> Dialogue<'a> {
     }
 
     fn is_anybody_accepted(&self) -> bool {
-        self.accepted() > 0
+        self.standings.iter().any(|standing| matches!(standing, Standing::Accepted))
     }
 
     fn accepted(&self) -> usize {
@@ -458,6 +461,9 @@ fn is_too_many(reply: &RemoteReply) -> bool {
 }
 
 const NO_SMTPUTF8: &str = "the address is in UTF-8, and the server does not offer SMTPUTF8";
+/// Commands of one pipelined group. Their replies have to fit into what two kernels keep unread, or each side would wait for the other
+/// to read (RFC 2920 §3.1): 100 replies of 512 octets do.
+const GROUP_COMMANDS_MAX: usize = 100;
 /// Octets of the message that are written at once.
 const PIECE_OCTETS: usize = 64 * 1024;
 /// Octets of one BDAT chunk; the server answers each.

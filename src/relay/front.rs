@@ -1,0 +1,197 @@
+//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
+
+use crate::clock;
+use crate::ingress::{Accept, Allowance};
+use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Mailbox, MailIds, Receipt, Refusal, ReversePath, Submission, Timestamp};
+use crate::policy::{self, Usage};
+use crate::prepare::{self, Facts, Snapshot};
+use crate::seal::dkim::verify;
+use crate::seal::{Examined, Sealed};
+use crate::spool::{Spool, SpoolError};
+use arc_swap::ArcSwap;
+use mail_auth::{MessageAuthenticator, NoCache};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+
+/// The front half of the relay.
+pub struct Front<S> {
+    /// What decides.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where accepted mail goes.
+    pub spool: Arc<S>,
+    /// Asks DNS about signatures of others.
+    pub authenticator: MessageAuthenticator,
+    /// Told after each commit.
+    pub due: Arc<Notify>,
+    /// Serial numbers of mail ids.
+    pub ids: Arc<IdSource>,
+    /// As many preparations at a time as there are cores to sign on.
+    pub sealing: Arc<Semaphore>,
+    /// What each identity has used of its rates.
+    pub usage: Mutex<Usage>,
+}
+
+/// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
+#[derive(Debug)]
+pub struct IdSource(AtomicU32);
+
+impl IdSource {
+    /// Begins at a serial number that chance gave.
+    #[must_use]
+    pub const fn from(serial: u32) -> Self {
+        Self(AtomicU32::new(serial))
+    }
+
+    /// `count` fresh ids.
+    pub fn reserve(&self, now: Timestamp, count: u32) -> MailIds {
+        MailIds::reserve(now, self.0.fetch_add(count, Ordering::Relaxed), count)
+    }
+}
+
+impl<S: Spool> Accept for Front<S> {
+    fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
+        let snapshot = self.snapshot.load();
+        policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())
+    }
+
+    fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
+        let mailbox = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken)?;
+        self.usage().took_recipients(&client.identity, 1);
+        Ok(mailbox)
+    }
+
+    async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
+        let submission = Arc::new(submission);
+        let accepted = self.commit(&submission).await;
+        if let Err(refusal) = &accepted {
+            report_refusal(&submission, refusal);
+        }
+        accepted
+    }
+}
+
+impl<S: Spool> Front<S> {
+    async fn commit(&self, submission: &Arc<Submission>) -> Result<Receipt, Refusal> {
+        let needed = prepare::facts_needed(submission);
+        let examined = if needed.examination { self.examined(submission).await? } else { Examined::default() };
+        let mut sender_counter = 0;
+        for _ in 0..COMMITS_MAX {
+            let ids = self.ids.reserve(clock::now(), needed.ids);
+            let facts = Facts { ids, examined: examined.clone(), sender_counter };
+            let mails = self.prepared(submission, facts).await?;
+            let told: Vec<_> = mails.iter().map(Told::of).collect();
+            match self.spool.commit(mails).await {
+                Ok(receipt) => {
+                    self.due.notify_one();
+                    told.iter().for_each(|mail| mail.report(submission));
+                    return Ok(receipt);
+                }
+                Err(SpoolError::IdTaken(_)) => {}
+                Err(SpoolError::SenderTaken(_)) => sender_counter += 1,
+                Err(error) => return Err(refusal_of(&error)),
+            }
+        }
+        tracing::error!(error = "no free mail or sender id in so many tries", tries = COMMITS_MAX, "spool.refused");
+        Err(Refusal::ourselves())
+    }
+
+    /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
+    async fn prepared(&self, submission: &Arc<Submission>, facts: Facts) -> Result<Vec<Sealed>, Refusal> {
+        let turn = self.sealing.clone().acquire_owned().await.map_err(|_| Refusal::ourselves())?;
+        let (submission, snapshot) = (submission.clone(), self.snapshot.load_full());
+        let work = move || {
+            let prepared = prepare::prepare(&submission, &snapshot, facts, clock::now());
+            drop(turn);
+            prepared
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "mail.preparation_broke");
+            Err(Refusal::ourselves())
+        })
+    }
+
+    /// What DNS says of signatures the message came with. Where it does not say in time, a signature counts as one that does not verify
+    /// for lack of an answer, never as forged.
+    async fn examined(&self, submission: &Submission) -> Result<Examined, Refusal> {
+        let examination = verify::examine(&submission.message, &self.authenticator, &NoCache);
+        tokio::time::timeout(EXAMINATION_TIMEOUT, examination)
+            .await
+            .map_err(|_| Refusal::operator(451, EnhancedCode::new(4, 4, 3), "the keys of the signatures in this message could not be looked up in time; try again later"))
+    }
+
+    fn usage(&self) -> std::sync::MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a log line of an accepted mail tells.
+struct Told {
+    mail_id: crate::mail::MailId,
+    author_domain: crate::mail::Domain,
+    stream: crate::mail::Stream,
+    route: crate::mail::RouteName,
+    recipients: usize,
+    message_id: String,
+    track_id: Option<String>,
+}
+
+impl Told {
+    fn of(mail: &Sealed) -> Self {
+        Self {
+            mail_id: mail.id,
+            author_domain: mail.signing_domain.clone(),
+            stream: mail.stream.clone(),
+            route: mail.route.clone(),
+            recipients: mail.recipients.len(),
+            message_id: mail.message_id.clone(),
+            track_id: mail.track_id.clone(),
+        }
+    }
+
+    fn report(&self, submission: &Submission) {
+        tracing::info!(
+            mail_id = %self.mail_id,
+            identity = %submission.client.identity,
+            client = %submission.client.address,
+            listener = %submission.client.listener,
+            author_domain = %self.author_domain,
+            stream = %self.stream,
+            route = %self.route,
+            recipients = self.recipients,
+            octets = submission.message.len(),
+            message_id = self.message_id,
+            track_id = self.track_id,
+            "mail.accepted"
+        );
+    }
+}
+
+fn report_refusal(submission: &Submission, refusal: &Refusal) {
+    let (identity, client) = (&submission.client.identity, submission.client.address);
+    match refusal.blame {
+        Blame::Submitter | Blame::NextHop => tracing::info!(%identity, %client, reply = %refusal, "mail.refused"),
+        Blame::Operator => tracing::warn!(%identity, %client, reply = %refusal, "mail.refused"),
+        Blame::Ourselves => tracing::error!(%identity, %client, reply = %refusal, "mail.refused"),
+    }
+}
+
+/// The reply to a submission that could not be stored.
+fn refusal_of(error: &SpoolError) -> Refusal {
+    match error {
+        SpoolError::Full { .. } | SpoolError::SendersFull(_) => {
+            tracing::warn!(%error, "spool.refused");
+            Refusal::operator(452, EnhancedCode::new(4, 3, 1), "insufficient storage; try again later")
+        }
+        _ => {
+            tracing::error!(%error, "spool.refused");
+            Refusal { blame: Blame::Operator, ..Refusal::ourselves() }
+        }
+    }
+}
+
+/// Tries to find a free id: each fails once in a very long time.
+const COMMITS_MAX: u32 = 8;
+/// DNS questions about the signatures of one message, all together.
+const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(20);

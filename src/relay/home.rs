@@ -1,0 +1,89 @@
+//! What delivery asks of the relay: notices to submitters, and fresh seals.
+
+use super::front::IdSource;
+use crate::deliver::{self, Notices, Reseal, Told};
+use crate::mail::dsn::{Action, Dsn, DsnRecipient};
+use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp};
+use crate::prepare::{self, NoticeAbout, Snapshot};
+use crate::seal::{self, Kind, Seal, Sealed};
+use crate::spool::Mail;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The back half of the relay.
+pub struct Home {
+    /// Keys and routes.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The relay's own name.
+    pub hostname: Domain,
+    /// Serial numbers of mail ids.
+    pub ids: Arc<IdSource>,
+}
+
+impl Notices for Home {
+    fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed> {
+        let Some(to) = mail.original_reverse_path.mailbox().filter(|_| mail.kind == Kind::Submission) else { return Vec::new() };
+        let Ok(daemon) = LocalPart::parse("mailer-daemon") else { return Vec::new() };
+        let snapshot = self.snapshot.load();
+        let dsn = Dsn {
+            id: self.ids.reserve(now, 1).take(),
+            at: now,
+            reporting_mta: self.hostname.clone(),
+            from: Mailbox::new(daemon, mail.signing_domain.clone()),
+            to: to.clone(),
+            message_id: Some(mail.message_id.clone()),
+            envid: mail.envid.clone(),
+            ret: mail.ret,
+            arrived_at: mail.accepted_at,
+            recipients: told.iter().map(|told| recipient(told, mail)).collect(),
+        };
+        let about = NoticeAbout { signing_domain: &mail.signing_domain, identity: &mail.identity, stream: &mail.stream };
+        match prepare::notice(&dsn, message, &about, &snapshot) {
+            Ok(notice) => {
+                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), "notice.made");
+                vec![notice]
+            }
+            Err(error) => {
+                tracing::error!(mail_id = %mail.id, %error, "notice.broke");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn recipient(told: &Told, mail: &Mail) -> DsnRecipient {
+    let action = match told.action {
+        deliver::Action::Failed => Action::Failed,
+        deliver::Action::Delayed => Action::Delayed,
+        deliver::Action::Relayed => Action::Relayed,
+    };
+    DsnRecipient {
+        mailbox: told.recipient.mailbox.clone(),
+        orcpt: told.recipient.orcpt.clone(),
+        action,
+        evidence: told.evidence.clone(),
+        attempts: told.recipient.attempts + 1,
+        retry_until: (action == Action::Delayed).then_some(mail.expires_at),
+    }
+}
+
+impl Reseal for Home {
+    fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Option<Seal> {
+        let rules = &self.snapshot.load().seal;
+        if !seal::needs_resealing(&mail.seal, rules, now) {
+            return None;
+        }
+        let made = Message::parse(message.clone()).map_err(|fault| fault.to_string()).and_then(|message| seal::make(&mail.seal.plan, &message, rules, now).map_err(|error| error.to_string()));
+        match made {
+            Ok(seal) => {
+                tracing::info!(mail_id = %mail.id, author_domain = %mail.signing_domain, "mail.sealed_again");
+                Some(seal)
+            }
+            Err(error) => {
+                tracing::warn!(mail_id = %mail.id, author_domain = %mail.signing_domain, error, "mail.not_sealed_again");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Configuration and key files become the snapshot that decides about submissions.
+
+use crate::config::Config;
+use crate::keys::{self, Algorithm, Keyring, TokenSecret};
+use crate::mail::{Domain, Timestamp};
+use crate::prepare::Snapshot;
+use crate::readdress::{self, Ring};
+use crate::seal::{DomainSeal, Rules, dkim::Signer};
+use std::sync::Arc;
+
+/// A snapshot, and what the operator should know of it.
+#[derive(Debug)]
+pub struct Read {
+    /// What decides.
+    pub snapshot: Snapshot,
+    /// Each a sentence with its remedy.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the keyring that `config` names. The first token secret is made when there is none.
+///
+/// # Errors
+/// Every fault of every key file.
+pub fn read(config: &Config, now: Timestamp) -> Result<Read, Vec<String>> {
+    let texts = |faults: Vec<keys::KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let directory = &config.server.keys;
+    let mut faults = Vec::new();
+    let keyring = Keyring::load(directory).map_err(|more| faults.extend(texts(more)));
+    let secrets = token_secrets(config, now).map_err(|more| faults.extend(more));
+    let (Ok(keyring), Ok(secrets)) = (keyring, secrets) else { return Err(faults) };
+
+    let ring = ring(&secrets, config.readdress.token_age_days_max).map_err(|fault| vec![fault])?;
+    let mut rules = config.seal.clone();
+    let mut warnings = Vec::new();
+    for (domain, settings) in &config.domains {
+        match signers(&keyring, domain) {
+            Ok(mut seal) => {
+                if seal.rsa.is_empty() && !settings.author.parked {
+                    warnings.push(format!("there is no active RSA key for {domain}, so its mail is refused; make one with `postseal key create {domain}`"));
+                }
+                if settings.ed25519 && seal.ed25519.is_empty() && !settings.author.parked {
+                    warnings.push(format!("{domain} wants Ed25519 signatures, but has no such key; make one with `postseal key create {domain}`"));
+                }
+                seal.ed25519_on = settings.ed25519;
+                seal.third_party.clone_from(&settings.third_party);
+                rules.domains.insert(domain.clone(), seal);
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Read { snapshot: joined(config, rules, ring), warnings })
+}
+
+fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {
+    Snapshot {
+        policy: config.policy.clone(),
+        normalise: config.normalise.clone(),
+        readdress: config.readdress.clone(),
+        ring,
+        seal,
+        reverse_paths: config.smart_hosts.reverse_paths.clone(),
+        stream_ages: config.streams.iter().filter_map(|(stream, settings)| Some((stream.clone(), settings.max_age?))).collect(),
+        max_age: config.max_age,
+    }
+}
+
+/// The keys of a domain, ready to sign.
+fn signers(keyring: &Keyring, domain: &Domain) -> Result<DomainSeal, String> {
+    let mut seal = DomainSeal { retiring: keyring.retiring(domain).cloned().collect(), ..DomainSeal::default() };
+    for (id, key) in keyring.active(domain, Algorithm::Rsa) {
+        let signer = Signer::rsa(id.clone(), key.der()).map_err(|why| format!("key {id} cannot sign: {why}; rotate to one of 2048 bits"))?;
+        seal.rsa.push(Arc::new(signer));
+    }
+    for (id, key) in keyring.active(domain, Algorithm::Ed25519) {
+        let signer = Signer::ed25519(id.clone(), key.der()).map_err(|why| format!("key {id} cannot sign: {why}"))?;
+        seal.ed25519.push(Arc::new(signer));
+    }
+    Ok(seal)
+}
+
+fn token_secrets(config: &Config, now: Timestamp) -> Result<Vec<TokenSecret>, Vec<String>> {
+    let directory = &config.server.keys;
+    let secrets = keys::load_token_secrets(directory).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    if !secrets.is_empty() {
+        return Ok(secrets);
+    }
+    let made = keys::create_token_secret(directory, now);
+    made.map(|secret| vec![secret]).map_err(|error| vec![format!("the first secret of bounce tokens cannot be made: {error}")])
+}
+
+fn ring(secrets: &[TokenSecret], age_days_max: u16) -> Result<Ring, String> {
+    let secrets: Vec<_> = secrets.iter().map(|secret| readdress::TokenSecret { key_id: secret.id, octets: secret.secret.as_slice() }).collect();
+    Ring::new(&secrets, age_days_max).map_err(|fault| format!("the secrets of bounce tokens cannot be used: {fault}"))
+}
