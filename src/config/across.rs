@@ -24,9 +24,9 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
             );
         }
     }
-    // What the room itself would object to and nothing above has said with its place.
+    // What the rooms themselves would object to and nothing above has said with its place.
     if root.faults_so_far() == 0 {
-        config.policy.faults().iter().for_each(|fault| root.table_fault(fault, ""));
+        config.policy.faults().iter().chain(&config.deliver.faults()).for_each(|fault| root.table_fault(fault, ""));
     }
 }
 

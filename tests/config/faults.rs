@@ -120,11 +120,11 @@ fn a_relay_that_could_not_work_is_a_fault() {
     );
     check(
         &good_and(
-            "[deliver]\nmax_age = \"0s\"\nlease = \"10m\"\nmx_port = 0\nhosts_max = 0\nretry = []\njitter_percent = 51\nclaim_recipients_max = -1\n[deliver.timeouts]\nrcpt = \"0s\"\n[streams.bulk]\nretry = [\"5m\", \"0s\"]\nrecipients_per_minute = 0\n",
+            "[deliver]\nmax_age = \"0s\"\nlease = \"880s\"\nmx_port = 0\nhosts_max = 0\nretry = []\njitter_percent = 51\nclaim_recipients_max = -1\n[deliver.timeouts]\nrcpt = \"0s\"\n[streams.bulk]\nretry = [\"5m\", \"0s\"]\nrecipients_per_minute = 0\n",
         ),
         r#"
 :10: deliver.max_age: "0s"; expected a time with its unit from "1s" to "365d"
-:11: deliver.lease: "10m"; expected at least "11m": it must outlast the wait for the last reply, timeouts.data_done
+:11: deliver.lease: "880s"; expected more than "880s", by a third more than timeouts.data_done and lease_margin together
 :12: deliver.mx_port: 0; expected a whole number from 1 to 65535
 :13: deliver.hosts_max: 0; expected a whole number from 1 to 100
 :14: deliver.retry: []; expected waits between attempts from "1s" to "365d", as in ["5m", "30m", "2h"]

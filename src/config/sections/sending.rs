@@ -167,8 +167,10 @@ pub fn deliver(
         idle_connections_max: table.within("idle_connections_max", standard.idle_connections_max, 0..=100_000),
         schedule,
     };
-    for fault in settings.faults() {
-        table.fault("lease", &fault, "leases, time-outs and smart hosts that fit together");
+    let too_short = settings.lease_needed() * 4 / 3; // a quarter of it may have passed before it is renewed
+    if settings.lease <= too_short {
+        let expected = format!("more than {}, by a third more than timeouts.data_done and lease_margin together", too_short.written());
+        table.fault("lease", &settings.lease.written(), &expected);
     }
     (settings, roots, max_age)
 }
