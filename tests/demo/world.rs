@@ -262,8 +262,8 @@ ed25519 = true
 [spool]
 directory = "spool"
 file_systems = "volatile"
-reserve = "16MiB"
-wal_max = "8MiB"
+reserve_octets = "16 MiB"
+wal_octets_max = "8 MiB"
 
 [resolver]
 nameservers = ["{dns}"]

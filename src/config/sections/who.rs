@@ -28,19 +28,17 @@ pub fn identities(root: &Reader<'_>) -> Identities {
     for (name, table) in root.tables("identities") {
         let name = IdentityName::new(&name);
         let consent = Consent { public: table.value("allow_public_networks", false), proxies: table.value("allow_proxy_networks", false) };
-        let networks = table.value::<Vec<IpNet>>("networks", Vec::new());
+        let networks = table.optional::<Vec<IpNet>>("networks").unwrap_or_default();
         read.networks.extend(networks.into_iter().map(|network| NetworkRule { network, identity: name.clone(), consent }));
         for text in table.value::<Vec<String>>("certificate_names", Vec::new()) {
             match text.parse::<San>() {
                 Ok(san) => read.certificates.push(CertificateRule { name: san, identity: name.clone() }),
-                Err(error) => table.fault("certificate_names", &error.to_string(), "\"dns:host.example.com\", \"email:a@example.com\" or \"uri:spiffe://…\""),
+                Err(error) => table.fault("certificate_names", &error.to_string(), ""),
             }
         }
         read.rules.insert(name, identity(&table));
     }
-    if read.rules.is_empty() {
-        root.fault("identities", "missing", "at least one table [identities.NAME]; nobody could send otherwise");
-    }
+    root.demand_tables("identities", "at least one table [identities.NAME]; nobody could send otherwise");
     read
 }
 
