@@ -74,7 +74,7 @@ impl Relay {
         let material = Material::read(&config)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
-        let gate = sasl::Gate::new(config.auth.clone());
+        let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
         let ids = Arc::new(IdSource::from(rand::random()));
@@ -135,7 +135,9 @@ impl Relay {
         let within = self.config.server.drain;
         tracing::info!(within_ms = millis(within), "drain.started");
         let doors: Vec<_> = self.doors.drain().map(|(_, door)| door).collect();
-        doors.iter().for_each(|door| door.closing.cancel());
+        for door in &doors {
+            door.closing.cancel();
+        }
         let ingress = async {
             for door in doors {
                 let _ = door.running.await;

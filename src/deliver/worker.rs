@@ -377,7 +377,7 @@ pub(super) mod log {
         fn of(provider: &str, evidence: &Evidence) -> Self {
             let refused = evidence.reply.as_ref().filter(|reply| reply.code >= 400);
             Self {
-                host: evidence.remote.as_ref().map(|remote| remote.host.to_string()).unwrap_or_default(),
+                host: evidence.remote.as_ref().map(|remote| remote.host.clone()).unwrap_or_default(),
                 address: evidence.remote.as_ref().map(|remote| remote.address.to_string()).unwrap_or_default(),
                 reply: evidence.reply.as_ref().map(ToString::to_string).unwrap_or_default(),
                 tls: evidence.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),

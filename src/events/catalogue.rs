@@ -341,7 +341,7 @@ pub const EVENTS: &[Event] = &[
         levels: &[Warn],
         fields: &["mail_id", "author_domain", "error"],
         means: "The mail needs a fresh seal and there is none to be had; it goes out with the old one, which may not verify.",
-        remedy: "See that the domain has a key that its DNS shows (`postseal key create`), then reload.",
+        remedy: "See that the domain has an active key (`postseal key list`), then reload.",
     },
     Event {
         name: "connection.failed",

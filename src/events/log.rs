@@ -70,8 +70,7 @@ pub fn begin(settings: &Settings) -> WorkerGuard {
     let filter = EnvFilter::new(format!("off,postseal={level}"));
     let terminal = io::stdout().is_terminal();
     let lines = match settings.format {
-        Format::Auto if terminal => Lines::Terminal,
-        Format::Text if terminal => Lines::Terminal,
+        Format::Auto | Format::Text if terminal => Lines::Terminal,
         Format::Text => Lines::Text,
         Format::Auto | Format::Json => Lines::Json,
     };

@@ -85,7 +85,9 @@ impl<S: Spool> Front<S> {
             match self.spool.commit(mails).await {
                 Ok(receipt) => {
                     self.due.notify_one();
-                    told.iter().for_each(|mail| mail.report(submission));
+                    for mail in &told {
+                        mail.report(submission);
+                    }
                     return Ok(receipt);
                 }
                 Err(SpoolError::IdTaken(_)) => {}
