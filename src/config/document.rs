@@ -6,8 +6,7 @@ use super::fault::{Fault, Faults};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::path::{Path, PathBuf};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// A configuration as written, before it means anything.
 pub struct Document {
@@ -23,9 +22,8 @@ impl Document {
     /// # Errors
     /// The file cannot be read, or is not TOML: then nothing else can be checked.
     pub fn read(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| Faults::one(Fault::new(&shown, "", &error.to_string(), "a readable TOML file; name one with --config")))?;
-        Self::of(&text, path, variables)
+        let unreadable = |error: std::io::Error| Faults::one(Fault::new(&path.display().to_string(), "", &format!("cannot be read: {error}"), "a configuration file; name it with --config"));
+        Self::of(&std::fs::read_to_string(path).map_err(unreadable)?, path, variables)
     }
 
     /// As [`Document::read`], of a text at hand.
@@ -33,20 +31,11 @@ impl Document {
     /// # Errors
     /// The text is not TOML.
     pub fn of(text: &str, path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
-        let shown = path.display().to_string();
-        let (_, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            let fault = |error: &toml::de::Error| {
-                let line = error.span().map_or(1, |span| line_of(text, span.start));
-                Fault::new(&shown, "", error.message(), "TOML as in config/postseal.toml").at_line(line)
-            };
-            return Err(Faults(errors.iter().map(fault).collect()));
-        }
-        let table: Dict = toml::from_str(text).map_err(|error| Faults::one(Fault::new(&shown, "", error.message(), "TOML as in config/postseal.toml")))?;
-        let figment = Figment::from(File { table, name: shown }).merge(Environment::of(variables));
-        let Ok(Value::Dict(_, root)) = figment.find_value("") else {
-            return Ok(Self { figment, root: Dict::new(), text: text.to_owned(), path: path.to_owned() });
-        };
+        let name = path.display().to_string();
+        let table = parse(text, &name)?;
+        let environment = Environment::of(variables, &table);
+        let figment = Figment::from(File { table, name }).merge(environment);
+        let root = figment.find_value("").ok().and_then(Value::into_dict).unwrap_or_default();
         Ok(Self { figment, root, text: text.to_owned(), path: path.to_owned() })
     }
 
@@ -60,36 +49,55 @@ impl Document {
         &self.path
     }
 
+    /// Whether a variable gave the value at `keys`.
+    pub(super) fn is_from_environment(&self, keys: &[String]) -> bool {
+        let Some(value) = self.value(keys) else { return false };
+        let stands_in_file = value.as_dict().is_some() && self.place(keys).is_some_and(|(depth, _)| depth == keys.len());
+        !stands_in_file && self.figment.get_metadata(value.tag()).is_some_and(|metadata| metadata.name == ENVIRONMENT)
+    }
+
+    fn value(&self, keys: &[String]) -> Option<&Value> {
+        let (first, rest) = keys.split_first()?;
+        rest.iter().try_fold(self.root.get(first)?, |value, key| value.as_dict()?.get(key))
+    }
+
     /// A fault of the value at `keys`, with its source: file and line, or the variable.
-    pub(super) fn fault(&self, keys: &[String], value: Option<&Value>, found: &str, expected: &str) -> Fault {
+    pub(super) fn fault(&self, keys: &[String], found: &str, expected: &str) -> Fault {
         let key = keys.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(".");
-        let is_variable = value.and_then(|value| self.figment.get_metadata(value.tag())).is_some_and(|metadata| metadata.name == ENVIRONMENT);
-        if is_variable {
-            return Fault::new(&format!("${PREFIX}{}", keys.join(SEPARATOR).to_uppercase()), &key, found, expected);
+        if self.is_from_environment(keys) {
+            let variable = keys.iter().map(|key| spoken(key)).collect::<Vec<_>>().join(SEPARATOR);
+            return Fault::new(&format!("${PREFIX}{variable}"), &key, found, expected);
         }
         let fault = Fault::new(&self.path.display().to_string(), &key, found, expected);
-        match self.line(keys) {
-            Some(line) => fault.at_line(line),
+        match self.place(keys) {
+            Some((_, line)) => fault.at_line(line),
             None => fault,
         }
     }
 
-    /// The line of the deepest of `keys` that the file has.
-    fn line(&self, keys: &[String]) -> Option<usize> {
+    /// How many of `keys` the file has, one inside the other, and the line of the innermost of them.
+    fn place(&self, keys: &[String]) -> Option<(usize, usize)> {
         let root = DeTable::parse(&self.text).ok()?.into_inner();
-        let mut at = None;
-        let mut table = &root;
-        let mut inner: &Spanned<DeValue<'_>>;
-        for key in keys {
-            let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == key.as_str()) else { break };
-            at = Some(line_of(&self.text, name.span().start));
-            inner = value;
-            match inner.get_ref().as_table() {
-                Some(next) => table = next,
-                None => break,
-            }
+        let (mut found, mut table) = (None, Some(&root));
+        for (depth, key) in keys.iter().enumerate() {
+            let Some((name, value)) = table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key.as_str())) else { break };
+            found = Some((depth + 1, line_of(&self.text, name.span().start)));
+            table = value.get_ref().as_table();
         }
-        at
+        found
+    }
+}
+
+/// The text as a table, or every place where it is not TOML.
+fn parse(text: &str, name: &str) -> Result<Dict, Faults> {
+    let fault = |error: &toml::de::Error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        Fault::new(name, "", &format!("not TOML: {}", error.message()), "").at_line(line)
+    };
+    let (_, errors) = DeTable::parse_recoverable(text);
+    match Faults::of(errors.iter().map(fault).collect()) {
+        Some(faults) => Err(faults),
+        None => toml::from_str(text).map_err(|error| Faults::one(fault(&error))),
     }
 }
 
@@ -109,34 +117,41 @@ impl Provider for File {
     }
 }
 
-/// Variables `POSTSEAL_A__B` as figment provider. Every value stays the text it is: figment's own provider reads `0123` as a number,
+/// Variables `POSTSEAL_A__B` as a figment provider. Every value stays the text it is: figment's own provider reads `0123` as a number,
 /// and a password would lose its zero. Names without a double underscore are left alone: Kubernetes makes some.
+///
+/// A part of a name means the key of the file that is spoken like it: `EXAMPLE_COM` the table `"example.com"`. Where there is none it
+/// means the key in lower case.
 struct Environment(Dict);
 
 impl Environment {
-    fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+    fn of(variables: impl IntoIterator<Item = (String, String)>, file: &Dict) -> Self {
         let mut root = Dict::new();
         for (name, value) in variables {
-            let Some(path) = name.strip_prefix(PREFIX).filter(|rest| rest.contains(SEPARATOR)) else { continue };
-            let keys: Vec<String> = path.split(SEPARATOR).map(str::to_lowercase).collect();
-            insert(&mut root, &keys, value);
+            let Some(parts) = parts(&name) else { continue };
+            insert(&mut root, Some(file), &parts, value);
         }
         Self(root)
     }
 }
 
-fn insert(table: &mut Dict, keys: &[String], value: String) {
-    match keys {
-        [] => {}
-        [last] => {
-            table.insert(last.clone(), Value::from(value));
-        }
-        [first, rest @ ..] => {
-            let inner = table.entry(first.clone()).or_insert_with(|| Value::from(Dict::new()));
-            if let Value::Dict(_, inner) = inner {
-                insert(inner, rest, value);
-            }
-        }
+/// The parts of a variable's name, if it is meant for us.
+pub(super) fn parts(name: &str) -> Option<Vec<&str>> {
+    let path = name.strip_prefix(PREFIX).filter(|rest| rest.contains(SEPARATOR))?;
+    Some(path.split(SEPARATOR).collect())
+}
+
+fn insert(table: &mut Dict, file: Option<&Dict>, parts: &[&str], value: String) {
+    let Some((part, rest)) = parts.split_first() else { return };
+    let known = file.and_then(|file| file.iter().find(|(key, _)| spoken(key) == spoken(part)));
+    let key = known.map_or_else(|| part.to_lowercase(), |(key, _)| key.clone());
+    if rest.is_empty() {
+        table.insert(key, Value::from(value));
+        return;
+    }
+    let inner = table.entry(key).or_insert_with(|| Value::from(Dict::new()));
+    if let Value::Dict(_, inner) = inner {
+        insert(inner, known.and_then(|(_, value)| value.as_dict()), rest, value);
     }
 }
 
@@ -158,6 +173,11 @@ fn line_of(text: &str, offset: usize) -> usize {
 fn quoted(key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { key.to_owned() } else { format!("\"{key}\"") }
+}
+
+/// A key as the name of a variable has it: `"example.com"` is `EXAMPLE_COM`.
+fn spoken(key: &str) -> String {
+    key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 const ENVIRONMENT: &str = "environment";

@@ -14,10 +14,10 @@ pub struct Fault {
 
 /// All faults of a configuration, never none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults(pub(super) Vec<Fault>);
+pub struct Faults(Vec<Fault>);
 
 impl Fault {
-    /// A fault of `key` in `place` (a file or `$VARIABLE`).
+    /// A fault of `key` in `place` (a file or `$VARIABLE`). `expected` may be empty, where `found` is a whole sentence.
     #[must_use]
     pub fn new(place: &str, key: &str, found: &str, expected: &str) -> Self {
         Self { place: place.to_owned(), line: None, key: key.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
@@ -44,7 +44,14 @@ impl Faults {
         Self(vec![fault])
     }
 
-    /// In the order of the file.
+    /// `None` of none.
+    #[must_use]
+    pub(super) fn of(mut faults: Vec<Fault>) -> Option<Self> {
+        faults.sort_by_key(|fault| (fault.place.starts_with('$'), fault.line));
+        (!faults.is_empty()).then_some(Self(faults))
+    }
+
+    /// First those of the file as a whole (what is missing stands nowhere), then in the order of the file, last those of variables.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Fault> {
         self.0.iter()
     }
@@ -59,7 +66,8 @@ impl fmt::Display for Fault {
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }
-        write!(f, ": {}; expected {}", self.found, self.expected)
+        write!(f, ": {}", self.found)?;
+        if self.expected.is_empty() { Ok(()) } else { write!(f, "; expected {}", self.expected) }
     }
 }
 

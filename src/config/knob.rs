@@ -1,19 +1,28 @@
 //! The kinds of values a configuration is made of: how each is written, read and named in a fault.
 //!
-//! A text that the environment gave is read as every kind: `POSTSEAL_SPOOL__DISK_RESERVE=1GiB`, `…=true`, `…=a,b`.
+//! A text that the environment gave is read as every kind: `POSTSEAL_SPOOL__RESERVE_OCTETS=1GiB`, `…=true`, `…=a,b`.
 
 use crate::mail::{Domain, Mailbox};
 use figment::value::{Num, Value};
 use ipnet::IpNet;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A value that a key can have.
 pub trait Knob: Sized {
-    /// What is expected, for a fault: "a domain name, as in …".
-    const EXPECTED: &'static str;
+    /// What it is, for a fault: "a domain name".
+    const KIND: &'static str;
+
+    /// How it may be written, for a fault; empty where [`Knob::KIND`] says enough.
+    const AS_IN: &'static str = "";
+
+    /// What is expected: "a domain name, as in …".
+    #[must_use]
+    fn expected() -> String {
+        if Self::AS_IN.is_empty() { Self::KIND.to_owned() } else { format!("{}, as in {}", Self::KIND, Self::AS_IN) }
+    }
 
     /// Reads it.
     ///
@@ -28,6 +37,10 @@ pub trait Knob: Sized {
 /// A count of octets, written `"25 MiB"`, `"500 kB"` or as a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Octets(pub u64);
+
+/// A name server: an address, with a port where it is not 53.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameServer(pub SocketAddr);
 
 /// What a value looks like, for a fault.
 fn shown(value: &Value) -> String {
@@ -74,7 +87,7 @@ fn integer(value: &Value) -> Result<i128, String> {
 macro_rules! whole_number {
     ($($kind:ty),*) => {$(
         impl Knob for $kind {
-            const EXPECTED: &'static str = concat!("a whole number that fits ", stringify!($kind));
+            const KIND: &'static str = "a whole number";
             fn read(value: &Value) -> Result<Self, String> {
                 integer(value)?.try_into().map_err(|_| shown(value))
             }
@@ -87,7 +100,7 @@ macro_rules! whole_number {
 whole_number!(u8, u16, u32, u64, usize);
 
 impl Knob for bool {
-    const EXPECTED: &'static str = "true or false";
+    const KIND: &'static str = "true or false";
     fn read(value: &Value) -> Result<Self, String> {
         match value {
             Value::Bool(_, b) => Ok(*b),
@@ -101,7 +114,7 @@ impl Knob for bool {
 }
 
 impl Knob for String {
-    const EXPECTED: &'static str = "a text in quotes";
+    const KIND: &'static str = "a text in quotes";
     fn read(value: &Value) -> Result<Self, String> {
         text(value).map(str::to_owned)
     }
@@ -111,7 +124,7 @@ impl Knob for String {
 }
 
 impl Knob for PathBuf {
-    const EXPECTED: &'static str = "a path in quotes, relative to the configuration file";
+    const KIND: &'static str = "a path in quotes, relative to the configuration file";
     fn read(value: &Value) -> Result<Self, String> {
         text(value).map(Self::from)
     }
@@ -121,9 +134,10 @@ impl Knob for PathBuf {
 }
 
 macro_rules! parsed {
-    ($($kind:ty, $expected:literal);* $(;)?) => {$(
+    ($($kind:ty, $name:literal, $as_in:literal);* $(;)?) => {$(
         impl Knob for $kind {
-            const EXPECTED: &'static str = $expected;
+            const KIND: &'static str = $name;
+            const AS_IN: &'static str = $as_in;
             fn read(value: &Value) -> Result<Self, String> {
                 text(value)?.trim().parse().map_err(|_| shown(value))
             }
@@ -134,14 +148,17 @@ macro_rules! parsed {
     )*};
 }
 parsed! {
-    Domain, "a domain name, as in \"mail.example.com\"";
-    Mailbox, "an address, as in \"postmaster@example.com\"";
-    SocketAddr, "an address and port, as in \"127.0.0.1:2525\" or \"[::1]:2525\"";
-    IpAddr, "an IP address, as in \"192.0.2.1\"";
+    Domain, "a domain name", "\"mail.example.com\"";
+    Mailbox, "an address", "\"postmaster@example.com\"";
+    SocketAddr, "an IP address and port", "\"127.0.0.1:2525\" or \"[::1]:2525\"";
+    IpAddr, "an IP address", "\"192.0.2.1\"";
+    Ipv4Addr, "an IPv4 address", "\"192.0.2.1\"";
+    Ipv6Addr, "an IPv6 address", "\"2001:db8::1\"";
 }
 
 impl Knob for IpNet {
-    const EXPECTED: &'static str = "a network, as in \"10.1.0.0/16\" or \"192.0.2.7\"";
+    const KIND: &'static str = "a network";
+    const AS_IN: &'static str = "\"10.1.0.0/16\" or \"192.0.2.7\"";
     fn read(value: &Value) -> Result<Self, String> {
         let text = text(value)?.trim();
         text.parse().or_else(|_| text.parse::<IpAddr>().map(Self::from)).map_err(|_| shown(value))
@@ -151,8 +168,22 @@ impl Knob for IpNet {
     }
 }
 
+impl Knob for NameServer {
+    const KIND: &'static str = "a name server's address";
+    const AS_IN: &'static str = "\"192.0.2.53\" or \"[2001:db8::53]:5353\"";
+    fn read(value: &Value) -> Result<Self, String> {
+        let text = text(value)?.trim();
+        let with_port = text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));
+        with_port.map(Self).map_err(|_| shown(value))
+    }
+    fn written(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+}
+
 impl Knob for Duration {
-    const EXPECTED: &'static str = "a time with its unit, as in \"250ms\", \"30s\", \"5m\", \"2h\" or \"5d\"";
+    const KIND: &'static str = "a time with its unit";
+    const AS_IN: &'static str = "\"250ms\", \"30s\", \"5m\", \"2h\" or \"5d\"";
     fn read(value: &Value) -> Result<Self, String> {
         duration(text(value)?.trim()).ok_or_else(|| shown(value))
     }
@@ -179,7 +210,8 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 impl Knob for Octets {
-    const EXPECTED: &'static str = "a size with its unit, as in \"25 MiB\", \"256 KiB\" or \"500 kB\"";
+    const KIND: &'static str = "a size with its unit";
+    const AS_IN: &'static str = "\"25 MiB\", \"256 KiB\" or \"500 kB\"";
     fn read(value: &Value) -> Result<Self, String> {
         if matches!(value, Value::Num(..)) {
             return u64::read(value).map(Self);
@@ -212,13 +244,15 @@ fn octets(text: &str) -> Option<u64> {
 }
 
 impl<T: Knob> Knob for Vec<T> {
-    const EXPECTED: &'static str = T::EXPECTED;
+    /// A list of one may be written as the value itself, and the environment's lists are texts: so a list is not insisted on.
+    const KIND: &'static str = T::KIND;
+    const AS_IN: &'static str = T::AS_IN;
     fn read(value: &Value) -> Result<Self, String> {
         match value {
             Value::Array(_, values) => values.iter().map(T::read).collect(),
             Value::String(_, text) if text.trim().is_empty() => Ok(Self::new()),
             Value::String(_, text) => text.split(',').map(|part| T::read(&Value::from(part.trim()))).collect(),
-            other => Err(shown(other)),
+            other => T::read(other).map(|only| vec![only]),
         }
     }
     fn written(&self) -> String {

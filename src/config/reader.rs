@@ -6,10 +6,13 @@ use super::document::Document;
 use super::fault::{Fault, Faults};
 use super::knob::Knob;
 use figment::value::{Dict, Value};
+use secrecy::SecretString;
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-/// A table of the configuration being read. Keys that nobody asked for are faults when it is dropped.
+/// A table of the configuration being read. Keys that nobody asked for are faults when it is dropped, so everything in it is to be
+/// asked for, whatever else is wrong.
 pub struct Reader<'d> {
     document: &'d Document,
     notes: &'d Notes,
@@ -35,10 +38,12 @@ pub struct KnobRead {
 }
 
 impl Notes {
-    /// The faults, if there are any, in the order of the file as far as it is known.
+    /// The knobs read, or the faults if there are any.
     pub fn into_result(self) -> Result<Vec<KnobRead>, Faults> {
-        let faults = self.faults.into_inner();
-        if faults.is_empty() { Ok(self.knobs.into_inner()) } else { Err(Faults(faults)) }
+        match Faults::of(self.faults.into_inner()) {
+            Some(faults) => Err(faults),
+            None => Ok(self.knobs.into_inner()),
+        }
     }
 }
 
@@ -48,23 +53,17 @@ impl<'d> Reader<'d> {
         Self { document, notes, keys: Vec::new(), table: Some(document.root()), asked: RefCell::default() }
     }
 
-    /// The table at `key`; where it is absent every knob in it has its default.
+    /// The table at `key`; where it is absent every knob in it has its default. To be opened once.
     pub fn table(&self, key: &str) -> Self {
-        let keys = self.path(key);
         let table = match self.find(key) {
             None => None,
             Some(Value::Dict(_, table)) => Some(table),
-            Some(other) => {
-                self.add(self.document.fault(&keys, Some(other), "a single value", "a table"));
+            Some(_) => {
+                self.fault(key, "a single value", "a table");
                 None
             }
         };
-        Reader { document: self.document, notes: self.notes, keys, table, asked: RefCell::default() }
-    }
-
-    /// Whether the file or the environment says anything at `key`.
-    pub fn has(&self, key: &str) -> bool {
-        self.table.is_some_and(|table| table.contains_key(key))
+        Reader { document: self.document, notes: self.notes, keys: self.path(key), table, asked: RefCell::default() }
     }
 
     /// The tables named by the operator inside the table at `key`, by name.
@@ -78,62 +77,85 @@ impl<'d> Reader<'d> {
         self.table.into_iter().flat_map(|table| table.keys().cloned()).collect()
     }
 
+    /// Whether the file or the environment says anything at `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.peek(key).is_some()
+    }
+
     /// A value with a default.
     pub fn value<T: Knob>(&self, key: &str, default: T) -> T {
         self.remember(key, Some(default.written()));
-        self.read(key).unwrap_or(default)
+        self.read(key, T::expected, |_| true).unwrap_or(default)
+    }
+
+    /// A value with a default and bounds.
+    pub fn within<T: Knob + PartialOrd>(&self, key: &str, default: T, bounds: RangeInclusive<T>) -> T {
+        self.remember(key, Some(default.written()));
+        self.bounded(key, bounds).unwrap_or(default)
     }
 
     /// A value that may be absent.
     pub fn optional<T: Knob>(&self, key: &str) -> Option<T> {
         self.remember(key, None);
-        self.read(key)
+        self.read(key, T::expected, |_| true)
+    }
+
+    /// A value with bounds that may be absent.
+    pub fn optional_within<T: Knob + PartialOrd>(&self, key: &str, bounds: RangeInclusive<T>) -> Option<T> {
+        self.remember(key, None);
+        self.bounded(key, bounds)
     }
 
     /// A value that must be there; `None` after a fault.
     pub fn required<T: Knob>(&self, key: &str) -> Option<T> {
-        self.remember(key, None);
         if !self.has(key) {
-            self.asked.borrow_mut().push(key.to_owned());
-            self.fault(key, "missing", T::EXPECTED);
-            return None;
+            self.fault(key, "missing", &T::expected());
         }
-        self.read(key)
+        self.optional(key)
     }
 
     /// One of several words.
-    pub fn one_of<T: Copy>(&self, key: &str, words: &[(&str, T)], default: T, default_word: &str) -> T {
-        self.remember(key, Some(format!("\"{default_word}\"")));
-        let Some(text) = self.read::<String>(key) else { return default };
-        words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).unwrap_or_else(|| {
-            let expected = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-            self.fault(key, &format!("\"{text}\""), &format!("one of {expected}"));
-            default
-        })
+    pub fn one_of<T: Copy + PartialEq>(&self, key: &str, words: &[(&str, T)], default: T) -> T {
+        let default_word = words.iter().find(|(_, value)| *value == default).map(|(word, _)| format!("\"{word}\""));
+        self.remember(key, default_word);
+        let of = |text: &str| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let expected = || format!("one of {}", words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", "));
+        self.read::<String>(key, expected, |text| of(text).is_some()).and_then(|text| of(&text)).unwrap_or(default)
     }
 
-    /// A secret: the text at `key`, or the content of the file that `<key>_file` names, without its last line end.
-    pub fn secret(&self, key: &str) -> Option<secrecy::SecretString> {
+    /// A secret: the text at `key`, or the content of the file that `<key>_file` names, without its last line end. Of one in the file and
+    /// one in the environment the latter holds. No fault shows it.
+    pub fn secret(&self, key: &str) -> Option<SecretString> {
         let file_key = format!("{key}_file");
         self.remember(key, None);
-        self.remember(&file_key, None);
-        let text = self.read::<String>(key);
-        let file = self.read::<PathBuf>(&file_key);
+        let text = self.find(key);
+        let file = self.optional::<PathBuf>(&file_key);
+        let is_overridden = |key: &str, by: &str| self.is_from_environment(by) && !self.is_from_environment(key);
         match (text, file) {
-            (Some(_), Some(_)) => {
-                self.fault(&file_key, &format!("both {key} and {file_key}"), "one of the two");
+            (Some(_), Some(_)) if !is_overridden(key, &file_key) && !is_overridden(&file_key, key) => {
+                self.fault(&file_key, &format!("set, and {key} too"), "one of the two");
                 None
             }
-            (Some(text), None) => Some(text.into()),
-            (None, Some(file)) => match std::fs::read_to_string(self.resolve(&file)) {
-                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned().into()),
-                Err(error) => {
-                    self.fault(&file_key, &format!("\"{}\" cannot be read: {error}", file.display()), "a readable file that holds the secret");
-                    None
+            (Some(text), file) if file.is_none() || is_overridden(&file_key, key) => {
+                let text = text.as_str().filter(|text| !text.is_empty());
+                if text.is_none() {
+                    self.fault(key, "no text, or an empty one", "a secret in quotes");
                 }
-            },
-            (None, None) => None,
+                text.map(SecretString::from)
+            }
+            (_, Some(file)) => self.secret_in(&file_key, &file),
+            (_, None) => None,
         }
+    }
+
+    fn secret_in(&self, key: &str, file: &Path) -> Option<SecretString> {
+        let file = self.resolve(file);
+        match std::fs::read_to_string(&file).map(|text| SecretString::from(text.trim_end_matches(['\r', '\n']))) {
+            Ok(secret) if !secrecy::ExposeSecret::expose_secret(&secret).is_empty() => return Some(secret),
+            Ok(_) => self.fault(key, &format!("\"{}\" is empty", file.display()), "a file that holds the secret"),
+            Err(error) => self.fault(key, &format!("\"{}\" cannot be read: {error}", file.display()), "a readable file that holds the secret"),
+        }
+        None
     }
 
     /// A path relative to the configuration file's folder.
@@ -141,32 +163,40 @@ impl<'d> Reader<'d> {
         self.document.path().parent().unwrap_or_else(|| Path::new("")).join(path)
     }
 
-    /// Adds a fault of the value at `key`.
+    /// Adds a fault of the value at `key`. `expected` may be empty, where `found` is a whole sentence.
     pub fn fault(&self, key: &str, found: &str, expected: &str) {
-        self.add(self.document.fault(&self.path(key), self.peek(key), found, expected));
+        self.fault_at(&[key], found, expected);
     }
 
-    /// Adds a fault of a value further down, found out later.
+    /// Adds a fault of a value further down.
     pub fn fault_at(&self, keys: &[&str], found: &str, expected: &str) {
-        let mut all = self.keys.clone();
-        all.extend(keys.iter().map(|key| (*key).to_owned()));
-        self.add(self.document.fault(&all, None, found, expected));
+        let keys: Vec<String> = self.keys.iter().cloned().chain(keys.iter().map(|key| (*key).to_owned())).collect();
+        self.notes.faults.borrow_mut().push(self.document.fault(&keys, found, expected));
     }
 
     /// Adds a fault of this table as a whole.
     pub fn table_fault(&self, found: &str, expected: &str) {
-        self.add(self.document.fault(&self.keys, None, found, expected));
+        self.fault_at(&[], found, expected);
     }
 
-    fn read<T: Knob>(&self, key: &str) -> Option<T> {
-        let value = self.find(key)?;
-        match T::read(value) {
-            Ok(value) => Some(value),
-            Err(found) => {
-                self.add(self.document.fault(&self.path(key), Some(value), &found, T::EXPECTED));
-                None
-            }
+    /// Whether nothing was wrong so far.
+    pub fn is_sound(&self) -> bool {
+        self.notes.faults.borrow().is_empty()
+    }
+
+    fn bounded<T: Knob + PartialOrd>(&self, key: &str, bounds: RangeInclusive<T>) -> Option<T> {
+        let expected = || format!("{} from {} to {}", T::KIND, bounds.start().written(), bounds.end().written());
+        self.read(key, expected, |value| bounds.contains(value))
+    }
+
+    fn read<T: Knob>(&self, key: &str, expected: impl FnOnce() -> String, is_good: impl FnOnce(&T) -> bool) -> Option<T> {
+        let read = T::read(self.find(key)?);
+        match read {
+            Ok(value) if is_good(&value) => return Some(value),
+            Ok(value) => self.fault(key, &value.written(), &expected()),
+            Err(found) => self.fault(key, &found, &expected()),
         }
+        None
     }
 
     fn find(&self, key: &str) -> Option<&'d Value> {
@@ -175,7 +205,11 @@ impl<'d> Reader<'d> {
     }
 
     fn peek(&self, key: &str) -> Option<&'d Value> {
-        self.table.and_then(|table| table.get(key))
+        self.table?.get(key)
+    }
+
+    fn is_from_environment(&self, key: &str) -> bool {
+        self.document.is_from_environment(&self.path(key))
     }
 
     fn remember(&self, key: &str, default: Option<String>) {
@@ -183,34 +217,32 @@ impl<'d> Reader<'d> {
     }
 
     fn path(&self, key: &str) -> Vec<String> {
-        let mut keys = self.keys.clone();
-        keys.push(key.to_owned());
-        keys
-    }
-
-    fn add(&self, fault: Fault) {
-        self.notes.faults.borrow_mut().push(fault);
+        self.keys.iter().cloned().chain([key.to_owned()]).collect()
     }
 }
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let asked = self.asked.borrow();
-        for key in self.table.into_iter().flat_map(|table| table.keys()) {
-            if !asked.contains(key) {
-                let close = asked.iter().find(|known| is_close(known, key));
-                let expected = close.map_or_else(|| "only keys that config/postseal.toml names".to_owned(), |known| format!("\"{known}\", perhaps"));
-                self.fault(key, "unknown key", &expected);
-            }
+        for key in self.names().iter().filter(|key| !asked.contains(key)) {
+            let close = asked.iter().map(|known| (distance(known, key), known)).filter(|(distance, _)| *distance <= 1 + key.len() / 4).min();
+            let expected = close.map_or_else(|| "only keys that config/postseal.toml names".to_owned(), |(_, known)| format!("\"{known}\", perhaps"));
+            self.fault(key, "unknown key", &expected);
         }
     }
 }
 
-/// Whether one is the other with a letter wrong, missing, doubled or two swapped.
-fn is_close(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(x, y)| x == y).count();
-    let (rest_a, rest_b) = (a.len() - head - tail, b.len() - head - tail);
-    rest_a <= 2 && rest_b <= 2 && head + tail >= 2 || a.len() > 5 && a.iter().all(|c| b.contains(c)) && b.iter().all(|c| a.contains(c))
+/// How many letters must be put in, taken out or changed to make one of the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }

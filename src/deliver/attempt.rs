@@ -1,6 +1,6 @@
 //! One lease, tried: session after session until every recipient has an outcome, or there is a reason to come back later.
 //!
-//! A shell: it opens connections and waits. It may be dropped at any await; what was under way is then told apart by [`Attempt::cut`].
+//! A shell: it opens connections and waits. It may be dropped at any await; what was under way is then told apart by `Attempt::cut`.
 //!
 //! | what happens | what follows |
 //! |---|---|
@@ -47,7 +47,7 @@ pub(super) struct Attempt<'a, S: Spool> {
     way: &'a Way,
     mail: Arc<Mail>,
     reverse_path: crate::mail::ReversePath,
-    leave: Arc<Leave>,
+    tenure: Arc<Tenure>,
     line: Option<Box<Kept>>,
     permit: Option<Permit>,
     hosts: VecDeque<PlannedHost>,
@@ -91,7 +91,7 @@ pub(super) struct Ended {
 
 /// Until when a lease holds, seen by the attempt and kept up to date by who renews it; and whether a final dot is out.
 #[derive(Default)]
-pub(super) struct Leave {
+pub(super) struct Tenure {
     until: AtomicI64,
     dot_is_out: AtomicBool,
 }
@@ -114,7 +114,7 @@ enum NoSession {
 }
 
 impl<'a, S: Spool> Attempt<'a, S> {
-    pub(super) fn new(shared: &'a Arc<Shared<S>>, settings: &'a Settings, way: &'a Way, line: Line, lease: &Lease, leave: Arc<Leave>) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared<S>>, settings: &'a Settings, way: &'a Way, line: Line, lease: &Lease, tenure: Arc<Tenure>) -> Self {
         let (line, permit, hosts) = match line {
             Line::Open(kept) => {
                 // Should it turn out closed, its own host comes first again.
@@ -130,7 +130,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
             way,
             mail: lease.mail.clone(),
             reverse_path: lease.reverse_path.clone(),
-            leave,
+            tenure,
             line,
             permit,
             hosts,
@@ -181,14 +181,14 @@ impl<'a, S: Spool> Attempt<'a, S> {
     /// The attempt was stopped in the middle. What may have arrived is deferred with an unknown end, the rest released.
     pub(super) fn cut(&mut self) {
         let under_way = std::mem::take(&mut self.under_way);
-        if !self.leave.dot_is_out.load(Ordering::Acquire) {
-            self.left.extend(under_way);
-        } else {
+        if self.tenure.dot_is_out.load(Ordering::Acquire) {
             let text = "this relay stopped before the reply to the final dot came";
             let evidence = Evidence { unknown_end: true, ..self.evidence(EnhancedCode::new(4, 3, 2), text.to_owned()) };
             for recipient in under_way {
                 self.end(recipient, Outcome::Deferred(evidence.clone()), false, super::provider::OTHER.into());
             }
+        } else {
+            self.left.extend(under_way);
         }
         self.release_left(self.shared.now());
     }
@@ -345,10 +345,10 @@ impl<'a, S: Spool> Attempt<'a, S> {
             header: &header,
             message,
         };
-        let (leave, shared, needed) = (self.leave.clone(), self.shared.clone(), self.settings.lease_needed());
+        let (tenure, shared, needed) = (self.tenure.clone(), self.shared.clone(), self.settings.lease_needed());
         let before_end = async move {
-            let lasts = leave.until() > shared.now() + needed;
-            leave.dot_is_out.store(lasts, Ordering::Release);
+            let lasts = tenure.until() > shared.now() + needed;
+            tenure.dot_is_out.store(lasts, Ordering::Release);
             lasts
         };
         let end = kept.connection.transact(&transaction, before_end).await;
@@ -357,7 +357,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
     }
 
     fn absorb(&mut self, kept: Box<Kept>, end: TransactionEnd) {
-        let dot_was_out = self.leave.dot_is_out.swap(false, Ordering::AcqRel);
+        let dot_was_out = self.tenure.dot_is_out.swap(false, Ordering::AcqRel);
         let tried = std::mem::take(&mut self.under_way);
         let place = kept.permit.place().clone();
         let address = kept.target.address;
@@ -371,19 +371,21 @@ impl<'a, S: Spool> Attempt<'a, S> {
         if end.stale {
             return self.left.extend(tried);
         }
-        if !dot_was_out && is_closed && !self.leave_lasts() {
+        if !dot_was_out && is_closed && !self.tenure_lasts() {
             self.left.extend(tried);
-            return self.release_left(self.shared.now());
+            return self.release_left(self.shared.now() + BUSY_PAUSE);
         }
         self.react(&place, &end.recipients);
         if is_closed && broke_in_silence(&end.recipients) && self.sessions_broken + 1 < self.settings.sessions_max {
             self.sessions_broken += 1;
-            self.hosts.front_mut().filter(|host| host.name == *place.host).into_iter().for_each(|host| host.addresses.retain(|other| *other != address));
-            end.recipients.into_iter().for_each(|end| {
+            if let Some(host) = self.hosts.front_mut().filter(|host| host.name == *place.host) {
+                host.addresses.retain(|other| *other != address);
+            }
+            for end in end.recipients {
                 if let RecipientEnd::Ended(outcome) = end {
-                    self.note_fault(outcome)
+                    self.note_fault(outcome);
                 }
-            });
+            }
             return self.left.extend(tried);
         }
         let blamed = end.blamed_message && tried.len() > 1;
@@ -421,8 +423,8 @@ impl<'a, S: Spool> Attempt<'a, S> {
         log::slowed(place, reply, self.shared.pool.pause(place));
     }
 
-    fn leave_lasts(&self) -> bool {
-        self.leave.until() > self.shared.now() + self.settings.lease_needed()
+    fn tenure_lasts(&self) -> bool {
+        self.tenure.until() > self.shared.now() + self.settings.lease_needed()
     }
 
     /// Of several faults one that waiting may mend is the better to tell.
@@ -452,11 +454,11 @@ impl<'a, S: Spool> Attempt<'a, S> {
     }
 }
 
-impl Leave {
+impl Tenure {
     pub(super) fn new(until: Timestamp) -> Arc<Self> {
-        let leave = Self::default();
-        leave.renewed(until);
-        Arc::new(leave)
+        let tenure = Self::default();
+        tenure.renewed(until);
+        Arc::new(tenure)
     }
 
     pub(super) fn renewed(&self, until: Timestamp) {

@@ -113,7 +113,7 @@ mod tests {
     use std::time::Duration;
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn mail() -> Mail {
         Mail {

@@ -3,8 +3,9 @@
 //!
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
-use super::attempt::{Attempt, Leave, Line, Report};
+use super::attempt::{Attempt, Line, Report, Tenure};
 use super::ending::conclude;
+use super::pool::Waiting;
 use super::route::{self, PlannedHost, Unroutable};
 use super::settings::{Settings, SmartHost};
 use super::shaping::Admission;
@@ -29,8 +30,10 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
     let settings = shared.settings.load_full();
     match find_way(&shared, &settings, &queue).await {
         Ok(way) => {
-            let begun_at = shared.now();
+            let group = way.order(0).first().map_or_else(|| "".into(), |host| way.place(&host.name, &settings).group);
             let lane = Lane {
+                begun_at: shared.now(),
+                has_claimed: false,
                 shared,
                 settings,
                 way: Arc::new(way),
@@ -40,7 +43,8 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
                 jobs: JoinSet::new(),
                 dry: false,
                 unreachable: None,
-                begun_at,
+                group,
+                waiting: None,
             };
             lane.work(&nudge).await
         }
@@ -63,6 +67,12 @@ struct Lane<S: Spool> {
     /// No host could be talked to, and no connection is left.
     unreachable: Option<Outcome>,
     begun_at: Timestamp,
+    /// Something was found to do.
+    has_claimed: bool,
+    /// What the best host shares its limits with.
+    group: Arc<str>,
+    /// There is no connection yet, and others have them all.
+    waiting: Option<Waiting>,
 }
 
 /// What keeps a lane from starting more.
@@ -83,10 +93,9 @@ impl<S: Spool> Lane<S> {
         for lease in std::mem::take(&mut self.buffer) {
             release(&self.shared, lease, now).await;
         }
-        for line in self.lines.drain(..) {
-            if let Line::Open(kept) = line {
-                self.shared.pool.keep(*kept, self.settings.idle, self.settings.idle_connections_max);
-            }
+        self.give_up_lines();
+        if !self.has_claimed {
+            tokio::time::sleep(NOTHING_PAUSE).await;
         }
         worked?;
         match self.unreachable.take() {
@@ -113,6 +122,10 @@ impl<S: Spool> Lane<S> {
                 Blocked::Done if idle => return Ok(()),
                 Blocked::Until(until) if idle => return self.shared.spool.park(&self.queue, until).await,
                 Blocked::Done | Blocked::Until(_) | Blocked::Full => {}
+            }
+            if idle && blocked == Blocked::Full && self.waiting.is_none() {
+                self.waiting = Some(self.shared.pool.wait_for(&self.group));
+                continue; // whoever gives one up for us may have done so already
             }
             tokio::select! {
                 Some(done) = self.jobs.join_next(), if !idle => self.note(done),
@@ -141,15 +154,24 @@ impl<S: Spool> Lane<S> {
             if self.buffer.is_empty() {
                 self.claim().await?;
             }
-            let Some(lease) = self.buffer.pop_front() else {
+            let Some(mut lease) = self.buffer.pop_front() else {
                 self.lines.push(line);
                 continue;
             };
+            if lease.until < self.shared.now() + self.settings.lease * 3 / 4 {
+                // It waited for a connection. Should somebody else have it by now, it is theirs.
+                if let Err(fault) = self.shared.spool.renew(&mut lease, self.shared.now() + self.settings.lease).await {
+                    log::spool_fault("renew", &fault);
+                    self.lines.push(line);
+                    continue;
+                }
+            }
             if let Err(turn) = self.shared.take_turn(&self.settings, &lease) {
                 release(&self.shared, lease, turn).await;
                 self.lines.push(line);
                 continue;
             }
+            self.waiting = None;
             self.jobs.spawn(attempt(self.shared.clone(), self.settings.clone(), self.way.clone(), self.queue.clone(), line, lease));
         }
     }
@@ -162,19 +184,24 @@ impl<S: Spool> Lane<S> {
     async fn claim(&mut self) -> Result<(), SpoolError> {
         let now = self.shared.now();
         let busy = self.jobs.len() + 1;
-        let wanted = (busy * LEASES_PER_CONNECTION).clamp(1, self.settings.claim_recipients_max.max(1));
+        let wanted = (busy * LEASES_PER_CONNECTION).max(CLAIM_MIN).min(self.settings.claim_recipients_max);
         let wanted = NonZeroUsize::new(wanted).unwrap_or(NonZeroUsize::MIN);
         let claimed = self.shared.spool.claim(&self.queue, wanted, now, now + self.settings.lease).await?;
         for quarantined in &claimed.quarantined {
             log::quarantined(&self.queue, quarantined);
         }
         self.dry = claimed.leases.is_empty() && claimed.quarantined.is_empty();
+        self.has_claimed |= !self.dry;
         self.buffer.extend(claimed.leases);
         Ok(())
     }
 
     /// A connection at rest, an idle one of the pool, or the right to open one to the best host that can be talked to.
     fn line(&mut self) -> Result<Line, Blocked> {
+        if !self.jobs.is_empty() && self.shared.pool.is_waited_for(&self.group) {
+            self.give_up_lines();
+            return Err(Blocked::Full);
+        }
         while let Some(line) = self.lines.pop() {
             if !self.shared.pool.has_surplus(line.place()) {
                 return Ok(line);
@@ -207,6 +234,14 @@ impl<S: Spool> Lane<S> {
         })
     }
 
+    fn give_up_lines(&mut self) {
+        for line in self.lines.drain(..) {
+            if let Line::Open(kept) = line {
+                self.shared.pool.keep(*kept, self.settings.idle, self.settings.idle_connections_max);
+            }
+        }
+    }
+
     fn note(&mut self, done: Result<Report, tokio::task::JoinError>) {
         let report = match done {
             Ok(report) => report,
@@ -223,8 +258,8 @@ impl<S: Spool> Lane<S> {
 
 /// One lease: tried, renewed while it is tried, settled.
 async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way: Arc<Way>, queue: Queue, line: Line, mut lease: Lease) -> Report {
-    let leave = Leave::new(lease.until);
-    let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, leave.clone());
+    let tenure = Tenure::new(lease.until);
+    let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, tenure.clone());
     let was_cut = {
         let run = attempt.run();
         tokio::pin!(run);
@@ -233,7 +268,7 @@ async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way:
             tokio::select! {
                 () = &mut run => break false,
                 () = shared.cut.cancelled() => break true,
-                () = tokio::time::sleep(renewal.max(RENEWAL_PAUSE)) => renew(&shared, &settings, &mut lease, &leave).await,
+                () = tokio::time::sleep(renewal.max(RENEWAL_PAUSE)) => renew(&shared, &settings, &mut lease, &tenure).await,
             }
         }
     };
@@ -245,12 +280,12 @@ async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way:
     report
 }
 
-async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Lease, leave: &Leave) {
+async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Lease, tenure: &Tenure) {
     match shared.spool.renew(lease, shared.now() + settings.lease).await {
-        Ok(()) => leave.renewed(lease.until),
+        Ok(()) => tenure.renewed(lease.until),
         Err(fault) => {
             if matches!(fault, SpoolError::LeaseLost(_)) {
-                leave.lost();
+                tenure.lost();
             }
             log::spool_fault("renew", &fault);
         }
@@ -269,7 +304,6 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let mut told = Vec::new();
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.recipient, ended.outcome, ended.dsn_passed_on);
-        shared.tally.count(&conclusion.ending.how);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion.ending.how);
         told.extend(conclusion.told);
         endings.push(conclusion.ending);
@@ -279,10 +313,14 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
         _ => Vec::new(),
     };
     let has_notices = !notices.is_empty();
+    let counted = endings.clone();
     if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
         log::spool_fault("settle", &fault);
     } else if has_notices {
         shared.wake.notify_one();
+    }
+    for ending in &counted {
+        shared.tally.count(&ending.how);
     }
 }
 
@@ -384,7 +422,7 @@ async fn smart_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, smart_hos
         };
         if !addresses.is_empty() {
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, host.port)).collect();
-            hosts.push(PlannedHost { name: host.host.clone(), preference, addresses });
+            hosts.push(PlannedHost { name: host.host.to_ascii_lowercase(), preference, addresses });
         }
     }
     match (hosts.is_empty(), trouble) {
@@ -427,11 +465,15 @@ impl From<DnsFault> for Nowhere {
     }
 }
 
-/// Leases taken ahead for each connection.
+/// Recipients leased ahead for each connection.
 const LEASES_PER_CONNECTION: usize = 4;
+/// Recipients leased at least, so that those of one message stay together.
+const CLAIM_MIN: usize = 50;
 /// How long a lane waits for its first connection before it makes room.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lane may go on while other queues wait for one.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_mins(1);
+/// A queue that was due and had nothing to give is not looked at faster.
+const NOTHING_PAUSE: Duration = Duration::from_millis(50);
 /// A renewal that failed is not repeated faster.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);

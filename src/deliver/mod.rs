@@ -7,19 +7,19 @@
 //! | [`tls_policy`] | what is asked of TLS | pure |
 //! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what a reply is about | pure |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
-//! | [`attempt`] | one lease over one session after another, until each recipient has an outcome | shell |
-//! | [`lane`] | one queue: claims leases, gives them to connections, as many as are good for it | shell |
+//! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
+//! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
 //! | [`connection`], [`target`], [`tls`] | one session with a next hop | shell |
 //!
 //! It does not know how mail was made. What it needs of keys and DSNs it asks through [`Reseal`] and [`Notices`]; `relay.rs` joins them.
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
 
-pub mod attempt;
+mod attempt;
 pub mod classify;
 pub mod connection;
 pub mod ending;
-pub mod lane;
+mod lane;
 pub mod pool;
 pub mod provider;
 pub mod route;

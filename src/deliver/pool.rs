@@ -19,6 +19,8 @@ use tokio::sync::watch;
 pub struct Pool {
     shaping: Mutex<Shaping>,
     idle: Mutex<Idle>,
+    /// Lanes without a connection, by the group they wait for.
+    waiting: Mutex<HashMap<Arc<str>, usize>>,
     changes: watch::Sender<u64>,
     clock: Clock,
 }
@@ -27,6 +29,12 @@ pub struct Pool {
 pub struct Permit {
     pool: Arc<Pool>,
     place: Place,
+}
+
+/// A lane that has no connection and waits for one; over when dropped.
+pub struct Waiting {
+    pool: Arc<Pool>,
+    group: Arc<str>,
 }
 
 /// An open connection between two messages.
@@ -52,7 +60,7 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { shaping: Mutex::default(), idle: Mutex::default(), changes: watch::Sender::new(0), clock })
+        Arc::new(Self { shaping: Mutex::default(), idle: Mutex::default(), waiting: Mutex::default(), changes: watch::Sender::new(0), clock })
     }
 
     /// Asks for the right to open a connection. Where only idle connections to other hosts of the group stand in the way, one of them is closed.
@@ -105,6 +113,20 @@ impl Pool {
             }
         });
         self.changed();
+    }
+
+    /// A lane waits for its first connection to a group. Those that have several give one up, see [`Self::is_waited_for`].
+    #[must_use]
+    pub fn wait_for(self: &Arc<Self>, group: &Arc<str>) -> Waiting {
+        *lock(&self.waiting).entry(group.clone()).or_default() += 1;
+        self.changed();
+        Waiting { pool: self.clone(), group: group.clone() }
+    }
+
+    /// Somebody waits for a first connection to this group: a queue with a long backlog must not keep all of them.
+    #[must_use]
+    pub fn is_waited_for(&self, group: &str) -> bool {
+        lock(&self.waiting).contains_key(group)
     }
 
     /// Closes all idle connections.
@@ -231,6 +253,18 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.pool.shaping().leave(&self.place, (self.pool.clock)());
+        self.pool.changed();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.pool.waiting);
+        match waiting.get_mut(&self.group) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(waiting.remove(&self.group)),
+        }
+        drop(waiting);
         self.pool.changed();
     }
 }

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn replies_mean_what_their_providers_say() {
         let providers = Providers::default();
-        let (ten_minutes, one, five) = (Duration::from_secs(600), Duration::from_secs(60), Duration::from_secs(300));
+        let (ten_minutes, one, five) = (Duration::from_mins(10), Duration::from_mins(1), Duration::from_mins(5));
         let google = "gmail-smtp-in.l.google.com";
         for (host, reply, reaction) in [
             (google, reply(421, "4.7.28", "unusual rate"), Reaction::Restart { pause: ten_minutes }),

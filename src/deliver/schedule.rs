@@ -76,8 +76,8 @@ impl Default for Schedule {
         Self {
             waits: minutes.iter().map(|minutes| Duration::from_secs(minutes * 60)).collect(),
             jitter_percent: 15,
-            delay_notice_after: Some(Duration::from_secs(4 * 3600)),
-            grace_after_start: Duration::from_secs(3600),
+            delay_notice_after: Some(Duration::from_hours(4)),
+            grace_after_start: Duration::from_hours(1),
         }
     }
 }
@@ -91,14 +91,14 @@ pub const fn scramble(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-const WAIT_OF_AN_EMPTY_SCHEDULE: Duration = Duration::from_secs(30 * 60);
+const WAIT_OF_AN_EMPTY_SCHEDULE: Duration = Duration::from_mins(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn deferral(attempts_before: u32, seed: u64) -> Deferral {
         Deferral { attempts_before, expires_at: START + 5 * DAY, started_at: START - DAY, now: START, seed }
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn the_last_attempt_is_at_the_end_of_life() {
         let schedule = Schedule::default();
-        let near = Deferral { expires_at: START + Duration::from_secs(60), ..deferral(5, 1) };
-        assert_eq!(schedule.after(near), Next::Retry(START + Duration::from_secs(60)));
+        let near = Deferral { expires_at: START + Duration::from_mins(1), ..deferral(5, 1) };
+        assert_eq!(schedule.after(near), Next::Retry(START + Duration::from_mins(1)));
         assert_eq!(schedule.after(Deferral { now: near.expires_at, ..near }), Next::GiveUp);
         assert_eq!(schedule.after(Deferral { now: near.expires_at - Duration::from_millis(1), ..near }), Next::Retry(near.expires_at));
     }
@@ -143,7 +143,7 @@ mod tests {
     fn a_delay_is_told_after_its_time_only() {
         let schedule = Schedule::default();
         assert!(!schedule.is_late(START, START + Duration::from_secs(4 * 3600 - 1)));
-        assert!(schedule.is_late(START, START + Duration::from_secs(4 * 3600)));
+        assert!(schedule.is_late(START, START + Duration::from_hours(4)));
         assert!(!Schedule { delay_notice_after: None, ..schedule }.is_late(START, START + 9 * DAY));
     }
 }

@@ -42,8 +42,10 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Send by BDAT where CHUNKING is offered.
     pub bdat: bool,
-    /// How long a lease lasts; renewed at a quarter of it. Must outlast the wait for the last reply (`timeouts.data_done`) by a minute.
+    /// How long a lease lasts; renewed when a quarter of it has passed.
     pub lease: Duration,
+    /// How much longer than the wait for the last reply (`timeouts.data_done`) a lease must still hold when a final dot is sent.
+    pub lease_margin: Duration,
     /// Queues worked on at a time.
     pub queues_max: usize,
     /// Recipients leased at a time for one queue.
@@ -98,7 +100,8 @@ impl Default for Settings {
             stream_rates: BTreeMap::new(),
             timeouts: Timeouts::default(),
             bdat: false,
-            lease: Duration::from_secs(20 * 60),
+            lease: Duration::from_mins(20),
+            lease_margin: Duration::from_mins(1),
             queues_max: 500,
             claim_recipients_max: 200,
             sessions_max: 3,
@@ -118,7 +121,29 @@ impl Settings {
     /// The shortest lease under which a final dot may be sent: its reply is waited for this long, and then the ending is to be written.
     #[must_use]
     pub fn lease_needed(&self) -> Duration {
-        self.timeouts.data_done + LEASE_MARGIN
+        self.timeouts.data_done + self.lease_margin
+    }
+
+    /// What cannot work, in words for an operator; empty when all is well.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.lease * 3 / 4 <= self.lease_needed() {
+            let (lease, needed) = (self.lease.as_secs(), self.lease_needed().as_secs());
+            faults.push(format!("a lease of {lease} s is too short for a final dot that may need {needed} s; expected more than {} s", needed * 4 / 3));
+        }
+        for (name, smart_host) in &self.smart_hosts {
+            if name.as_str() == crate::spool::Queue::MX {
+                faults.push("a smart host cannot be named \"mx\": that is the route by MX records".to_owned());
+            }
+            if name.as_str().contains('/') {
+                faults.push(format!("the smart host \"{name}\" has a \"/\" in its name; expected a plain word"));
+            }
+            if smart_host.hosts.is_empty() {
+                faults.push(format!("the smart host \"{name}\" has no host"));
+            }
+        }
+        faults
     }
 }
 
@@ -137,4 +162,19 @@ impl SmartHost {
     }
 }
 
-const LEASE_MARGIN: Duration = Duration::from_secs(60);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_found_on_both_sides_of_their_bounds() {
+        assert_eq!(Settings::default().faults(), Vec::<String>::new());
+        let settings = |lease| Settings { lease: Duration::from_secs(lease), ..Settings::default() };
+        assert_eq!(settings(880).faults().len(), 1); // three quarters are 660 s, just what is needed
+        assert_eq!(settings(882).faults().len(), 0);
+        let mut named = Settings::default();
+        named.smart_hosts.insert(RouteName::new("mx"), Arc::new(SmartHost::new("a.example", 587)));
+        named.smart_hosts.insert(RouteName::new("a/b"), Arc::new(SmartHost { hosts: Vec::new(), ..SmartHost::new("a.example", 587) }));
+        assert_eq!(named.faults().len(), 3, "{:?}", named.faults());
+    }
+}

@@ -96,6 +96,9 @@ impl Shaping {
     }
 
     /// A connection that was granted is gone.
+    ///
+    /// # Panics
+    /// When none was granted: our own invariant.
     pub fn leave(&mut self, place: &Place, now: Timestamp) {
         if let Some(group) = self.groups.get_mut(&place.group) {
             assert!(group.open > 0, "a connection leaves {} that never came", place.group);
@@ -236,14 +239,14 @@ impl Group {
 /// Connections to a group that nothing is known of.
 const WINDOW_FIRST: u32 = 2;
 /// A host that does not answer is left alone this long, doubled each time …
-const DOWN_FIRST: Duration = Duration::from_secs(60);
+const DOWN_FIRST: Duration = Duration::from_mins(1);
 /// … up to this.
-const DOWN_MAX: Duration = Duration::from_secs(30 * 60);
+const DOWN_MAX: Duration = Duration::from_mins(30);
 /// How long it is remembered that a host takes few recipients.
-const LEARNED_FOR: Duration = Duration::from_secs(3600);
+const LEARNED_FOR: Duration = Duration::from_hours(1);
 /// Groups and hosts remembered before the idle ones are forgotten.
 const REMEMBERED_MAX: usize = 20_000;
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
@@ -315,7 +318,7 @@ mod tests {
             shaping.leave(&place, START + SECOND * 3);
         }
         let Admission::Paused(until) = shaping.admit(&place, START + SECOND * 3) else { panic!("no pause") };
-        assert!(until.since(START) >= Duration::from_secs(600) && until.since(START) < Duration::from_secs(605), "{until:?}");
+        assert!(until.since(START) >= Duration::from_mins(10) && until.since(START) < Duration::from_secs(605), "{until:?}");
         let other_host = Providers::default().place("alt1.aspmx.l.google.com");
         assert_eq!(shaping.admit(&other_host, until - SECOND), Admission::Paused(until), "the provider pauses, not the host");
         // One connection, whatever it carries, until a growth step has passed.
@@ -338,7 +341,7 @@ mod tests {
             shaping.leave(&place, now);
         }
         let Admission::Paused(again) = shaping.admit(&place, now) else { panic!("no pause") };
-        assert_eq!(again.since(now), Duration::from_secs(1200));
+        assert_eq!(again.since(now), Duration::from_mins(20));
         assert_eq!(admitted(&mut shaping, &place, again), 1);
     }
 

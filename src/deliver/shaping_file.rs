@@ -59,7 +59,7 @@ impl Default for Limits {
             messages_per_second_max: None,
             tls: TlsDemand::Opportunistic,
             ed25519: true,
-            pause_max: Duration::from_secs(1_800),
+            pause_max: Duration::from_mins(30),
             growth: Duration::from_secs(30),
             rules: vec![
                 Rule { code: Some(421), enhanced: "4.4.2".parse().ok(), text: "".into(), then: Reaction::Ignore },

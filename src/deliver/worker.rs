@@ -130,11 +130,11 @@ impl Delivery {
     pub async fn drain(&self, within: Duration) {
         let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.handle.draining().cancel();
-        if let Some(mut dispatcher) = dispatcher {
-            if tokio::time::timeout(within, &mut dispatcher).await.is_err() {
-                self.handle.cut().cancel();
-                let _ = tokio::time::timeout(SETTLING, &mut dispatcher).await;
-            }
+        if let Some(mut dispatcher) = dispatcher
+            && tokio::time::timeout(within, &mut dispatcher).await.is_err()
+        {
+            self.handle.cut().cancel();
+            let _ = tokio::time::timeout(SETTLING, &mut dispatcher).await;
         }
         let _ = tokio::time::timeout(FAREWELL, self.handle.pool().close()).await;
     }
@@ -420,7 +420,7 @@ pub(super) mod log {
 }
 
 /// The spool is asked again no later, so that a clock that was set is noticed.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+const IDLE_MAX: Duration = Duration::from_mins(1);
 /// While mail is due that has a lane, the rest is looked at this often.
 const BACKLOG_PAUSE: Duration = Duration::from_secs(1);
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);

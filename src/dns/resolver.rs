@@ -111,7 +111,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(5),
             attempts: 2,
             cache_answers_max: 32_768,
-            cache_age_max: Duration::from_secs(24 * 3600),
+            cache_age_max: Duration::from_hours(24),
             lookups_max: 256,
             dnssec: false,
         }
@@ -286,4 +286,4 @@ fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault>
 const MX_RECORDS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 32;
 /// "There is none" is believed no longer than this, so that a domain that was just set up is found.
-const NEGATIVE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
+const NEGATIVE_AGE_MAX: Duration = Duration::from_mins(15);

@@ -1,16 +1,16 @@
 //! Private keys in PEM: PKCS#8 (RFC 5958) and PKCS#1 read, PKCS#8 version 1 written, as OpenSSL and OpenDKIM do.
 //!
-//! AWS-LC makes and reads them; buffers that held a private key are wiped.
+//! `rsa` and `ed25519-dalek` make, read and write them; neither ever signs here (`seal` does, with AWS-LC). Buffers that held a
+//! private key are wiped.
 
 use super::Algorithm;
-use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
-use rsa::pkcs8::DecodePrivateKey as _;
-use rsa::traits::PublicKeyParts as _;
+use rsa::pkcs8::der::pem::LineEnding;
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, PrivateKeyInfo, SecretDocument};
+use rsa::rand_core::{OsRng, RngCore as _};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::fmt;
@@ -53,22 +53,19 @@ pub enum PemError {
 }
 
 impl PrivateKey {
-    /// Makes a key: RSA of 2048 bits, or Ed25519.
+    /// Makes a key: RSA of 2048 bits (a second's work on a slow machine), or Ed25519.
     ///
     /// # Errors
-    /// The library failed.
+    /// The library failed, or the system gave no chance.
     pub fn generate(algorithm: Algorithm) -> Result<Self, PemError> {
-        let der = match algorithm {
-            Algorithm::Rsa => {
-                let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| PemError::NotMade)?;
-                Zeroizing::new(pair.as_der().map_err(|_| PemError::NotMade)?.as_ref().to_vec())
-            }
+        match algorithm {
+            Algorithm::Rsa => Self::of_rsa(&RsaPrivateKey::new(&mut OsRng, RSA_BITS_MIN).map_err(|_| PemError::NotMade)?),
             Algorithm::Ed25519 => {
-                let pair = Ed25519KeyPair::generate().map_err(|_| PemError::NotMade)?;
-                Zeroizing::new(pair.to_pkcs8v1().map_err(|_| PemError::NotMade)?.as_ref().to_vec())
+                let mut secret = Zeroizing::new([0; 32]);
+                OsRng.try_fill_bytes(&mut *secret).map_err(|_| PemError::NotMade)?;
+                Self::of_ed25519(&SigningKey::from_bytes(&secret))
             }
-        };
-        Self::from_der(der)
+        }
     }
 
     /// Reads the first private key of a PEM text.
@@ -83,48 +80,50 @@ impl PrivateKey {
         };
         let der = Zeroizing::new(found.secret_der().to_vec());
         found.zeroize();
-        if memchr::memmem::find(pem, b"Proc-Type: 4,ENCRYPTED").is_some() { Err(PemError::Encrypted) } else { Self::from_der(der) }
+        if memchr::memmem::find(pem, b"Proc-Type: 4,ENCRYPTED").is_some() { Err(PemError::Encrypted) } else { Self::from_der(&der) }
     }
 
     /// PKCS#8 for Ed25519, PKCS#8 or PKCS#1 for RSA.
-    fn from_der(der: Zeroizing<Vec<u8>>) -> Result<Self, PemError> {
-        if let Ok(pair) = RsaKeyPair::from_pkcs8(&der).or_else(|_| RsaKeyPair::from_der(&der)) {
-            let bits = pair.public_modulus_len() * 8;
-            if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
-                return Err(PemError::Size(bits));
-            }
-            let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| PemError::Unknown)?;
-            return Ok(Self { public: PublicKey::Rsa(spki.as_ref().to_vec()), der });
+    fn from_der(der: &[u8]) -> Result<Self, PemError> {
+        if let Ok(key) = SigningKey::from_pkcs8_der(der) {
+            return Self::of_ed25519(&key);
         }
-        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
-            let public = <[u8; 32]>::try_from(pair.public_key().as_ref()).map_err(|_| PemError::Unknown)?;
-            return Ok(Self { public: PublicKey::Ed25519(public), der });
+        // Looked at before the key is checked as a whole: the library reads no key over 4096 bits.
+        let bare = PrivateKeyInfo::try_from(der).map_or(der, |info| info.private_key);
+        let parts = rsa::pkcs1::RsaPrivateKey::try_from(bare).map_err(|_| PemError::Unknown)?;
+        let bits = rsa::BigUint::from_bytes_be(parts.modulus.as_bytes()).bits();
+        if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
+            return Err(PemError::Size(bits));
         }
-        // AWS-LC does not load small RSA keys; to say so, and how small, another library looks.
-        let small = rsa::RsaPrivateKey::from_pkcs8_der(&der).or_else(|_| rsa::RsaPrivateKey::from_pkcs1_der(&der).map_err(rsa::pkcs8::Error::from));
-        Err(small.map_or(PemError::Unknown, |key| PemError::Size(key.size() * 8)))
+        let key = RsaPrivateKey::from_pkcs8_der(der).or_else(|_| RsaPrivateKey::from_pkcs1_der(der)).map_err(|_| PemError::Unknown)?;
+        Self::of_rsa(&key)
     }
 
-    /// As PEM; what was made here is PKCS#8 version 1.
+    fn of_rsa(key: &RsaPrivateKey) -> Result<Self, PemError> {
+        let der = key.to_pkcs8_der().map_err(|_| PemError::Unknown)?.to_bytes();
+        let public = key.to_public_key().to_public_key_der().map_err(|_| PemError::Unknown)?;
+        Ok(Self { der, public: PublicKey::Rsa(public.into_vec()) })
+    }
+
+    /// Without the public half in the file, which would make it version 2: OpenSSL 3.0 does not read that.
+    fn of_ed25519(key: &SigningKey) -> Result<Self, PemError> {
+        let der = KeypairBytes { secret_key: key.to_bytes(), public_key: None }.to_pkcs8_der().map_err(|_| PemError::Unknown)?.to_bytes();
+        Ok(Self { der, public: PublicKey::Ed25519(key.verifying_key().to_bytes()) })
+    }
+
+    /// As PEM, PKCS#8 version 1, whatever form it was read in.
+    ///
+    /// # Panics
+    /// Never: what is kept is a DER document.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
-        let base64 = Zeroizing::new(BASE64.encode(&*self.der));
-        let pkcs1 = self.algorithm() == Algorithm::Rsa && RsaKeyPair::from_pkcs8(&self.der).is_err();
-        let label = if pkcs1 { "RSA PRIVATE KEY" } else { "PRIVATE KEY" };
-        let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 2 + 128));
-        pem.extend(["-----BEGIN ", label, "-----\n"]);
-        let mut rest = base64.as_str();
-        while !rest.is_empty() {
-            let (line, further) = rest.split_at(rest.len().min(PEM_COLUMNS));
-            pem.push_str(line);
-            pem.push('\n');
-            rest = further;
-        }
-        pem.extend(["-----END ", label, "-----\n"]);
-        pem
+        #[allow(clippy::expect_used, reason = "made by of_rsa or of_ed25519, immutable since")]
+        let document = SecretDocument::try_from(self.der()).expect("a private key is a DER document");
+        #[allow(clippy::expect_used, reason = "any octets have a PEM form, and the label is one")]
+        document.to_pem("PRIVATE KEY", LineEnding::LF).expect("a DER document has a PEM form")
     }
 
-    /// PKCS#8, or PKCS#1 where an RSA key was read in that form: what a signer is made of. Not to be copied further than that.
+    /// PKCS#8 version 1: what a signer is made of. Not to be copied further than that.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
@@ -164,9 +163,6 @@ impl fmt::Debug for PrivateKey {
 const RSA_BITS_MIN: usize = 2048;
 /// Bits of the largest: verifiers need not take more (RFC 8301 §3.2).
 const RSA_BITS_MAX: usize = 4096;
-/// RFC 7468 §2.
-const PEM_COLUMNS: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +172,7 @@ mod tests {
         for algorithm in [Algorithm::Rsa, Algorithm::Ed25519] {
             let key = PrivateKey::generate(algorithm).unwrap();
             let pem = key.to_pem();
-            assert!(pem.lines().all(|line| line.len() <= PEM_COLUMNS));
+            assert!(pem.lines().all(|line| line.len() <= 64));
             let again = PrivateKey::from_pem(pem.as_bytes()).unwrap();
             assert_eq!((again.algorithm(), again.public(), again.der()), (algorithm, key.public(), key.der()));
             assert_eq!(format!("{key:?}"), format!("PrivateKey({algorithm}, ***)"));

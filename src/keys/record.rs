@@ -3,6 +3,9 @@
 use super::{Algorithm, PublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use rsa::RsaPublicKey;
+use rsa::pkcs1::DecodeRsaPublicKey as _;
+use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use std::fmt;
 
 /// A key record. Its `Display` is the text, joined; [`Record::zone_strings`] cuts it for a zone file.
@@ -116,12 +119,11 @@ impl fmt::Display for Record {
 fn public(algorithm: Algorithm, base64: &[u8]) -> Option<PublicKey> {
     let octets = BASE64.decode(base64).ok()?;
     match algorithm {
-        Algorithm::Ed25519 => octets.try_into().ok().map(PublicKey::Ed25519),
+        Algorithm::Ed25519 => ed25519_dalek::VerifyingKey::try_from(octets.as_slice()).ok().map(|key| PublicKey::Ed25519(key.to_bytes())),
         Algorithm::Rsa => {
-            use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
-            let key = aws_lc_rs::rsa::PublicKey::from_der(&octets).ok()?; // SPKI, or the bare PKCS#1 that some publish
-            let spki: PublicKeyX509Der<'_> = key.as_der().ok()?;
-            Some(PublicKey::Rsa(spki.as_ref().to_vec()))
+            // SPKI, or the bare PKCS#1 that some publish.
+            let key = RsaPublicKey::from_public_key_der(&octets).or_else(|_| RsaPublicKey::from_pkcs1_der(&octets)).ok()?;
+            key.to_public_key_der().ok().map(|spki| PublicKey::Rsa(spki.into_vec()))
         }
     }
 }

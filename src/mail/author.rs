@@ -2,11 +2,12 @@
 //!
 //! Whom a reader takes for the author must not depend on the reader. So nothing is decoded or guessed here, and what two parsers may
 //! read in two ways is no address: groups, source routes, comments or gaps inside an address, encoded words in it, stray `@`, `<` or `,`.
+//! Of mail that others wrote a little more is taken, as every reader takes it in one way: see [`foreign_author`].
 
-use super::{AddressError, Headers, Mailbox};
+use super::{AddressError, EnhancedCode, Headers, Mailbox, Refusal};
 use std::borrow::Cow;
 use std::iter::Peekable;
-use std::vec::IntoIter;
+use std::slice::Iter;
 
 /// One mailbox of an address list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +22,13 @@ pub struct Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorFault {
     /// No From field.
-    #[error("there is no From field; add one with the author's address")]
+    #[error("the message has no From field; send exactly one, with one address")]
     Missing,
     /// More than one From field (RFC 5322 §3.6).
-    #[error("there are {0} From fields; exactly one is allowed")]
+    #[error("the message has {0} From fields; send exactly one")]
     SeveralFields(usize),
     /// From names more than one mailbox.
-    #[error("From names {0} addresses; exactly one author is allowed")]
+    #[error("the From field holds {0} addresses; send exactly one")]
     SeveralAddresses(usize),
     /// A list with nothing in it.
     #[error("there is no address where one was expected; write user@example.com or Name <user@example.com>")]
@@ -53,15 +54,16 @@ pub enum AuthorFault {
 /// # Errors
 /// None or several of either, or a field that is no list of addresses.
 pub fn author(headers: &Headers<'_>) -> Result<Address, AuthorFault> {
-    let fields: Vec<_> = headers.named("From").collect();
-    let [field] = fields[..] else {
-        return Err(if fields.is_empty() { AuthorFault::Missing } else { AuthorFault::SeveralFields(fields.len()) });
-    };
-    let mut found = addresses(field.value)?;
-    match (found.pop(), found.len()) {
-        (Some(author), 0) => Ok(author),
-        (_, others) => Err(AuthorFault::SeveralAddresses(others + 1)),
-    }
+    only(headers, Reading::Strict)
+}
+
+/// As [`author`], of mail that somebody else wrote and that passes through: anything but a comma or colon may stand before an address
+/// in angle brackets (`a@x.example <a@x.example>` is common), and places of the list may be empty (RFC 5322 §4.4).
+///
+/// # Errors
+/// None or several of either, or a field that is no list of addresses even so.
+pub fn foreign_author(headers: &Headers<'_>) -> Result<Address, AuthorFault> {
+    only(headers, Reading::Foreign)
 }
 
 /// The mailboxes of a From, Sender, Reply-To, To or Cc value, folding and closing CR LF included. Never empty.
@@ -70,13 +72,74 @@ pub fn author(headers: &Headers<'_>) -> Result<Address, AuthorFault> {
 /// Anything but a `mailbox-list` (RFC 5322 §3.4) without its obsolete forms, except that a dot may stand unquoted in a display name,
 /// as everybody writes it.
 pub fn addresses(value: &[u8]) -> Result<Vec<Address>, AuthorFault> {
+    list(value, Reading::Strict)
+}
+
+/// Whether an encoded word stands within an address of this value, where it is none (RFC 2047 §5): some readers decode it all the same.
+/// Groups are looked into; what cannot be read is not.
+#[must_use]
+pub fn has_encoded_address(value: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(value);
+    let Ok(text) = unfold(&text) else { return false };
+    let (mut in_angle, mut after_one) = (false, false);
+    for token in Tokens::of(&text).map_while(Result::ok) {
+        let is_one = token.kind == Kind::Atom && holds_encoded_word(&text[token.at.clone()]);
+        match token.kind {
+            Kind::Special('<') => in_angle = true,
+            Kind::Special('>') => in_angle = false,
+            Kind::Special('@') if after_one => return true,
+            _ if in_angle && is_one => return true,
+            _ => {}
+        }
+        after_one = is_one;
+    }
+    false
+}
+
+impl AuthorFault {
+    /// The answer to a client whose message names no single author.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        let text = match self {
+            Self::Missing | Self::SeveralFields(_) | Self::SeveralAddresses(_) => self.to_string(),
+            Self::Empty | Self::Group | Self::Syntax { .. } | Self::Address(_) => format!("the From field cannot be read: {self}"),
+        };
+        Refusal::submitter(550, EnhancedCode::new(5, 6, 0), text)
+    }
+}
+
+/// How much is taken for an address.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    Strict,
+    Foreign,
+}
+
+fn only(headers: &Headers<'_>, reading: Reading) -> Result<Address, AuthorFault> {
+    let fields: Vec<_> = headers.named("From").collect();
+    let [field] = fields[..] else {
+        return Err(if fields.is_empty() { AuthorFault::Missing } else { AuthorFault::SeveralFields(fields.len()) });
+    };
+    let mut found = list(field.value, reading)?;
+    match (found.pop(), found.len()) {
+        (Some(author), 0) => Ok(author),
+        (_, others) => Err(AuthorFault::SeveralAddresses(others + 1)),
+    }
+}
+
+fn list(value: &[u8], reading: Reading) -> Result<Vec<Address>, AuthorFault> {
     let text = String::from_utf8(value.to_vec()).map_err(|_| syntax(&String::from_utf8_lossy(value), "it is not UTF-8"))?;
     let text = unfold(&text)?;
-    let mut tokens = tokens(&text)?.into_iter().peekable();
+    let tokens = Tokens::of(&text).collect::<Result<Vec<_>, _>>()?;
+    let mut tokens = tokens.iter().peekable();
     let mut list = Vec::new();
     loop {
-        list.push(mailbox(&mut tokens, &text)?);
+        match mailbox(&mut tokens, &text, reading) {
+            Err(AuthorFault::Empty) if reading == Reading::Foreign => {}
+            found => list.push(found?),
+        }
         match tokens.next() {
+            None if list.is_empty() => return Err(AuthorFault::Empty),
             None => return Ok(list),
             Some(Token { kind: Kind::Special(','), .. }) => {}
             Some(other) => return Err(other.fault(&text)),
@@ -113,9 +176,10 @@ enum Gap {
 }
 
 /// `name-addr` or `addr-spec`.
-fn mailbox(tokens: &mut Peekable<IntoIter<Token>>, text: &str) -> Result<Address, AuthorFault> {
+fn mailbox(tokens: &mut Peekable<Iter<'_, Token>>, text: &str, reading: Reading) -> Result<Address, AuthorFault> {
+    let any_name = reading == Reading::Foreign && is_named(tokens.clone());
     let mut words = Vec::new();
-    while let Some(word) = tokens.next_if(|token| matches!(token.kind, Kind::Atom | Kind::Quoted(_))) {
+    while let Some(word) = tokens.next_if(|token| token.is_word() || any_name && token.kind != Kind::Special('<')) {
         words.push(word);
     }
     match tokens.next_if(|token| !matches!(token.kind, Kind::Special(','))) {
@@ -125,15 +189,15 @@ fn mailbox(tokens: &mut Peekable<IntoIter<Token>>, text: &str) -> Result<Address
             let display_name = (!words.is_empty()).then(|| phrase(&words, text));
             let local = tokens.next().ok_or_else(|| syntax(text, "the angle bracket is not closed"))?;
             let at = tokens.next().ok_or_else(|| syntax(text, "the angle bracket is not closed"))?;
-            let mailbox = addr_spec(&local, &at, tokens.next(), text)?;
+            let mailbox = addr_spec(local, at, tokens.next(), text)?;
             match tokens.next() {
-                Some(Token { kind: Kind::Special('>'), gap, .. }) if local.gap <= Gap::Space && gap <= Gap::Space => Ok(Address { display_name, mailbox }),
+                Some(Token { kind: Kind::Special('>'), gap, .. }) if local.gap <= Gap::Space && *gap <= Gap::Space => Ok(Address { display_name, mailbox }),
                 Some(other) => Err(other.fault(text)),
                 None => Err(syntax(text, "the angle bracket is not closed")),
             }
         }
         Some(at @ Token { kind: Kind::Special('@'), .. }) => match &words[..] {
-            [local] => Ok(Address { display_name: None, mailbox: addr_spec(local, &at, tokens.next(), text)? }),
+            [local] => Ok(Address { display_name: None, mailbox: addr_spec(local, at, tokens.next(), text)? }),
             _ => Err(syntax(&text[at.at.start..], "an address with a name before it must stand in angle brackets")),
         },
         Some(Token { kind: Kind::Special(':'), .. }) => Err(AuthorFault::Group),
@@ -141,8 +205,14 @@ fn mailbox(tokens: &mut Peekable<IntoIter<Token>>, text: &str) -> Result<Address
     }
 }
 
+/// Whether the next thing that is no name is an address in angle brackets.
+fn is_named(mut tokens: Peekable<Iter<'_, Token>>) -> bool {
+    let in_names = |token: &&Token| token.is_word() || matches!(token.kind, Kind::Literal | Kind::Special('@'));
+    tokens.find(|token| !in_names(token)).is_some_and(|token| token.kind == Kind::Special('<'))
+}
+
 /// `local-part "@" domain` with nothing between the three (RFC 5322 §3.4.1 says SHOULD NOT, readers disagree: here it is an error).
-fn addr_spec(local: &Token, at: &Token, domain: Option<Token>, text: &str) -> Result<Mailbox, AuthorFault> {
+fn addr_spec(local: &Token, at: &Token, domain: Option<&Token>, text: &str) -> Result<Mailbox, AuthorFault> {
     if at.kind != Kind::Special('@') {
         return Err(at.fault(text));
     }
@@ -157,14 +227,14 @@ fn addr_spec(local: &Token, at: &Token, domain: Option<Token>, text: &str) -> Re
     if at.gap != Gap::None || domain.gap != Gap::None {
         return Err(syntax(spec, "an address holds no space and no comment"));
     }
-    if spec.starts_with("=?") {
+    if holds_encoded_word(spec) {
         return Err(syntax(spec, "an encoded word is no address"));
     }
     Ok(Mailbox::parse(spec)?)
 }
 
 /// The words of a display name with one space where there was a gap.
-fn phrase(words: &[Token], text: &str) -> String {
+fn phrase(words: &[&Token], text: &str) -> String {
     let mut name = String::new();
     for (index, word) in words.iter().enumerate() {
         if index > 0 && word.gap != Gap::None {
@@ -178,39 +248,73 @@ fn phrase(words: &[Token], text: &str) -> String {
     name
 }
 
-fn tokens(text: &str) -> Result<Vec<Token>, AuthorFault> {
-    let mut found = Vec::new();
-    let mut gap = Gap::None;
-    let mut at = 0;
-    while let Some(c) = text[at..].chars().next() {
-        let rest = &text[at..];
+/// A value cut into tokens; it ends with the first that cannot be read.
+struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    const fn of(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// What stands before the next token: white space and comments.
+    fn gap(&mut self) -> Result<Gap, AuthorFault> {
+        let mut gap = Gap::None;
+        loop {
+            let rest = &self.text[self.at..];
+            match rest.bytes().next() {
+                Some(b' ' | b'\t') => {
+                    gap = if gap == Gap::None { Gap::Space } else { gap };
+                    self.at += 1;
+                }
+                Some(b'(') => {
+                    gap = Gap::Comment;
+                    self.at += comment(rest)?;
+                }
+                _ => return Ok(gap),
+            }
+        }
+    }
+
+    fn token(&mut self) -> Result<Option<Token>, AuthorFault> {
+        let gap = self.gap()?;
+        let rest = &self.text[self.at..];
+        let Some(c) = rest.chars().next() else { return Ok(None) };
         let (kind, length) = match c {
-            ' ' | '\t' => {
-                gap = if gap == Gap::None { Gap::Space } else { gap };
-                at += 1;
-                continue;
-            }
-            '(' => {
-                gap = Gap::Comment;
-                at += comment(rest)?;
-                continue;
-            }
             '"' => quoted(rest)?,
             '[' => (Kind::Literal, rest.find(']').ok_or_else(|| syntax(rest, "the square bracket is not closed"))? + 1),
             '<' | '>' | '@' | ',' | ':' | ';' => (Kind::Special(c), 1),
             c if is_atom(c) => (Kind::Atom, rest.find(|c| !is_atom(c)).unwrap_or(rest.len())),
             _ => return Err(syntax(rest, "this character must be quoted")),
         };
-        found.push(Token { kind, at: at..at + length, gap });
-        gap = Gap::None;
-        at += length;
+        let at = self.at..self.at + length;
+        self.at = at.end;
+        Ok(Some(Token { kind, at, gap }))
     }
-    Ok(found)
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Result<Token, AuthorFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let token = self.token().transpose();
+        if matches!(token, Some(Err(_))) {
+            self.at = self.text.len();
+        }
+        token
+    }
 }
 
 /// `atext` (RFC 5322 §3.2.3, RFC 6532 §3.2) and the dot.
 fn is_atom(c: char) -> bool {
     c.is_ascii_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !c.is_control())
+}
+
+/// More than RFC 2047 §2 calls one: no address needs to look like that.
+fn holds_encoded_word(text: &str) -> bool {
+    text.split_once("=?").is_some_and(|(_, rest)| rest.contains("?="))
 }
 
 /// The meaning of the quoted string at the beginning of `text`, and its octets with the quotes.
@@ -254,6 +358,10 @@ fn unfold(value: &str) -> Result<Cow<'_, str>, AuthorFault> {
 }
 
 impl Token {
+    const fn is_word(&self) -> bool {
+        matches!(self.kind, Kind::Atom | Kind::Quoted(_))
+    }
+
     fn fault(&self, text: &str) -> AuthorFault {
         match self.kind {
             Kind::Special(':') => AuthorFault::Group,

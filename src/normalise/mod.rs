@@ -114,7 +114,7 @@ pub fn normalise(
 ) -> Result<Normalised, Refusal> {
     forbidden::line_ends(message)?;
     let headers = Headers::parse(message).map_err(|fault| malformed_header(&fault))?;
-    forbidden::check(&headers, envelope.smtputf8, &settings.limits)?;
+    forbidden::check(&headers, envelope.smtputf8, mode, &settings.limits)?;
 
     let mut edits = Edits::default();
     forbidden::remove(&headers, mode, &mut edits);

@@ -76,11 +76,11 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
     let identity = settings.identity(name)?;
     let (author, signing_domain) = match &identity.mode {
         Mode::Author => {
-            let author = author::author(header).map_err(|fault| Refusal::submitter(550, EnhancedCode::new(5, 6, 0), fault.to_string()))?.mailbox;
+            let author = author::author(header).map_err(|fault| fault.refusal())?.mailbox;
             let domain = authorise(&author, name, identity)?;
             (Some(author.clone()), settings.signing_domain(domain).clone())
         }
-        Mode::Forward { domain } => (author::author(header).ok().map(|author| author.mailbox), domain.clone()),
+        Mode::Forward { domain } => (author::foreign_author(header).ok().map(|author| author.mailbox), domain.clone()),
     };
     if let Some(domain) = author.as_ref().and_then(Mailbox::domain) {
         refuse_parked(domain, settings)?;

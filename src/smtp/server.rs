@@ -12,17 +12,21 @@
 //! at, so replies keep the order of the commands (RFC 2920). A client that is gone is simply forgotten: only
 //! [`Action::Hand`] lets a message out, and only a [`Receipt`] makes its `250`.
 
-use super::chunk::{Chunk, Chunked, Chunks};
+mod session;
+mod transaction;
+
+use self::session::Hello;
+use self::transaction::{Transaction, chunk};
+use super::chunk::{Chunk, Chunks};
 use super::command::{self, AUTH_LINE_OCTETS_MAX, Command, Mail, Malformed, Rcpt};
-use super::data::{ContentRules, DataReader, too_large};
+use super::data::DataReader;
 use super::line::{LineFault, LineReader};
 use super::reply::Reply;
 use super::settings::{Settings, StartTls};
 use crate::mail::{
-    Client, EnhancedCode, Envelope, ForwardPath, IdentityName, Mailbox, Proof, Receipt, Recipient, Refusal, ReversePath, Submission, Timestamp, TlsSession,
+    Client, EnhancedCode, ForwardPath, IdentityName, Mailbox, Proof, Receipt, Recipient, Refusal, ReversePath, Submission, Timestamp, TlsSession,
 };
-use bytes::{Buf, Bytes, BytesMut};
-use data_encoding::BASE64;
+use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -165,23 +169,6 @@ enum State {
     Closed,
 }
 
-/// How the client introduced itself.
-#[derive(Debug)]
-struct Hello {
-    name: String,
-    esmtp: bool,
-}
-
-/// From a MAIL that was taken to the end of the message.
-#[derive(Debug)]
-struct Transaction {
-    mail: Mail,
-    bounds: Bounds,
-    recipients: Vec<Recipient>,
-    refused_recipients: bool,
-    began_at: Timestamp,
-}
-
 /// What is counted against a client.
 #[derive(Debug, Default)]
 struct Tally {
@@ -214,8 +201,11 @@ impl Dialogue {
         }
     }
 
-    /// Takes what happened. An answer that was not asked for is dropped: its transaction is gone.
+    /// Takes what happened. An answer that was not asked for is dropped: its transaction is gone. Nothing follows the end.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        if self.is_over() {
+            return;
+        }
         match input {
             Input::Tick => return self.tick(now),
             Input::Drain(until) => self.drain_until = Some(until),
@@ -334,7 +324,9 @@ impl Dialogue {
     fn line_fault(&mut self, fault: LineFault, state: State) -> State {
         match (fault, state) {
             (LineFault::BareLf, _) => self.end(refusal(500, (5, 5, 2), "the line ends in LF without CR; lines end in CR LF (RFC 5321 2.3.8)").into()),
-            (LineFault::BareCr, state) => self.fault(state, refusal(500, (5, 5, 2), "the line holds a CR without LF; lines end in CR LF (RFC 5321 2.3.8)")),
+            // A faulty response ends its authentication (RFC 4954 §4).
+            (LineFault::BareCr, State::Challenged(hello, _) | State::Confirming(hello, _)) => self.fault(State::Ready(hello), bare_cr()),
+            (LineFault::BareCr, state) => self.fault(state, bare_cr()),
             (LineFault::TooLong, State::Challenged(hello, _) | State::Confirming(hello, _)) => {
                 self.fault(State::Ready(hello), refusal(500, (5, 5, 6), "the authentication line is too long"))
             }
@@ -390,236 +382,6 @@ impl Dialogue {
         }
     }
 
-    /// RFC 5321 §4.1.1.1; it ends a transaction (§4.1.4).
-    fn greet(&mut self, name: String, esmtp: bool) -> State {
-        let mut lines = vec![format!("{} greets {name}", self.settings.hostname)];
-        if esmtp {
-            lines.extend(self.keywords());
-        }
-        self.idle(State::Ready(Hello { name, esmtp }), Reply::plain(250, lines))
-    }
-
-    fn keywords(&self) -> Vec<String> {
-        let settings = &self.settings;
-        let fixed = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN"];
-        let mut keywords = vec![format!("SIZE {}", settings.message_octets_max)];
-        keywords.extend(fixed.map(str::to_owned));
-        if settings.starttls != StartTls::Unavailable && self.peer.tls.is_none() {
-            keywords.push("STARTTLS".to_owned());
-        }
-        if self.offers_auth() && self.user.is_none() {
-            keywords.push(format!("AUTH {}", settings.sasl_mechanisms.join(" ")));
-        }
-        let mails = settings.mails_max.map(|max| format!("MAILMAX={max} ")).unwrap_or_default();
-        keywords.push(format!("LIMITS {mails}RCPTMAX={}", settings.recipients_max));
-        keywords
-    }
-
-    fn offers_auth(&self) -> bool {
-        !self.settings.sasl_mechanisms.is_empty() && (self.peer.tls.is_some() || self.settings.auth_without_tls)
-    }
-
-    fn begin(&mut self, hello: Hello, mail: Box<Mail>) -> State {
-        if self.settings.mails_max.is_some_and(|max| self.tally.mails >= max) {
-            return self.end(refusal(421, (4, 7, 0), "this connection has carried its number of messages; open another").into());
-        }
-        if mail.extended && !hello.esmtp {
-            return self.fault(State::Ready(hello), needs_ehlo());
-        }
-        if mail.size.is_some_and(|size| size > self.settings.message_octets_max) {
-            return self.refuse(State::Ready(hello), too_large(self.settings.message_octets_max));
-        }
-        let Some(client) = self.client(&hello) else {
-            let refusal = self.stranger();
-            return self.refuse(State::Ready(hello), refusal);
-        };
-        self.actions.push_back(Action::Begin { client, from: mail.reverse_path.clone(), size: mail.size });
-        State::Beginning(hello, mail)
-    }
-
-    /// The refusal of a client that nobody knows: either it has yet to say who it is, or it never will.
-    fn stranger(&self) -> Refusal {
-        if self.offers_auth() {
-            refusal(530, (5, 7, 0), "authentication required")
-        } else if !self.settings.sasl_mechanisms.is_empty() && self.settings.starttls != StartTls::Unavailable && self.peer.tls.is_none() {
-            refusal(530, (5, 7, 0), "authentication required; issue a STARTTLS command first")
-        } else {
-            refusal(554, (5, 7, 1), format!("relaying is not permitted for {}; ask the administrator of this server for a rule", self.peer.address))
-        }
-    }
-
-    fn client(&self, hello: &Hello) -> Option<Client> {
-        let (identity, proof) = match &self.user {
-            Some(user) => (user.identity.clone(), Proof::Sasl { user: user.name.clone() }),
-            None => self.peer.known.clone()?,
-        };
-        Some(Client {
-            identity,
-            proof,
-            address: self.peer.address,
-            helo: hello.name.clone(),
-            esmtp: hello.esmtp,
-            tls: self.peer.tls.clone(),
-            listener: Arc::clone(&self.peer.listener),
-        })
-    }
-
-    fn judge(&mut self, hello: Hello, transaction: Box<Transaction>, rcpt: Box<Rcpt>) -> State {
-        let taken = transaction.recipients.len();
-        let fault = if rcpt.extended && !hello.esmtp {
-            Some(needs_ehlo())
-        } else if rcpt.needs_smtputf8 && !transaction.mail.smtputf8 {
-            Some(command::needs_smtputf8())
-        } else if taken >= transaction.bounds.recipients_max {
-            Some(refusal(452, (4, 5, 3), format!("{taken} recipients are enough; send to the others in another transaction")))
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
-            return self.refuse_recipient(hello, transaction, fault);
-        }
-        let Some(client) = self.client(&hello) else {
-            let refusal = self.stranger();
-            return self.refuse_recipient(hello, transaction, refusal);
-        };
-        self.actions.push_back(Action::Judge { client, to: rcpt.forward_path.clone(), taken });
-        State::Judging(hello, transaction, rcpt)
-    }
-
-    fn refuse_recipient(&mut self, hello: Hello, mut transaction: Box<Transaction>, refusal: Refusal) -> State {
-        transaction.refused_recipients = true;
-        self.refuse(State::Mailing(hello, transaction), refusal)
-    }
-
-    fn data(&mut self, hello: Hello, transaction: Box<Transaction>) -> State {
-        if !self.input.is_empty() {
-            return self.end(too_early());
-        }
-        if let Some(refusal) = transaction.without_recipients() {
-            return self.refuse(State::Mailing(hello, transaction), refusal);
-        }
-        self.say(Reply::plain(354, vec!["end the message with a dot on a line of its own".to_owned()]));
-        let reader = DataReader::new(self.content_rules(&transaction));
-        State::Data(hello, transaction, reader)
-    }
-
-    fn content_rules(&self, transaction: &Transaction) -> ContentRules {
-        ContentRules {
-            message_octets_max: transaction.bounds.message_octets_max,
-            line_octets_max: self.settings.line_octets_max,
-            bare_lf: self.settings.bare_lf,
-        }
-    }
-
-    fn first_chunk(&mut self, hello: Hello, transaction: Box<Transaction>, (octets, last): (u64, bool), now: Timestamp) -> State {
-        if let Some(refusal) = transaction.without_recipients() {
-            return skip(octets, now, refusal, State::Mailing(hello, transaction));
-        }
-        let chunks = Chunks::new(self.content_rules(&transaction));
-        chunk(hello, transaction, chunks, (octets, last), now)
-    }
-
-    /// A message, or a chunk of one, is all read.
-    fn octets_ended(&mut self, state: State, now: Timestamp) -> State {
-        match state {
-            State::Data(hello, transaction, reader) => match reader.finish() {
-                Ok(message) => self.hand(hello, *transaction, message, now),
-                Err(refusal) => self.refuse(State::Ready(hello), refusal),
-            },
-            State::Chunk(hello, transaction, chunk) => match chunk.finish() {
-                Ok(Chunked::More(chunks, octets)) => {
-                    self.say(Reply::new(250, (2, 0, 0), format!("{octets} octets received")));
-                    State::Chunked(hello, transaction, chunks)
-                }
-                Ok(Chunked::Message(message)) => self.hand(hello, *transaction, message, now),
-                Err(refusal) => self.refuse(State::Ready(hello), refusal),
-            },
-            State::Skipping { refusal, next, .. } => self.refuse(*next, refusal),
-            other => other,
-        }
-    }
-
-    fn hand(&mut self, hello: Hello, transaction: Transaction, message: Bytes, now: Timestamp) -> State {
-        let Some(client) = self.client(&hello) else {
-            let refusal = self.stranger();
-            return self.refuse(State::Ready(hello), refusal);
-        };
-        let Transaction { mail, recipients, .. } = transaction;
-        let envelope = Envelope { reverse_path: mail.reverse_path, recipients, body: mail.body, smtputf8: mail.smtputf8, ret: mail.ret, envid: mail.envid };
-        self.actions.push_back(Action::Hand(Submission { envelope, client, message, received_at: now }));
-        State::Committing(hello)
-    }
-
-    /// RFC 3207 §4. What came behind the command in clear text is dropped (CVE-2011-0411), and so is what the client said before.
-    fn start_tls(&mut self, hello: Hello) -> State {
-        if self.peer.tls.is_some() {
-            return self.fault(State::Ready(hello), refusal(503, (5, 5, 1), "TLS is already there"));
-        }
-        if self.settings.starttls == StartTls::Unavailable {
-            return self.fault(State::Ready(hello), refusal(502, (5, 5, 1), "STARTTLS is not offered here"));
-        }
-        self.say(Reply::new(220, (2, 0, 0), "begin TLS"));
-        self.actions.push_back(Action::StartTls);
-        self.input.clear();
-        State::StartingTls
-    }
-
-    fn authenticate(&mut self, hello: Hello, mechanism: String, initial: Option<Vec<u8>>) -> State {
-        let fault = if !self.input.is_empty() {
-            return self.end(too_early());
-        } else if self.settings.sasl_mechanisms.is_empty() {
-            refusal(502, (5, 5, 1), "AUTH is not offered here")
-        } else if !hello.esmtp || self.user.is_some() {
-            refusal(503, (5, 5, 1), if hello.esmtp { "already authenticated" } else { "send EHLO first" })
-        } else if !self.offers_auth() {
-            refusal(538, (5, 7, 11), "encryption required for authentication; issue a STARTTLS command first")
-        } else if self.tally.auth_failures >= self.settings.auth_attempts_max {
-            return self.end(Reply::new(421, (4, 7, 0), "too many failed authentications"));
-        } else if !self.settings.sasl_mechanisms.contains(&mechanism) {
-            refusal(504, (5, 5, 4), format!("the mechanism is not offered; choose of {}", self.settings.sasl_mechanisms.join(" ")))
-        } else {
-            self.actions.push_back(Action::Authenticate { mechanism, initial });
-            return State::Authenticating(hello, 1);
-        };
-        self.fault(State::Ready(hello), fault)
-    }
-
-    fn sasl_response(&mut self, hello: Hello, steps: u32, line: &[u8]) -> State {
-        if line == b"*" {
-            return self.fault(State::Ready(hello), refusal(501, (5, 7, 0), "authentication cancelled"));
-        }
-        if !self.input.is_empty() {
-            return self.end(too_early());
-        }
-        match command::sasl_line(line) {
-            Ok(_) if steps >= SASL_STEPS_MAX => self.fault(State::Ready(hello), refusal(500, (5, 5, 6), "the authentication exchange is too long")),
-            Ok(response) => {
-                self.actions.push_back(Action::Respond(response));
-                State::Authenticating(hello, steps + 1)
-            }
-            Err(refusal) => self.fault(State::Ready(hello), refusal),
-        }
-    }
-
-    /// RFC 4954 §4: the answer to the last challenge is empty.
-    fn sasl_confirmed(&mut self, hello: Hello, user: User, line: &[u8]) -> State {
-        match line {
-            b"" | b"=" => self.welcome(hello, user),
-            b"*" => self.fault(State::Ready(hello), refusal(501, (5, 7, 0), "authentication cancelled")),
-            _ => self.fault(State::Ready(hello), refusal(501, (5, 5, 2), "expected an empty response")),
-        }
-    }
-
-    fn welcome(&mut self, hello: Hello, user: User) -> State {
-        self.say(Reply::new(235, (2, 7, 0), "authenticated"));
-        self.user = Some(user);
-        State::Ready(hello)
-    }
-
-    fn challenge(&mut self, challenge: &[u8]) {
-        self.say(Reply::plain(334, vec![BASE64.encode(challenge)]));
-    }
-
     /// The shell's answers, each in the one state that asked for it.
     fn answered(&mut self, state: State, answer: Input<'_>, now: Timestamp) -> State {
         match (state, answer) {
@@ -655,23 +417,6 @@ impl Dialogue {
             }
             (state, _) => state,
         }
-    }
-
-    fn begun(&mut self, hello: Hello, mail: Mail, allowed: Bounds, now: Timestamp) -> State {
-        let bounds = Bounds {
-            message_octets_max: allowed.message_octets_max.min(self.settings.message_octets_max),
-            recipients_max: allowed.recipients_max.min(self.settings.recipients_max),
-        };
-        if mail.size.is_some_and(|size| size > bounds.message_octets_max) {
-            return self.refuse(State::Ready(hello), too_large(bounds.message_octets_max));
-        }
-        self.say(Reply::new(250, (2, 1, 0), "ok"));
-        State::Mailing(hello, Box::new(Transaction { mail, bounds, recipients: Vec::new(), refused_recipients: false, began_at: now }))
-    }
-
-    fn auth_failed(&mut self, hello: Hello, refusal: Refusal) -> State {
-        self.tally.auth_failures += 1;
-        if refusal.code == 421 { self.end(refusal.into()) } else { self.answer(State::Ready(hello), refusal.into()) }
     }
 
     /// A command that the client got wrong.
@@ -737,7 +482,7 @@ impl Dialogue {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        if matches!(self.state, State::Closed) || now < self.deadline {
+        if now < self.deadline {
             return;
         }
         if self.drain_until.is_some_and(|until| until <= now) {
@@ -786,16 +531,6 @@ impl State {
     }
 }
 
-impl Transaction {
-    fn without_recipients(&self) -> Option<Refusal> {
-        match (self.recipients.is_empty(), self.refused_recipients) {
-            (false, _) => None,
-            (true, false) => Some(refusal(503, (5, 5, 1), "send RCPT first")),
-            (true, true) => Some(refusal(554, (5, 5, 1), "no valid recipients")),
-        }
-    }
-}
-
 /// Why a command of the transaction has no place in this state.
 fn misplaced(state: &State, command: &Command) -> Refusal {
     let text = match (state, command) {
@@ -807,13 +542,6 @@ fn misplaced(state: &State, command: &Command) -> Refusal {
         (_, _) => "not in a transaction; RSET ends it",
     };
     refusal(503, (5, 5, 1), text)
-}
-
-fn chunk(hello: Hello, transaction: Box<Transaction>, chunks: Chunks, (octets, last): (u64, bool), now: Timestamp) -> State {
-    match chunks.begin(octets, last) {
-        Some(chunk) => State::Chunk(hello, transaction, chunk),
-        None => skip(octets, now, too_large(transaction.bounds.message_octets_max), State::Ready(hello)),
-    }
 }
 
 fn skip(octets: u64, now: Timestamp, refusal: Refusal, next: State) -> State {
@@ -830,8 +558,8 @@ fn going_down() -> Reply {
     Reply::new(421, (4, 3, 2), "this server is going down; try again in a moment")
 }
 
-fn needs_ehlo() -> Refusal {
-    refusal(555, (5, 5, 4), "parameters need EHLO")
+fn bare_cr() -> Refusal {
+    refusal(500, (5, 5, 2), "the line holds a CR without LF; lines end in CR LF (RFC 5321 2.3.8)")
 }
 
 fn line_too_long() -> Refusal {
@@ -841,6 +569,3 @@ fn line_too_long() -> Refusal {
 fn refusal(code: u16, (class, subject, detail): (u8, u16, u16), text: impl Into<String>) -> Refusal {
     Refusal::submitter(code, EnhancedCode::new(class, subject, detail), text)
 }
-
-/// Responses of one authentication.
-const SASL_STEPS_MAX: u32 = 10;

@@ -55,6 +55,9 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Leases up to `recipients_max` due recipients of one queue until `until`, one lease a message and reverse-path.
     /// A message found damaged is quarantined and reported in [`Claimed::quarantined`], never leased.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have leased all the same: those recipients are due again at `until`.
     fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> impl Future<Output = Result<Claimed, SpoolError>> + Send;
 
     /// Prolongs a lease.
@@ -70,13 +73,21 @@ pub trait Spool: Send + Sync + 'static {
     fn message(&self, id: MailId) -> impl Future<Output = Result<Bytes, SpoolError>> + Send;
 
     /// Ends a lease: an ending for every recipient of it, and the notices that tell of them, all in one commit.
-    /// Takes the lease by value: nothing is settled twice.
+    /// Takes the lease by value: nothing is settled twice. A lease that ran out can still be settled as long as nobody else has claimed its
+    /// recipients. A notice registers no sender, and gets the next free id when its own is taken.
+    ///
+    /// # Errors
+    /// [`SpoolError::LeaseLost`]: nothing of it was kept, no notice either.
+    ///
+    /// # Panics
+    /// When `endings` are not one for each recipient of the lease: our own invariant.
     fn settle(&self, lease: Lease, endings: Vec<Ending>, notices: Vec<Sealed>) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
     /// Replaces the seal of a waiting message.
     fn reseal(&self, id: MailId, seal: Seal) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
-    /// No recipient of `queue` is due before `until` (a paused provider, an unreachable host).
+    /// No recipient of `queue` is due before `until` (a paused provider, an unreachable host), nor any that is committed to it meanwhile.
+    /// The last word counts: an earlier time lets the queue go sooner.
     fn park(&self, queue: &Queue, until: Timestamp) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
     /// How much waits.
@@ -97,7 +108,8 @@ pub trait Records: Spool {
     /// Up to `queues_max` queues by name, those after `after`: page by page, all of them.
     fn queues(&self, after: Option<Queue>, queues_max: NonZeroUsize) -> impl Future<Output = Result<Vec<QueueState>, SpoolError>> + Send;
 
-    /// Forgets what is older than it has to be: history, unused senders, marks of parked queues that are empty. To be called about once an hour.
+    /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty), and looks for mail that damage
+    /// has hidden from the schedule. To be called at start and about once an hour.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<Swept, SpoolError>> + Send;
 
     /// Whether mail can be accepted.
@@ -166,8 +178,8 @@ pub struct QueueState {
     pub recipients: u64,
 }
 
-/// What [`Records::sweep`] removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What [`Records::sweep`] removed and found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Rows of history.
     pub history: u64,
@@ -175,6 +187,10 @@ pub struct Swept {
     pub senders: u64,
     /// Marks of parked queues.
     pub queues: u64,
+    /// Recipients and queues that damage had hidden from the schedule, and that are due again.
+    pub rescheduled: u64,
+    /// Messages found damaged and set aside.
+    pub quarantined: Vec<Quarantined>,
 }
 
 /// Whether a spool can accept mail.

@@ -1,19 +1,20 @@
 //! Finds the facts of a received message in the DNS. A shell: it asks a resolver, through mail-auth and for `_dmarc` by itself.
 //!
-//! mail-auth verifies; where it is more lenient than the receivers that count, its results are corrected here: a signature that
-//! does not cover From says nothing about the author (RFC 6376 §5.4), `rsa-sha1` is no algorithm any more (RFC 8301 §3.1), and a
-//! body hash that does not match is a failure, not "neutral". DMARC records are read by our own parser, which is strict about
+//! mail-auth verifies; where it is more lenient than the receivers that count, its results are corrected where *seal* corrects them,
+//! when it examines what it is to seal ([`judged`], [`Chain`]). DMARC records are read by our own parser, which is strict about
 //! semicolons; at most [`SIGNATURES_MAX`] signatures are looked at.
 
 use super::dmarc::{DmarcRecord, Psd, applicable, only_record, organizational_domain, tree_walk};
 use super::{Check, DkimFact, DmarcFact, DmarcFault, Facts, Identity, SpfFact, Verdict, judge};
 use crate::mail::{Domain, Headers, ReversePath};
+use crate::seal::DkimResult;
+use crate::seal::arc::Chain;
+use crate::seal::dkim::verify::judged;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
-use mail_auth::crypto::Algorithm;
-use mail_auth::dkim::{DkimError, Signature};
+use mail_auth::dkim::DkimError;
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult, DnsError, Error, MessageAuthenticator, NoCache, SpfResult};
+use mail_auth::{ArcResult, AuthenticatedMessage, DkimOutput, DnsError, Error, MessageAuthenticator, NoCache, SpfResult};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -90,7 +91,7 @@ pub async fn examine(received: &Received<'_>, authenticator: &MessageAuthenticat
         walker.organization(domain).await;
     }
     let facts = Facts { author, spf, dkim, dmarc, organizations: walker.organizations, bulk: received.bulk };
-    Ok(Examination { verdict: judge(&facts), facts, arc: arc(&message, authenticator).await })
+    Ok(Examination { verdict: judge(&facts), facts, arc: arc(&headers, &message, authenticator).await })
 }
 
 fn author(headers: &Headers<'_>, message: &AuthenticatedMessage<'_>) -> Result<Domain, ExamineFault> {
@@ -129,60 +130,48 @@ async fn spf(received: &Received<'_>, authenticator: &MessageAuthenticator) -> S
 /// A fact for every DKIM-Signature there is, whether mail-auth could read it or not.
 async fn dkim(headers: &Headers<'_>, message: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator) -> Vec<DkimFact> {
     let outputs = authenticator.verify_dkim(message).await;
-    let mut facts: Vec<DkimFact> = outputs.iter().map(dkim_fact).collect();
+    let mut facts: Vec<DkimFact> = outputs.iter().filter_map(dkim_fact).collect();
     let unread = headers.named("DKIM-Signature").count().saturating_sub(facts.len());
     let why = "the field cannot be read".to_owned();
     facts.extend(std::iter::repeat_n(DkimFact { result: Check::PermError, domain: None, selector: String::new(), algorithm: String::new(), why }, unread));
     facts
 }
 
-fn dkim_fact(output: &DkimOutput<'_>) -> DkimFact {
-    let (result, why) = corrected(output.result(), output.signature());
-    let signature = output.signature();
-    DkimFact {
-        result,
-        domain: signature.and_then(|signature| Domain::parse(&signature.d).ok()),
-        selector: signature.map(|signature| signature.s.clone()).unwrap_or_default(),
-        algorithm: signature.map(|signature| algorithm(signature.a).to_owned()).unwrap_or_default(),
-        why,
-    }
+fn dkim_fact(output: &DkimOutput<'_>) -> Option<DkimFact> {
+    let signature = output.signature()?;
+    let (result, why) = judged(signature, output.result());
+    Some(DkimFact {
+        result: Check::from(result),
+        domain: Domain::parse(&signature.d).ok(),
+        selector: signature.s.clone(),
+        algorithm: signature.a.name().to_owned(),
+        why: why.unwrap_or_default(),
+    })
 }
 
-fn corrected(result: &DkimResult, signature: Option<&Signature>) -> (Check, String) {
-    let (check, why) = match result {
-        DkimResult::Pass => (Check::Pass, String::new()),
-        DkimResult::Neutral(fault @ Error::Dkim(DkimError::BodyHashMismatch)) | DkimResult::Fail(fault) => (Check::Fail, fault.to_string()),
-        DkimResult::Neutral(fault) => (Check::Neutral, fault.to_string()),
-        DkimResult::PermError(fault) => (Check::PermError, fault.to_string()),
-        DkimResult::TempError(fault) => (Check::TempError, fault.to_string()),
-        DkimResult::None => (Check::None, "nothing to verify".to_owned()),
-    };
-    match signature {
-        Some(signature) if check == Check::Pass && signature.a == Algorithm::RsaSha1 => (Check::PermError, "rsa-sha1 is not valid any more".to_owned()),
-        Some(signature) if check == Check::Pass && !signature.h.iter().any(|name| name.eq_ignore_ascii_case("from")) => {
-            (Check::PermError, "it does not cover From".to_owned())
+impl From<DkimResult> for Check {
+    fn from(result: DkimResult) -> Self {
+        match result {
+            DkimResult::Pass => Self::Pass,
+            DkimResult::Fail => Self::Fail,
+            DkimResult::Neutral => Self::Neutral,
+            DkimResult::TempError => Self::TempError,
+            DkimResult::PermError | DkimResult::Policy => Self::PermError,
         }
-        _ => (check, why),
     }
 }
 
-const fn algorithm(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::RsaSha1 => "rsa-sha1",
-        Algorithm::RsaSha256 => "rsa-sha256",
-        Algorithm::Ed25519Sha256 => "ed25519-sha256",
-        Algorithm::MlDsa44 => "mldsa44",
-    }
-}
-
-async fn arc(message: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator) -> ArcFact {
-    let output = authenticator.verify_arc(message).await;
-    let (result, why) = match output.result() {
-        DkimResult::Pass => (Check::Pass, String::new()),
-        DkimResult::None if message.arc_seals().is_empty() => (Check::None, "there is no chain".to_owned()),
-        DkimResult::None => (Check::Fail, "there is an ARC-Seal without its ARC-Message-Signature".to_owned()),
-        DkimResult::TempError(fault) => (Check::TempError, fault.to_string()),
-        DkimResult::Neutral(fault) | DkimResult::Fail(fault) | DkimResult::PermError(fault) => (Check::Fail, fault.to_string()),
+async fn arc(headers: &Headers<'_>, message: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator) -> ArcFact {
+    let chain = Chain::read(headers);
+    let (result, why) = match (chain.exists, chain.fault) {
+        (false, _) => (Check::None, "there is no chain".to_owned()),
+        (true, Some(fault)) => (Check::Fail, fault.to_string()),
+        (true, None) => match authenticator.verify_arc(message).await.result() {
+            ArcResult::Pass => (Check::Pass, String::new()),
+            ArcResult::None => (Check::Fail, "the chain cannot be read".to_owned()),
+            ArcResult::TempError(fault) => (Check::TempError, fault.to_string()),
+            ArcResult::Neutral(fault) | ArcResult::Fail(fault) | ArcResult::PermError(fault) => (Check::Fail, fault.to_string()),
+        },
     };
     ArcFact { result, sets: message.arc_seals().len(), why }
 }

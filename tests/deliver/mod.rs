@@ -1,5 +1,10 @@
 //! The station *deliver*.
 
+mod dns;
+mod endings;
+mod pace;
+mod rig;
+mod routes;
 mod wire;
 mod wire_dialogue;
 mod wire_open;

@@ -1,5 +1,8 @@
 //! Ingress: what a client says and what it hears. A dialogue is a file of `C:` and `S:` lines in this folder; a new case is a new file.
 
+mod connections;
 mod dialogues;
 mod fragments;
+mod house;
+mod listeners;
 mod world;

@@ -24,18 +24,27 @@ fn header_faults_are_named_with_their_remedy() {
     for (message, expect) in [
         (instead("From", ""), "550 5.6.0 the message has no From field; send exactly one, with one address"),
         (String::new(), "550 5.6.0 the message has no From field; send exactly one, with one address"),
-        (instead("From", "From:\n"), "550 5.6.0 the From field holds no address; send exactly one"),
-        (instead("From", "From: a@x.example, b@x.example\n"), "550 5.6.0 the From field holds several addresses; send exactly one"),
-        (instead("From", "From: us: a@x.example;\n"), "550 5.6.0 the From field holds a group (RFC 6854); send exactly one address"),
+        (
+            instead("From", "From:\n"),
+            "550 5.6.0 the From field cannot be read: there is no address where one was expected; write user@example.com or Name <user@example.com>",
+        ),
+        (instead("From", "From: a@x.example, b@x.example\n"), "550 5.6.0 the From field holds 2 addresses; send exactly one"),
+        (
+            instead("From", "From: us: a@x.example;\n"),
+            "550 5.6.0 the From field cannot be read: a group is not allowed; write user@example.com or Name <user@example.com>",
+        ),
         (
             instead("From", "From: \"A <a@x.example>\n"),
-            "550 5.6.0 the From field cannot be read: a quote, comment or bracket is not closed or not opened; write it as Name <user@example.com>",
+            "550 5.6.0 the From field cannot be read: \"\"A <a@x.example>\" is not allowed here: the quote is not closed; write user@example.com or Name <user@example.com>",
         ),
         (
             instead("From", "From: A <a@x.example> B\n"),
-            "550 5.6.0 the From field cannot be read: something follows the address in angle brackets; write it as Name <user@example.com>",
+            "550 5.6.0 the From field cannot be read: \"B\" is not allowed here: it is out of place; write user@example.com or Name <user@example.com>",
         ),
-        (instead("From", "From: root\n"), "550 5.6.0 the From field cannot be read: \"root\" is not an address: there is no \"@\"; expected user@example.com"),
+        (
+            instead("From", "From: root\n"),
+            "550 5.6.0 the From field cannot be read: \"root\" is not allowed here: it has no \"@\"; write user@example.com or Name <user@example.com>",
+        ),
         (
             instead("From", "From: A <=?utf-8?Q?a?=@x.example>\n"),
             "550 5.6.0 the field From has an encoded word within an address; encode names only (RFC 2047 5)",

@@ -13,7 +13,7 @@ const CLIENTS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_message_answered_250_arrives_though_the_relay_is_killed() {
-    let hop = NextHop::start(Script::modern()).await;
+    let hop = NextHop::start(Script::modern());
     let relay = Arc::new(Mutex::new(RelayProcess::new(&config(&hop))));
     let address = Arc::new(Mutex::new(String::new()));
     let (promised, over) = (Arc::new(Mutex::new(Vec::<String>::new())), Arc::new(AtomicBool::new(false)));
@@ -134,8 +134,8 @@ fn config(hop: &NextHop) -> String {
         tls = "opportunistic"
         connections_max = {CONNECTIONS_MAX}
         [spool]
-        reserve = "64 MiB"
-        wal_max = "32 MiB"
+        reserve_octets = "64 MiB"
+        wal_octets_max = "32 MiB"
         "#,
         hop.address().ip(),
         hop.address().port()

@@ -1,6 +1,6 @@
 //! Address lists and the one author: the same answer for every reader, or none.
 
-use postseal::mail::author::{addresses, author};
+use postseal::mail::author::{addresses, author, foreign_author, has_encoded_address};
 use postseal::mail::{Address, AuthorFault, Headers};
 use proptest::prelude::*;
 
@@ -141,14 +141,84 @@ fn there_is_exactly_one_author() {
     }
 }
 
+/// What passes through was taken by others: readers agree about the author although the form is obsolete or sloppy.
+#[test]
+fn of_foreign_mail_more_is_taken_as_long_as_it_names_one_author() {
+    let foreign = |value: &str| foreign_author(&Headers::parse(format!("From: {value}\r\n").as_bytes()).unwrap()).map(show);
+    for (value, expect) in [
+        ("a@x.example", "a@x.example"),
+        ("a@x.example <a@x.example>", "a@x.example <a@x.example>"),
+        ("boss@bank.example <a@x.example>", "boss@bank.example <a@x.example>"),
+        ("[News] Ann <a@x.example>", "[News] Ann <a@x.example>"),
+        ("a@x.example,", "a@x.example"),
+        (" , , Ann <a@x.example>,,", "Ann <a@x.example>"),
+    ] {
+        assert_eq!(foreign(value).as_deref(), Ok(expect), "{value}");
+        assert_eq!(addresses(value.as_bytes()).is_ok(), value == "a@x.example", "{value}");
+    }
+    for value in [
+        "\"open",
+        "(open",
+        "<open",
+        "a@x.example>",
+        "<a@x.example> more",
+        "<a@x.example> <b@x.example>",
+        "a@[1.2",
+        "John a@x.example",
+        "a@b <c@x.example> @d",
+        "b@x.example > <a@x.example>",
+        "=?utf-8?Q?a?=@x.example",
+    ] {
+        assert!(matches!(foreign(value), Err(AuthorFault::Syntax { .. } | AuthorFault::Address(_))), "{value}: {:?}", foreign(value));
+    }
+    assert_eq!(foreign("a@x.example <a@x.example>, b@x.example"), Err(AuthorFault::SeveralAddresses(2)));
+    assert_eq!(foreign("Re: Ann <a@x.example>"), Err(AuthorFault::Group));
+    for value in ["", ",", " , ,", "(only a comment),"] {
+        assert_eq!(foreign(value), Err(AuthorFault::Empty), "{value}");
+    }
+}
+
+#[test]
+fn encoded_words_are_found_in_addresses_and_left_alone_in_names() {
+    for (value, expect) in [
+        ("=?utf-8?B?44GC?= <a@x.example> (=?utf-8?Q?c?=)", false),
+        ("\"=?utf-8?Q?a?=\" <a@x.example>, =?utf-8?Q?b?= =?utf-8?Q?c?= <b@x.example>", false),
+        ("a=?b@x.example", false),
+        ("=?utf-8?Q?a?=@x.example", true),
+        ("b@x.example, Ann <=?utf-8?Q?a=40x?=>", true),
+        ("Ann <x=?utf-8?Q?a?=@x.example>", true),
+        ("us: =?utf-8?Q?a?=@x.example;", true),
+        ("us: a@x.example;, =?utf-8?Q?a?=@x.example", true),
+        ("undisclosed-recipients:;", false),
+        ("=?utf-8?Q?a?=@x.example \"open", true),
+    ] {
+        assert_eq!(has_encoded_address(value.as_bytes()), expect, "{value}");
+    }
+}
+
+#[test]
+fn long_nonsense_costs_neither_stack_nor_time() {
+    for unit in ["<", "<(c)", "(", "<(", "\"<", ":<", ",<>", ",", "a,", "@", "a@b ", "(c)", "[]"] {
+        let field = format!("From: {}\r\n", unit.repeat(100_000));
+        assert!(foreign_author(&Headers::parse(field.as_bytes()).unwrap()).is_err(), "{unit}");
+        let _ = has_encoded_address(field.as_bytes());
+    }
+}
+
 proptest! {
     #[test]
     fn any_octets_get_an_answer(value in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = addresses(&value);
+        let _ = has_encoded_address(&value);
     }
 
     #[test]
     fn any_mix_of_the_signs_gets_an_answer(value in "[a-z<>@,:;()\"\\\\\\[\\]=?. \r\n\u{e9}]{0,60}") {
+        let field = format!("From: {}\r\n", value.replace(['\r', '\n'], " "));
+        let headers = Headers::parse(field.as_bytes()).unwrap();
+        if let Ok(ours) = author(&headers) {
+            prop_assert_eq!(foreign_author(&headers), Ok(ours)); // what is taken strictly is read no other way
+        }
         if let Ok(found) = addresses(value.as_bytes()) {
             prop_assert!(!found.is_empty());
             for address in found {

@@ -51,6 +51,10 @@ async fn a_message_with_many_signatures_costs_no_more_than_a_few() {
     }
     assert_eq!(results(&world, &text).await, [DkimResult::Pass; SIGNATURES_MAX]);
     assert_eq!(results(&world, &sign(&key, &text, &["from"], None)).await, [DkimResult::Pass; SIGNATURES_MAX], "the eleventh is not looked at");
+    let rubbish = "DKIM-Signature: rubbish\r\n".repeat(3 * SIGNATURES_MAX);
+    let found = world.examine(format!("{rubbish}{text}").as_bytes()).await;
+    assert_eq!(found.dkim.len(), 2 * SIGNATURES_MAX);
+    assert!(found.foreign_signature_verifies(), "rubbish on top hides nothing");
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! The key directory: what is made reads back, here and by OpenSSL; what is wrong is named, all of it.
 
-use postseal::keys::{Algorithm, CreateError, KeyProblem, Keyring, PrivateKey, PublicKey, Record, State, create, create_token_secret, load_token_secrets};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use postseal::keys::{
+    Algorithm, CreateError, KeyProblem, Keyring, PemError, PrivateKey, PublicKey, Record, State, create, create_token_secret, load_token_secrets,
+};
 use postseal::mail::{Domain, Timestamp};
 use postseal::seal::dkim::Signer;
 use std::fs;
@@ -92,6 +97,7 @@ fn keys_of_others_are_read_and_openssl_reads_ours() {
     openssl(&["genrsa", "-out", "small.pem", "1024"]);
     openssl(&["genrsa", "-out", "largest.pem", "4096"]);
     openssl(&["genrsa", "-out", "large.pem", "4224"]);
+    openssl(&["genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "pss.pem"]);
     openssl(&["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "ec.pem"]);
     openssl(&["rsa", "-in", "pkcs8.pem", "-traditional", "-aes128", "-passout", "pass:secret", "-out", "locked.pem"]);
     let read = |name: &str| PrivateKey::from_pem(&fs::read(directory.path().join(name)).unwrap());
@@ -99,13 +105,48 @@ fn keys_of_others_are_read_and_openssl_reads_ours() {
     assert_eq!(read("largest.pem").unwrap().algorithm(), Algorithm::Rsa);
     let (pkcs8, pkcs1) = (read("pkcs8.pem").unwrap(), read("pkcs1.pem").unwrap());
     assert_eq!(pkcs8.public(), pkcs1.public());
-    assert_eq!(PrivateKey::from_pem(pkcs1.to_pem().as_bytes()).unwrap().public(), pkcs1.public());
+    assert_eq!(*pkcs8.to_pem(), *pkcs1.to_pem(), "both are kept in one form");
+    assert_eq!(pkcs8.to_pem().as_bytes(), fs::read(directory.path().join("pkcs8.pem")).unwrap(), "which is OpenSSL's, octet for octet");
+    assert_eq!(read("ed25519.pem").unwrap().to_pem().as_bytes(), fs::read(directory.path().join("ed25519.pem")).unwrap());
     let id = postseal::mail::KeyId { domain: example(), selector: postseal::mail::Selector::new("s") };
     assert!(Signer::rsa(id, pkcs1.der()).is_ok());
-    for (name, expected) in [("small.pem", "1024 bits"), ("large.pem", "4224 bits"), ("ec.pem", "neither an RSA nor an Ed25519"), ("locked.pem", "encrypted")] {
+    for (name, expected) in [
+        ("small.pem", "1024 bits"),
+        ("large.pem", "4224 bits"),
+        ("ec.pem", "neither an RSA nor an Ed25519"),
+        ("pss.pem", "neither an RSA nor an Ed25519"),
+        ("locked.pem", "encrypted"),
+    ] {
         let error = read(name).unwrap_err().to_string();
         assert!(error.contains(expected), "{name}: {error}");
     }
+}
+
+#[test]
+fn an_ed25519_key_with_its_public_half_is_read_and_written_without() {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let version_2 = pair.to_pkcs8().unwrap();
+    let pem = |der: &[u8]| format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", BASE64.encode(der));
+    let key = PrivateKey::from_pem(pem(version_2.as_ref()).as_bytes()).unwrap();
+    assert_eq!(key.der(), pair.to_pkcs8v1().unwrap().as_ref());
+    assert_eq!(*key.public(), PublicKey::Ed25519(pair.public_key().as_ref().try_into().unwrap()));
+    let mut wrong_half = version_2.as_ref().to_vec();
+    *wrong_half.last_mut().unwrap() ^= 1;
+    assert_eq!(PrivateKey::from_pem(pem(&wrong_half).as_bytes()).unwrap_err(), PemError::Unknown);
+}
+
+#[test]
+fn a_damaged_rsa_key_is_refused_when_it_is_read() {
+    let key = PrivateKey::generate(Algorithm::Rsa).unwrap();
+    let read = |place: usize| {
+        let mut der = key.der().to_vec();
+        der[place] ^= 4;
+        PrivateKey::from_pem(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", BASE64.encode(&der)).as_bytes())
+    };
+    for (place, what) in [(200, "modulus"), (400, "private exponent"), (620, "first prime"), (760, "second prime")] {
+        assert_eq!(read(place).err(), Some(PemError::Unknown), "{what}");
+    }
+    assert_eq!(*read(1000).unwrap().to_pem(), *key.to_pem(), "what follows from the primes is computed again");
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use super::samples::*;
 use postseal::seal::Sealed;
-use postseal::spool::{Settings, Spool, SpoolError, SqliteSpool};
+use postseal::spool::{Records, Settings, Spool, SpoolError, SqliteSpool, Swept};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A spool of two mails to one queue, the first of which is about to suffer.
 async fn victim() -> TempDir {
-    let directory = TempDir::new().unwrap();
+    let directory = scratch();
     let spool = open(directory.path());
     spool
         .commit(vec![Sealed { message: message(1, 20_000), sender: Some(sender(77, "app@example.com")), ..mail(1, &["alice@x.example", "bob@y.example"]) }])
@@ -166,7 +167,7 @@ async fn a_body_file_that_changed_is_not_sent() {
         (|file| fs::remove_file(file).unwrap(), "No such file"),
     ];
     for (harm, why) in harms {
-        let directory = TempDir::new().unwrap();
+        let directory = scratch();
         let with_files = || Settings { body_file_octets_min: 10_000, ..settings(directory.path()) };
         let (spool, _) = SqliteSpool::open(with_files(), at(0)).unwrap();
         commit(&spool, Sealed { message: message(1, 20_000), ..mail(1, &["alice@x.example", "bob@y.example"]) }).await;
@@ -191,18 +192,148 @@ async fn what_was_sent_before_the_damage_was_found_is_still_known() {
     assert!(spool.message(id(1)).await.is_err());
     let endings = all(&lease, &delivered(1));
     spool.settle(lease, endings, vec![]).await.unwrap();
-    let history = postseal::spool::Records::history(&spool, id(1)).await.unwrap().unwrap();
+    let history = spool.history(id(1)).await.unwrap().unwrap();
     assert_eq!(format!("{:?}", history.recipients.iter().map(|who| who.outcome).collect::<Vec<_>>()), "[Delivered, Waiting]");
     assert_eq!(counts(&spool).await, "1 1 1");
 }
 
 #[tokio::test]
 async fn a_damaged_sender_is_nobody_until_it_is_used_again() {
-    use postseal::spool::Records;
     let directory = victim().await;
     change(directory.path(), "UPDATE senders SET mailbox = 'bpp@example.com'");
     let spool = open(directory.path());
     assert_eq!(spool.sender(77).await.unwrap(), None);
     commit(&spool, Sealed { sender: Some(sender(77, "app@example.com")), ..mail(3, &["a@x.example"]) }).await;
     assert_eq!(spool.sender(77).await.unwrap(), Some(mailbox("app@example.com")));
+}
+
+#[tokio::test]
+async fn what_damage_hid_from_the_schedule_is_found_again() {
+    for sql in [
+        "DELETE FROM queues WHERE queue = 'mx/x.example'",
+        "UPDATE queues SET next_at = next_at + (1 << 41) WHERE queue = 'mx/x.example'",
+        "UPDATE queues SET next_at = NULL WHERE queue = 'mx/x.example'",
+    ] {
+        let directory = victim().await;
+        change(directory.path(), sql);
+        let spool = open(directory.path());
+        assert_eq!(due(&spool, 0).await, "y.example@0");
+        assert_eq!(spool.sweep(at(0)).await.unwrap().rescheduled, 1);
+        assert_eq!(due(&spool, 0).await, "x.example@0 y.example@0");
+        assert_eq!(spool.sweep(at(0)).await.unwrap(), Swept::default());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_index_hides_nobody_for_long() {
+    let directory = victim().await;
+    // In the index of the schedule the time stands before the name: a quarter of a second later than it should be.
+    flip(&directory.path().join("spool.db"), b"\xa2\x00mx/y.example");
+    let spool = open(directory.path());
+    assert_eq!(due(&spool, 0).await, "x.example@0");
+    assert_eq!(spool.sweep(at(0)).await.unwrap().rescheduled, 1);
+    assert_eq!(due(&spool, 0).await, "x.example@0 y.example@0");
+}
+
+#[tokio::test]
+async fn a_message_that_lost_a_recipient_is_told_of() {
+    for sql in [
+        "UPDATE recipients SET state = 1 WHERE message = 1 AND number = 1",
+        "DELETE FROM recipients WHERE message = 1 AND number = 1",
+        "UPDATE messages SET waiting = 3 WHERE id = 1",
+        "UPDATE recipients SET queue = CAST(x'6d782fe5' AS TEXT) WHERE message = 1 AND number = 1",
+    ] {
+        let directory = victim().await;
+        change(directory.path(), sql);
+        let spool = open(directory.path());
+        let found = spool.sweep(at(0)).await.unwrap().quarantined;
+        assert_eq!(found.iter().map(|found| found.id).collect::<Vec<_>>(), [id(1)], "{sql}");
+        assert_eq!(claim_one(&spool, "x.example", 0).await.mail.id, id(2));
+    }
+}
+
+/// What a spool in which one bit is wrong makes of its mail.
+async fn fate(directory: &Path) -> Result<String, SpoolError> {
+    let (spool, report) = SqliteSpool::open(settings(directory), at(1))?;
+    let mut told = format!("{} lost", report.commits_lost).replace("0 lost", "");
+    for found in spool.sweep(at(1)).await?.quarantined {
+        write!(told, "{} quarantined ", found.id).unwrap();
+    }
+    for queue in spool.due(at(1), many(100)).await? {
+        let claimed = spool.claim(&queue.queue, many(100), at(1), at(600)).await?;
+        for found in claimed.quarantined {
+            write!(told, "{} quarantined ", found.id).unwrap();
+        }
+        for lease in claimed.leases {
+            let body = match spool.message(lease.mail.id).await {
+                Ok(octets) => format!("with {:08x}", crc32c::crc32c(&octets)),
+                Err(SpoolError::Damaged(..)) => "quarantined".to_owned(),
+                Err(other) => return Err(other),
+            };
+            for who in lease.recipients {
+                write!(told, "{} to {} from {} {body} ", lease.mail.id, who.mailbox, lease.reverse_path).unwrap();
+            }
+        }
+    }
+    spool.close().await;
+    Ok(told)
+}
+
+/// For every mail and recipient: sent as it was meant, or said to be damaged; or the spool as a whole says that it is.
+#[tokio::test]
+async fn no_flipped_bit_sends_mail_astray_or_loses_it_in_silence() {
+    let directory = victim().await;
+    let database = directory.path().join("spool.db");
+    let sound = fs::read(&database).unwrap();
+    let commits = fs::read(directory.path().join("commits")).unwrap();
+    let meant = fate(directory.path()).await.unwrap();
+    let meant: Vec<&str> = meant.split_inclusive(' ').collect::<Vec<_>>().chunks(7).map(|words| words.concat().leak() as &str).collect();
+    assert_eq!(meant.len(), 3, "{meant:?}");
+    // Everywhere in the pages, more densely where there is something to harm.
+    let places: Vec<usize> = (0..sound.len()).filter(|place| place % 331 == 7 || (sound[*place] != 0 && place % 29 == 0)).collect();
+    assert!(places.len() > 300, "{}", places.len());
+    let (mut unharmed, mut quarantined, mut refused) = (0, 0, 0);
+    for place in places {
+        let mut octets = sound.clone();
+        octets[place] ^= 1 << (place % 8);
+        for rest in ["spool.db-wal", "spool.db-shm"] {
+            let _ = fs::remove_file(directory.path().join(rest));
+        }
+        fs::write(&database, octets).unwrap();
+        fs::write(directory.path().join("commits"), &commits).unwrap();
+        let told = match tokio::time::timeout(std::time::Duration::from_secs(20), fate(directory.path())).await.expect("an end") {
+            Ok(told) => told,
+            Err(SpoolError::Unusable { .. } | SpoolError::Failed(_)) => {
+                refused += 1;
+                until_unlocked(directory.path()).await;
+                continue;
+            }
+            Err(other) => panic!("at {place}: {other}"),
+        };
+        for (mail, number) in [("0000000001", 0), ("0000000002", 1), ("0000000001", 2)] {
+            assert!(told.contains(meant[number]) || told.contains(&format!("{mail} quarantined")) || is_quarantined(&told, mail), "at {place}: {told}");
+        }
+        for sent in told.split("0000000").filter(|sent| sent.contains(" with ")) {
+            let sent = format!("0000000{sent}");
+            assert!(meant.iter().any(|meant| sent.contains(*meant)), "at {place}, sent astray: {sent}");
+        }
+        if told.contains("quarantined") { quarantined += 1 } else { unharmed += 1 }
+    }
+    assert!(unharmed > 20 && quarantined > 20, "{unharmed} unharmed, {quarantined} quarantined, {refused} refused");
+}
+
+/// Its envelope was sound, its body was not.
+fn is_quarantined(told: &str, mail: &str) -> bool {
+    told.split("0000000").any(|part| format!("0000000{part}").starts_with(mail) && part.trim_end().ends_with("quarantined"))
+}
+
+async fn until_unlocked(directory: &Path) {
+    for _ in 0..500 {
+        let lock = fs::File::options().read(true).write(true).open(directory.join("lock")).unwrap();
+        if lock.try_lock().is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("the lock was not given back");
 }

@@ -180,7 +180,7 @@ fn open(directory: &TempDir, now: i64) -> SqliteSpool {
 }
 
 async fn run(ops: Vec<Op>) {
-    let directory = TempDir::new().unwrap();
+    let directory = scratch();
     let mut spool = open(&directory, 0);
     let mut model = Model::default();
     let mut given: Vec<Given> = Vec::new();
@@ -273,7 +273,7 @@ fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_spool_answers_like_its_model(ops in ops()) {

@@ -160,3 +160,8 @@ pub fn null() -> ReversePath {
 pub fn settings(directory: &Path) -> Settings {
     Settings { reserve_octets: 0, file_systems: FileSystems::Any, linger: Duration::ZERO, ..Settings::in_directory(directory) }
 }
+
+/// A directory in memory where there is one: for tests that start a spool hundreds of times and cut no power.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new()).unwrap()
+}

@@ -1,3 +1,6 @@
 //! What tests of several rooms share.
 
+pub mod dns;
 pub mod next_hop;
+pub mod relay_process;
+pub mod smtp_client;

@@ -211,6 +211,17 @@ impl NextHop {
         self.sessions().into_iter().flat_map(|session| session.transactions).filter(|received| received.complete).collect()
     }
 
+    /// Hands out every transaction taken since the last call, with its session, and forgets it: for a server that runs for long.
+    pub fn drain(&self) -> Vec<(Session, Received)> {
+        let mut drained = Vec::new();
+        for session in self.ledger.lock().unwrap().iter_mut() {
+            let (taken, open): (Vec<_>, Vec<_>) = std::mem::take(&mut session.transactions).into_iter().partition(|received| received.taken);
+            session.transactions = open;
+            drained.extend(taken.into_iter().map(|received| (session.clone(), received)));
+        }
+        drained
+    }
+
     /// Waits until the ledger shows something; fails after ten seconds.
     pub async fn until(&self, shows: impl Fn(&[Session]) -> bool) {
         for _ in 0..1000 {

@@ -224,6 +224,9 @@ async fn an_arc_chain_is_verified_beside_the_verdict() {
     let sealed = format!("{}{MAIL}", set.to_header());
     let found = examined(&zone, &sealed, "app@example.com", true).await.unwrap();
     assert_eq!((found.arc.result, found.arc.sets), (Check::Pass, 1), "{:?}", found.arc);
+    let partial = sealed.replace("ARC-Authentication-Results:", "X-Results:");
+    let partial = examined(&zone, &partial, "app@example.com", true).await.unwrap();
+    assert_eq!((partial.arc.result, partial.arc.why.as_str()), (Check::Fail, "set 1 does not consist of exactly one field of each kind"));
     let broken = examined(&zone, &sealed.replace("Hello.", "Hullo."), "app@example.com", true).await.unwrap();
     assert_eq!(broken.arc.result, Check::Fail, "{:?}", broken.arc);
 }

@@ -1,10 +1,11 @@
 //! `[server]`, `[log]`, `[tls]`, `[auth]`, `[normalise]`, `[readdress]`, `[seal]`, `[spool]`, `[resolver]`: how the rooms beside policy and delivery work.
 
-use super::super::knob::Octets;
+use super::super::knob::{Knob, NameServer, Octets};
 use super::super::reader::Reader;
+use super::{AGE, AGE_OR_NONE, GIB, KIB, MIB, PAUSE, TIMEOUT, nobody, octets};
 use crate::events::log;
 use crate::ingress::{sasl, tls};
-use crate::mail::{Domain, IdentityName, Mailbox};
+use crate::mail::{Domain, IdentityName, LocalPart, Mailbox};
 use crate::{dns, normalise, readdress, seal, spool};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,30 +26,35 @@ pub struct Server {
     pub sealing_threads: usize,
 }
 
-pub fn server(root: &Reader<'_>) -> Option<Server> {
+pub fn server(root: &Reader<'_>) -> Server {
     let table = root.table("server");
-    let hostname = table.required::<Domain>("hostname");
-    let postmaster = table.optional::<Mailbox>("postmaster");
-    let keys = table.resolve(&table.value("keys", PathBuf::from("keys")));
-    let drain = table.value("drain", Duration::from_secs(30));
-    let sealing_threads = table.value("sealing_threads", 0);
-    let hostname = hostname?;
+    let hostname = table.required::<Domain>("hostname").unwrap_or_else(nobody);
     if !hostname.is_fully_qualified() {
         table.fault("hostname", &format!("\"{hostname}\" has a single label"), "the full name that the relay's PTR record gives, as in \"mx1.example.com\"");
     }
-    let postmaster = postmaster.or_else(|| format!("postmaster@{hostname}").parse().ok())?;
-    Some(Server { hostname, postmaster, keys, drain, sealing_threads })
+    let postmaster = table.optional("postmaster").unwrap_or_else(|| postmaster_at(&hostname));
+    Server {
+        postmaster,
+        keys: table.resolve(&table.value("keys", PathBuf::from("keys"))),
+        drain: table.within("drain", Duration::from_secs(30), PAUSE),
+        sealing_threads: table.within("sealing_threads", 0, 0..=1024),
+        hostname,
+    }
+}
+
+#[allow(clippy::expect_used, reason = "a constant that is a local part")]
+fn postmaster_at(hostname: &Domain) -> Mailbox {
+    Mailbox::new(LocalPart::parse("postmaster").expect("a local part"), hostname.clone())
 }
 
 pub fn log(root: &Reader<'_>) -> log::Settings {
     let table = root.table("log");
     log::Settings {
-        format: table.one_of("format", &[("auto", log::Format::Auto), ("text", log::Format::Text), ("json", log::Format::Json)], log::Format::Auto, "auto"),
+        format: table.one_of("format", &[("auto", log::Format::Auto), ("text", log::Format::Text), ("json", log::Format::Json)], log::Format::Auto),
         level: table.one_of(
             "level",
             &[("error", log::Level::Error), ("warn", log::Level::Warn), ("info", log::Level::Info), ("debug", log::Level::Debug)],
             log::Level::Info,
-            "info",
         ),
     }
 }
@@ -64,12 +70,12 @@ pub fn tls(root: &Reader<'_>) -> Option<tls::Settings> {
             Some(tls::CertificateFiles { chain: table.resolve(&chain?), key: table.resolve(&key?) })
         })
         .collect();
-    let authorities = table.optional::<PathBuf>("client_authorities").map(|path| table.resolve(&path));
+    let authorities = table.optional::<PathBuf>("client_ca_file").map(|path| table.resolve(&path));
     let demanded = table.value("client_certificate_required", false);
     let client_certificates = match (authorities, demanded) {
         (None, false) => tls::ClientCertificates::Off,
         (None, true) => {
-            table.fault("client_certificate_required", "true, but there is no client_authorities", "client_authorities, a PEM file of those who issue client certificates");
+            table.fault("client_certificate_required", "true, but there is no client_ca_file", "client_ca_file, a PEM file of those who issue client certificates");
             tls::ClientCertificates::Off
         }
         (Some(file), false) => tls::ClientCertificates::Optional(file),
@@ -105,18 +111,18 @@ pub fn users(root: &Reader<'_>, identities: &HashMap<IdentityName, crate::policy
 pub fn auth(root: &Reader<'_>) -> sasl::Limits {
     let table = root.table("auth");
     let standard = sasl::Limits::default();
-    let checks_at_once = table.value("checks_at_once", 0);
+    let checks_at_once = table.within("checks_at_once", 0, 0..=1024);
     sasl::Limits {
         checks_at_once: if checks_at_once == 0 { standard.checks_at_once } else { checks_at_once },
-        checks_waiting_max: table.value("checks_waiting_max", standard.checks_waiting_max),
-        wait: table.value("wait", standard.wait),
-        remembered_max: table.value("remembered_max", standard.remembered_max),
-        remembered_for: table.value("remembered_for", standard.remembered_for),
-        failures_max: table.value("failures_max", standard.failures_max),
-        failures_window: table.value("failures_window", standard.failures_window),
-        failure_delay: table.value("failure_delay", standard.failure_delay),
-        failure_delay_max: table.value("failure_delay_max", standard.failure_delay_max),
-        addresses_max: table.value("addresses_max", standard.addresses_max),
+        checks_waiting_max: table.within("checks_waiting_max", standard.checks_waiting_max, 1..=100_000),
+        wait: table.within("wait", standard.wait, TIMEOUT),
+        remembered_max: table.within("remembered_max", standard.remembered_max, 0..=10_000_000),
+        remembered_for: table.within("remembered_for", standard.remembered_for, PAUSE),
+        failures_max: table.within("failures_max", standard.failures_max, 1..=1_000_000),
+        failures_window: table.within("failures_window", standard.failures_window, TIMEOUT),
+        failure_delay: table.within("failure_delay", standard.failure_delay, PAUSE),
+        failure_delay_max: table.within("failure_delay_max", standard.failure_delay_max, PAUSE),
+        addresses_max: table.within("addresses_max", standard.addresses_max, 1..=10_000_000),
     }
 }
 
@@ -129,17 +135,17 @@ pub fn normalise(root: &Reader<'_>, hostname: &Domain) -> normalise::Settings {
         keep_8bitmime: table.value("keep_8bitmime", standard.keep_8bitmime),
         show_client: table.value("show_client", standard.show_client),
         limits: normalise::Limits {
-            header_octets_max: octets(&table, "header_octets_max", limits.header_octets_max),
-            header_fields_max: table.value("header_fields_max", limits.header_fields_max),
-            field_value_octets_max: octets(&table, "field_value_octets_max", limits.field_value_octets_max),
-            field_name_octets_max: octets(&table, "field_name_octets_max", limits.field_name_octets_max),
-            message_id_characters_max: table.value("message_id_characters_max", limits.message_id_characters_max),
-            subject_characters_max: table.value("subject_characters_max", limits.subject_characters_max),
-            received_hops_max: table.value("received_hops_max", limits.received_hops_max),
+            header_octets_max: octets(&table, "header_octets_max", limits.header_octets_max, KIB..=16 * MIB),
+            header_fields_max: table.within("header_fields_max", limits.header_fields_max, 20..=100_000),
+            field_value_octets_max: octets(&table, "field_value_octets_max", limits.field_value_octets_max, 998..=16 * MIB),
+            field_name_octets_max: octets(&table, "field_name_octets_max", limits.field_name_octets_max, 40..=64 * KIB),
+            message_id_characters_max: table.within("message_id_characters_max", limits.message_id_characters_max, 64..=998),
+            subject_characters_max: table.within("subject_characters_max", limits.subject_characters_max, 1..=1_000_000),
+            received_hops_max: table.within("received_hops_max", limits.received_hops_max, 1..=1000),
         },
         mime: crate::mail::mime::Bounds {
-            depth_max: table.value("mime_depth_max", mime.depth_max),
-            parts_max: table.value("mime_parts_max", mime.parts_max),
+            depth_max: table.within("mime_depth_max", mime.depth_max, 1..=crate::mail::mime::DEPTH_CEILING),
+            parts_max: table.within("mime_parts_max", mime.parts_max, 1..=1_000_000),
         },
     }
 }
@@ -152,10 +158,7 @@ pub fn readdress(root: &Reader<'_>, domains: &super::who::Domains) -> readdress:
         keep: if domain.keep_reverse_path { readdress::Keep::Aligned } else { readdress::Keep::Nothing },
         token_per: if domain.token_per_day { readdress::TokenPer::SenderAndDay } else { readdress::TokenPer::Message },
     };
-    let token_age_days_max = table.value("token_age_days_max", readdress::Settings::default().token_age_days_max);
-    if !(1..=readdress::token::AGE_DAYS_LIMIT).contains(&token_age_days_max) {
-        table.fault("token_age_days_max", &token_age_days_max.to_string(), &format!("1 to {} days", readdress::token::AGE_DAYS_LIMIT));
-    }
+    let token_age_days_max = table.within("token_age_days_max", readdress::Settings::default().token_age_days_max, 1..=readdress::token::AGE_DAYS_LIMIT);
     readdress::Settings { domains: domains.iter().map(|(domain, settings)| (domain.clone(), rule(settings))).collect(), token_age_days_max }
 }
 
@@ -163,19 +166,17 @@ pub fn readdress(root: &Reader<'_>, domains: &super::who::Domains) -> readdress:
 pub fn seal(root: &Reader<'_>, hostname: &Domain) -> seal::Rules {
     let table = root.table("seal");
     let standard = seal::Rules::new(hostname.as_str());
-    let expires = table.optional::<Duration>("signature_expires");
     seal::Rules {
         arc: table.one_of(
             "arc",
             &[("always", seal::ArcMode::Always), ("forwarded", seal::ArcMode::Forwarded), ("never", seal::ArcMode::Never)],
             seal::ArcMode::Always,
-            "always",
         ),
         authserv_id: table.optional("authserv_id").unwrap_or(standard.authserv_id.clone()),
         trusted_authserv_ids: table.value("trusted_authserv_ids", Vec::new()),
-        expires,
-        expires_margin: table.value("signature_expires_margin", standard.expires_margin),
-        no_key: table.one_of("no_key", &[("refuse", seal::NoKey::Refuse), ("pass", seal::NoKey::Pass)], seal::NoKey::Refuse, "refuse"),
+        expires: table.optional_within("signature_expires", AGE),
+        expires_margin: table.within("signature_expires_margin", standard.expires_margin, AGE_OR_NONE),
+        no_key: table.one_of("no_key", &[("refuse", seal::NoKey::Refuse), ("pass", seal::NoKey::Pass)], seal::NoKey::Refuse),
         ..standard
     }
 }
@@ -185,24 +186,25 @@ pub fn spool(root: &Reader<'_>) -> spool::Settings {
     let directory = table.value("directory", PathBuf::from("spool"));
     let standard = spool::Settings::in_directory(table.resolve(&directory));
     let settings = spool::Settings {
-        reserve_octets: table.value("reserve", Octets(standard.reserve_octets)).0,
-        body_file_octets_min: table.value("body_file_min", Octets(standard.body_file_octets_min)).0,
-        linger: table.value("linger", standard.linger),
-        senders_max: table.value("senders_max", standard.senders_max),
-        senders_days: table.value("senders_days", standard.senders_days),
-        history_days: table.value("history_days", standard.history_days),
-        wal_octets_max: table.value("wal_max", Octets(standard.wal_octets_max)).0,
-        readers: table.value("readers", standard.readers),
+        reserve_octets: table.within("reserve_octets", Octets(standard.reserve_octets), Octets(MIB)..=Octets(1024 * GIB)).0,
+        body_file_octets_min: table.within("body_file_octets_min", Octets(standard.body_file_octets_min), Octets(0)..=Octets(64 * MIB)).0,
+        linger: table.within("linger", standard.linger, Duration::ZERO..=Duration::from_secs(1)),
+        senders_max: table.within("senders_max", standard.senders_max, 1..=1_000_000_000),
+        senders_days: table.within("senders_days", standard.senders_days, 1..=3650),
+        history_days: table.within("history_days", standard.history_days, 1..=3650),
+        wal_octets_max: table.within("wal_octets_max", Octets(standard.wal_octets_max), Octets(MIB)..=Octets(64 * GIB)).0,
+        readers: table.within("readers", standard.readers, 1..=64),
         file_systems: table.one_of(
             "file_systems",
             &[("durable", spool::sqlite::FileSystems::Durable), ("volatile", spool::sqlite::FileSystems::Volatile), ("any", spool::sqlite::FileSystems::Any)],
             spool::sqlite::FileSystems::Durable,
-            "durable",
         ),
         directory: standard.directory,
     };
-    if settings.reserve_octets < 2 * settings.wal_octets_max {
-        table.fault("reserve", &format!("{} octets", settings.reserve_octets), &format!("at least twice wal_max, {} octets", 2 * settings.wal_octets_max));
+    let needed = Octets(2 * settings.wal_octets_max);
+    if settings.reserve_octets < needed.0 {
+        let expected = format!("at least {}, twice wal_octets_max: a checkpoint must find room when everything else is full", needed.written());
+        table.fault("reserve_octets", &Octets(settings.reserve_octets).written(), &expected);
     }
     settings
 }
@@ -210,19 +212,17 @@ pub fn spool(root: &Reader<'_>) -> spool::Settings {
 pub fn resolver(root: &Reader<'_>) -> dns::Settings {
     let table = root.table("resolver");
     let standard = dns::Settings::default();
+    let nameservers = table.optional::<Vec<NameServer>>("nameservers");
+    if nameservers.as_ref().is_some_and(Vec::is_empty) {
+        table.fault("nameservers", "none", "at least one; leave the key away for those of /etc/resolv.conf");
+    }
     dns::Settings {
-        nameservers: table.optional("nameservers"),
-        timeout: table.value("timeout", standard.timeout),
-        attempts: table.value("attempts", standard.attempts),
-        cache_answers_max: table.value("cache_answers_max", standard.cache_answers_max),
-        cache_age_max: table.value("cache_age_max", standard.cache_age_max),
-        lookups_max: table.value("lookups_max", standard.lookups_max),
+        nameservers: nameservers.map(|servers| servers.into_iter().map(|server| server.0).collect()),
+        timeout: table.within("timeout", standard.timeout, TIMEOUT),
+        attempts: table.within("attempts", standard.attempts, 0..=10),
+        cache_answers_max: table.within("cache_answers_max", standard.cache_answers_max, 0..=100_000_000),
+        cache_age_max: table.within("cache_age_max", standard.cache_age_max, AGE_OR_NONE),
+        lookups_max: table.within("lookups_max", standard.lookups_max, 1..=100_000),
         dnssec: table.value("dnssec", standard.dnssec),
     }
 }
-
-pub fn octets(table: &Reader<'_>, key: &str, default: usize) -> usize {
-    let octets = table.value(key, Octets(default as u64)).0;
-    usize::try_from(octets).unwrap_or(usize::MAX)
-}
-

@@ -2,11 +2,12 @@
 
 use super::super::knob::Octets;
 use super::super::reader::Reader;
+use super::{GIB, KIB, MIB, TIMEOUT, octets};
 use crate::mail::Domain;
 use crate::smtp::line::BareLf;
 use crate::smtp::settings::{Settings, StartTls, Timeouts};
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// One listener.
@@ -48,7 +49,6 @@ pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) ->
             "tls",
             &[("none", Tls::None), ("starttls", Tls::StartTls), ("starttls-required", Tls::StartTlsRequired), ("implicit", Tls::Implicit)],
             Tls::StartTls,
-            "starttls",
         );
         if tls != Tls::None && !has_certificate {
             table.fault("tls", "TLS, but there is no certificate", "a table [tls.certificates.NAME] with chain and key, or tls = \"none\"");
@@ -61,25 +61,20 @@ pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) ->
         if !proxied && !proxies.is_empty() {
             table.fault("proxies", "set, though proxy_protocol is false", "proxy_protocol = true, or no proxies");
         }
-        let dialogue = dialogue(&table, hostname, tls);
-        let standard = (table.value("connections_max", 1000), table.value("connections_per_client_max", 100));
-        let timeouts = (table.value("handshake_timeout", Duration::from_secs(30)), table.value("write_timeout", Duration::from_secs(60)));
-        let purpose = table.one_of("purpose", &[("submission", ())], (), "submission");
-        let () = purpose;
-        let Some(address) = table.required::<SocketAddr>("address") else { continue };
-        read.push(Listener {
-            name,
-            address,
+        let listener = Listener {
             implicit_tls: tls == Tls::Implicit,
             proxies: proxied.then_some(proxies),
-            connections_max: standard.0,
-            connections_per_client_max: standard.1,
-            handshake_timeout: timeouts.0,
-            write_timeout: timeouts.1,
-            dialogue,
-        });
+            connections_max: table.within("connections_max", 1000, 1..=1_000_000),
+            connections_per_client_max: table.within("connections_per_client_max", 100, 1..=1_000_000),
+            handshake_timeout: table.within("handshake_timeout", Duration::from_secs(30), TIMEOUT),
+            write_timeout: table.within("write_timeout", Duration::from_secs(60), TIMEOUT),
+            dialogue: dialogue(&table, hostname, tls),
+            address: table.required("address").unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            name,
+        };
+        read.push(listener);
     }
-    if read.is_empty() && !root.has("listeners") {
+    if read.is_empty() {
         root.fault("listeners", "missing", "at least one table [listeners.NAME]; nobody could connect otherwise");
     }
     read
@@ -96,21 +91,21 @@ fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Tls) -> Settings {
         },
         sasl_mechanisms: Vec::new(),
         auth_without_tls: table.value("auth_without_tls", standard.auth_without_tls),
-        bare_lf: table.one_of("bare_lf", &[("reject", BareLf::Reject), ("repair", BareLf::Repair)], BareLf::Reject, "reject"),
-        command_octets_max: table.value("command_octets_max", standard.command_octets_max),
-        message_octets_max: table.value("message_octets_max", Octets(standard.message_octets_max)).0,
-        line_octets_max: super::how::octets(table, "line_octets_max", standard.line_octets_max),
-        recipients_max: table.value("recipients_max", standard.recipients_max),
-        mails_max: table.optional("mails_max"),
-        errors_max: table.value("errors_max", standard.errors_max),
-        refusals_max: table.value("refusals_max", standard.refusals_max),
-        idle_commands_max: table.value("idle_commands_max", standard.idle_commands_max),
-        auth_attempts_max: table.value("auth_attempts_max", standard.auth_attempts_max),
+        bare_lf: table.one_of("bare_lf", &[("reject", BareLf::Reject), ("repair", BareLf::Repair)], BareLf::Reject),
+        command_octets_max: octets(table, "command_octets_max", standard.command_octets_max, 512..=64 * KIB),
+        message_octets_max: table.within("message_octets_max", Octets(standard.message_octets_max), Octets(KIB)..=Octets(GIB)).0,
+        line_octets_max: octets(table, "line_octets_max", standard.line_octets_max, 1000..=64 * MIB),
+        recipients_max: table.within("recipients_max", standard.recipients_max, 1..=100_000),
+        mails_max: table.optional_within("mails_max", 1..=1_000_000_000),
+        errors_max: table.within("errors_max", standard.errors_max, 1..=1_000_000),
+        refusals_max: table.within("refusals_max", standard.refusals_max, 1..=1_000_000),
+        idle_commands_max: table.within("idle_commands_max", standard.idle_commands_max, 1..=1_000_000),
+        auth_attempts_max: table.within("auth_attempts_max", standard.auth_attempts_max, 1..=1000),
         timeouts: Timeouts {
-            idle: table.value("idle_timeout", standard.timeouts.idle),
-            command: table.value("command_timeout", standard.timeouts.command),
-            data_block: table.value("data_timeout", standard.timeouts.data_block),
-            message: table.value("message_timeout", standard.timeouts.message),
+            idle: table.within("idle_timeout", standard.timeouts.idle, TIMEOUT),
+            command: table.within("command_timeout", standard.timeouts.command, TIMEOUT),
+            data_block: table.within("data_timeout", standard.timeouts.data_block, TIMEOUT),
+            message: table.within("message_timeout", standard.timeouts.message, TIMEOUT),
         },
     }
 }

@@ -2,7 +2,8 @@
 
 use super::super::knob::Knob;
 use super::super::reader::Reader;
-use super::who::{Identities, StreamSettings};
+use super::who::{Identities, MX, StreamSettings};
+use super::{AGE, AGE_OR_NONE, PAUSE, TIMEOUT};
 use crate::deliver::provider::{Limits, Providers};
 use crate::deliver::route::{AddressPreference, RouteRules};
 use crate::deliver::schedule::Schedule;
@@ -15,7 +16,7 @@ use crate::mail::{Domain, RouteName, Stream};
 use crate::readdress::RewriteReversePath;
 use crate::seal::RouteProfile;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,46 +40,53 @@ pub fn smart_hosts(root: &Reader<'_>) -> SmartHosts {
     let mut read = SmartHosts::default();
     for (name, table) in root.tables("smart_hosts") {
         let route = RouteName::new(&name);
-        if name == "mx" || name.contains('/') || name.is_empty() {
+        if name == MX || name.contains('/') || name.is_empty() {
             table.table_fault(&format!("\"{name}\" cannot name a smart host"), "another name; \"mx\" is the route by MX records, and names hold no \"/\"");
         }
-        let implicit_tls = table.value("implicit_tls", false);
-        let port = table.value::<u16>("port", 587);
-        let more = table.value::<Vec<String>>("fallback_hosts", Vec::new());
-        let limits = limits(&table);
+        let port = table.within("port", 587, 1..=u16::MAX);
+        let implicit_tls = table.value("implicit_tls", port == 465);
+        let tls = table.one_of("tls", TLS_DEMANDS, TlsDemand::Verified);
         let auth = auth(&table);
+        if auth.as_ref().is_some_and(|auth| !auth.in_clear) && matches!(tls, TlsDemand::None | TlsDemand::Opportunistic) && !implicit_tls {
+            table.fault("tls", "TLS is not demanded, though there is a password", "\"verified\" or \"required\", or auth_in_clear = true (a lab)");
+        }
         let profile = RouteProfile {
             dkim: table.value("dkim", true),
             arc: table.value("arc", true),
             ed25519: table.value("ed25519", false),
             unsigned: table.value("unsigned_fields", Vec::new()),
         };
-        let rewrite = table.one_of("reverse_path", &[("rewrite", RewriteReversePath::Rewrite), ("keep", RewriteReversePath::Keep)], RewriteReversePath::Rewrite, "rewrite");
-        let tls = table.one_of("tls", TLS_DEMANDS, TlsDemand::Verified, "verified");
-        let Some(host) = table.required::<String>("host") else { continue };
-        if host.parse::<IpAddr>().is_err() && host.parse::<Domain>().is_err() {
-            table.fault("host", &format!("\"{host}\""), "a host name or an IP address");
-        }
-        if auth.as_ref().is_some_and(|auth| !auth.in_clear) && matches!(tls, TlsDemand::None | TlsDemand::Opportunistic) && !implicit_tls {
-            table.fault("tls", "no TLS is demanded, though there is a password", "\"verified\" or \"required\", or auth_in_clear = true (a lab)");
-        }
-        let hosts = std::iter::once(host).chain(more).map(|host| HostPort { host, port }).collect();
-        read.hosts.insert(route.clone(), Arc::new(SmartHost { hosts, tls, implicit_tls, auth, ed25519: profile.ed25519, limits: Arc::new(limits) }));
+        let rewrite = table.one_of("reverse_path", &[("rewrite", RewriteReversePath::Rewrite), ("keep", RewriteReversePath::Keep)], RewriteReversePath::Rewrite);
+        let smart_host = SmartHost { hosts: hosts(&table, port), tls, implicit_tls, auth, ed25519: profile.ed25519, limits: Arc::new(limits(&table)) };
+        read.hosts.insert(route.clone(), Arc::new(smart_host));
         read.profiles.insert(route.clone(), profile);
         read.reverse_paths.insert(route, rewrite);
     }
     read
 }
 
+fn hosts(table: &Reader<'_>, port: u16) -> Vec<HostPort> {
+    let mut hosts = Vec::new();
+    let first = table.required::<String>("host").map(|host| ("host", host));
+    let more = table.value::<Vec<String>>("fallback_hosts", Vec::new()).into_iter().map(|host| ("fallback_hosts", host));
+    for (key, host) in first.into_iter().chain(more) {
+        if host.parse::<IpAddr>().is_err() && host.parse::<Domain>().is_err() {
+            table.fault(key, &host.written(), "a host name or an IP address; the port has a key of its own");
+        }
+        hosts.push(HostPort { host, port });
+    }
+    hosts
+}
+
 fn limits(table: &Reader<'_>) -> Limits {
     let standard = Limits::default();
-    let connections_max = table.value("connections_max", standard.connections_max);
+    let connections_max = table.within("connections_max", standard.connections_max, 1..=10_000);
     Limits {
         connections_max,
         host_connections_max: connections_max,
-        messages_per_connection_max: table.value("messages_per_connection_max", standard.messages_per_connection_max),
-        recipients_per_transaction_max: table.value("recipients_per_transaction_max", standard.recipients_per_transaction_max),
-        messages_per_second_max: NonZeroU32::new(table.value("messages_per_second_max", 0)),
+        messages_per_connection_max: table.within("messages_per_connection_max", standard.messages_per_connection_max, 1..=1_000_000),
+        recipients_per_transaction_max: table.within("recipients_per_transaction_max", standard.recipients_per_transaction_max, 1..=10_000),
+        messages_per_second_max: NonZeroU32::new(table.within("messages_per_second_max", 0, 0..=100_000)),
         ..standard
     }
 }
@@ -111,55 +119,57 @@ pub fn deliver(
 ) -> (Settings, TlsSettings, Duration) {
     let table = root.table("deliver");
     let standard = Settings::default();
-    let max_age = table.value("max_age", Duration::from_secs(5 * 86_400));
+    let max_age = table.within("max_age", Duration::from_hours(5 * 24), AGE);
     let schedule = Schedule {
-        waits: retry(&table, "retry", standard.schedule.waits.clone()),
-        jitter_percent: table.value("jitter_percent", standard.schedule.jitter_percent),
-        delay_notice_after: Some(table.value("delay_notice_after", standard.schedule.delay_notice_after.unwrap_or_default())).filter(|after| !after.is_zero()),
-        grace_after_start: table.value("grace_after_start", standard.schedule.grace_after_start),
+        waits: retry(&table, Some(&standard.schedule.waits)).unwrap_or_default(),
+        jitter_percent: table.within("jitter_percent", standard.schedule.jitter_percent, 0..=50),
+        delay_notice_after: Some(table.within("delay_notice_after", standard.schedule.delay_notice_after.unwrap_or_default(), AGE_OR_NONE)).filter(|after| !after.is_zero()),
+        grace_after_start: table.within("grace_after_start", standard.schedule.grace_after_start, PAUSE),
     };
     let stream_schedule = |settings: &StreamSettings| Schedule {
         waits: settings.retry.clone().unwrap_or_else(|| schedule.waits.clone()),
         delay_notice_after: settings.delay_notice.or(schedule.delay_notice_after).filter(|after| !after.is_zero()),
         ..schedule.clone()
     };
+    let (rules, roots) = tls(&table);
     let settings = Settings {
         ehlo_name: table.optional::<Domain>("ehlo_name").unwrap_or_else(|| hostname.clone()).to_string(),
-        source_v4: table.optional::<IpAddr>("source_v4").and_then(|address| v4(&table, address)),
-        source_v6: table.optional::<IpAddr>("source_v6").and_then(|address| v6(&table, address)),
+        source_v4: table.optional("source_v4"),
+        source_v6: table.optional("source_v6"),
         routes: routes(&table, hostname),
         smart_hosts: smart_hosts.hosts.clone(),
         providers: providers(&table),
-        tls: tls_rules(&table),
+        tls: rules,
         stream_schedules: streams.iter().map(|(name, settings)| (name.clone(), stream_schedule(settings))).collect(),
         identity_rates: identities.rules.iter().filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute.or(identity.rate.messages_per_minute)?)?))).collect(),
         stream_rates: streams.iter().filter_map(|(name, settings)| Some((name.clone(), rate(settings.recipients_per_minute?)?))).collect(),
         timeouts: timeouts(&table),
         bdat: table.value("bdat", standard.bdat),
-        lease: table.value("lease", standard.lease),
-        queues_max: table.value("queues_max", standard.queues_max),
-        claim_recipients_max: table.value("claim_recipients_max", standard.claim_recipients_max),
-        sessions_max: table.value("sessions_max", standard.sessions_max),
-        idle: table.value("idle", standard.idle),
-        idle_connections_max: table.value("idle_connections_max", standard.idle_connections_max),
+        lease: table.within("lease", standard.lease, TIMEOUT),
+        lease_margin: table.within("lease_margin", standard.lease_margin, TIMEOUT),
+        queues_max: table.within("queues_max", standard.queues_max, 1..=100_000),
+        claim_recipients_max: table.within("claim_recipients_max", standard.claim_recipients_max, 1..=100_000),
+        sessions_max: table.within("sessions_max", standard.sessions_max, 1..=100),
+        idle: table.within("idle_timeout", standard.idle, PAUSE),
+        idle_connections_max: table.within("idle_connections_max", standard.idle_connections_max, 0..=100_000),
         schedule,
     };
-    if settings.lease < settings.lease_needed() {
-        let needed = settings.lease_needed().written();
-        table.fault("lease", &settings.lease.written(), &format!("at least {needed}: it must outlast the wait for the last reply, timeouts.data_done"));
+    for fault in settings.faults() {
+        table.fault("lease", &fault, "leases, time-outs and smart hosts that fit together");
     }
-    let roots = TlsSettings {
-        roots: table.one_of("roots", &[("system", Roots::System), ("built-in", Roots::BuiltIn), ("only-ca-file", Roots::OnlyCaFile)], Roots::System, "system"),
-        ca_file: table.optional::<PathBuf>("ca_file").map(|path| table.resolve(&path)),
-    };
     (settings, roots, max_age)
 }
 
-fn retry(table: &Reader<'_>, key: &str, default: Vec<Duration>) -> Vec<Duration> {
-    let waits = table.value(key, default.clone());
-    if waits.is_empty() || waits.iter().any(Duration::is_zero) {
-        table.fault(key, &waits.written(), "waits between attempts, each longer than nothing, as in [\"5m\", \"30m\", \"2h\"]");
-        return default;
+/// The waits between attempts.
+pub fn retry(table: &Reader<'_>, default: Option<&Vec<Duration>>) -> Option<Vec<Duration>> {
+    let waits = match default {
+        Some(default) => Some(table.value("retry", default.clone())),
+        None => table.optional("retry"),
+    };
+    if waits.as_ref().is_some_and(|waits| waits.is_empty() || waits.iter().any(|wait| !AGE.contains(wait))) {
+        let found = waits.as_ref().map_or_else(String::new, Knob::written);
+        let expected = format!("waits between attempts from {} to {}, as in [\"5m\", \"30m\", \"2h\"]", AGE.start().written(), AGE.end().written());
+        table.fault("retry", &found, &expected);
     }
     waits
 }
@@ -171,7 +181,7 @@ fn routes(table: &Reader<'_>, hostname: &Domain) -> RouteRules {
     RouteRules {
         own_names,
         own_addresses: table.value("own_addresses", Vec::new()),
-        mx_port: table.value("mx_port", standard.mx_port),
+        mx_port: table.within("mx_port", standard.mx_port, 1..=u16::MAX),
         private_addresses_allowed: table.value("private_addresses_allowed", standard.private_addresses_allowed),
         address_preference: table.one_of(
             "address_preference",
@@ -182,10 +192,9 @@ fn routes(table: &Reader<'_>, hostname: &Domain) -> RouteRules {
                 ("ipv6-only", AddressPreference::Ipv6Only),
             ],
             standard.address_preference,
-            "ipv4-first",
         ),
-        hosts_max: table.value("hosts_max", standard.hosts_max),
-        addresses_max: table.value("addresses_max", standard.addresses_max),
+        hosts_max: table.within("hosts_max", standard.hosts_max, 1..=100),
+        addresses_max: table.within("addresses_max", standard.addresses_max, 1..=100),
     }
 }
 
@@ -207,34 +216,43 @@ fn providers(table: &Reader<'_>) -> Providers {
     })
 }
 
-fn tls_rules(table: &Reader<'_>) -> TlsRules {
-    let by_domain = table.table("tls");
+/// `[deliver.tls]`: demands by recipient domain, and whose certificates prove a name.
+fn tls(table: &Reader<'_>) -> (TlsRules, TlsSettings) {
+    let table = table.table("tls");
+    let roots = TlsSettings {
+        roots: table.one_of("roots", &[("system", Roots::System), ("built-in", Roots::BuiltIn), ("only-ca-file", Roots::OnlyCaFile)], Roots::System),
+        ca_file: table.optional::<PathBuf>("ca_file").map(|path| table.resolve(&path)),
+    };
+    if roots.roots == Roots::OnlyCaFile && roots.ca_file.is_none() {
+        table.fault("roots", "\"only-ca-file\", but there is no ca_file", "ca_file, a PEM file of those who issue the next hops' certificates");
+    }
+    let by_domain = table.table("recipients");
     let mut domains = Vec::new();
     for name in by_domain.names() {
-        let demand = by_domain.one_of(&name, TLS_DEMANDS, TlsDemand::Opportunistic, "opportunistic");
+        let demand = by_domain.one_of(&name, TLS_DEMANDS, TlsDemand::Opportunistic);
         match name.parse::<Domain>() {
             Ok(domain) => domains.push((domain, demand)),
             Err(error) => by_domain.fault(&name, &error.to_string(), "a recipient domain; names below it are included"),
         }
     }
-    TlsRules { domains }
+    (TlsRules { domains }, roots)
 }
 
 fn timeouts(table: &Reader<'_>) -> Timeouts {
     let table = table.table("timeouts");
     let standard = Timeouts::default();
     Timeouts {
-        connect: table.value("connect", standard.connect),
-        greeting: table.value("greeting", standard.greeting),
-        ehlo: table.value("ehlo", standard.ehlo),
-        starttls: table.value("starttls", standard.starttls),
-        auth: table.value("auth", standard.auth),
-        mail: table.value("mail", standard.mail),
-        rcpt: table.value("rcpt", standard.rcpt),
-        data_init: table.value("data_init", standard.data_init),
-        data_block: table.value("data_block", standard.data_block),
-        data_done: table.value("data_done", standard.data_done),
-        quit: table.value("quit", standard.quit),
+        connect: table.within("connect", standard.connect, TIMEOUT),
+        greeting: table.within("greeting", standard.greeting, TIMEOUT),
+        ehlo: table.within("ehlo", standard.ehlo, TIMEOUT),
+        starttls: table.within("starttls", standard.starttls, TIMEOUT),
+        auth: table.within("auth", standard.auth, TIMEOUT),
+        mail: table.within("mail", standard.mail, TIMEOUT),
+        rcpt: table.within("rcpt", standard.rcpt, TIMEOUT),
+        data_init: table.within("data_init", standard.data_init, TIMEOUT),
+        data_block: table.within("data_block", standard.data_block, TIMEOUT),
+        data_done: table.within("data_done", standard.data_done, TIMEOUT),
+        quit: table.within("quit", standard.quit, TIMEOUT),
     }
 }
 
@@ -243,24 +261,3 @@ fn rate(per_minute: u32) -> Option<Rate> {
     let count = NonZeroU32::new(per_minute)?;
     Some(Rate { count, per: Duration::from_secs(60), burst: NonZeroU32::new(per_minute / 60).unwrap_or(NonZeroU32::MIN) })
 }
-
-fn v4(table: &Reader<'_>, address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => {
-            table.fault("source_v4", &format!("\"{address}\""), "an IPv4 address");
-            None
-        }
-    }
-}
-
-fn v6(table: &Reader<'_>, address: IpAddr) -> Option<Ipv6Addr> {
-    match address {
-        IpAddr::V6(address) => Some(address),
-        IpAddr::V4(_) => {
-            table.fault("source_v6", &format!("\"{address}\""), "an IPv6 address");
-            None
-        }
-    }
-}
-

@@ -2,11 +2,14 @@
 
 use super::super::knob::Octets;
 use super::super::reader::Reader;
+use super::sending::SmartHosts;
+use super::{AGE, AGE_OR_NONE, GIB, KIB, nobody, sending};
 use crate::ingress::identity::{CertificateRule, Consent, NetworkRule, San};
 use crate::mail::{Domain, IdentityName, Mailbox, RouteName, Stream};
 use crate::policy::{self, AuthorDomain, DomainPattern, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule};
 use ipnet::IpNet;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// `[identities.NAME]`, as ingress and policy need them.
@@ -25,7 +28,7 @@ pub fn identities(root: &Reader<'_>) -> Identities {
     for (name, table) in root.tables("identities") {
         let name = IdentityName::new(&name);
         let consent = Consent { public: table.value("allow_public_networks", false), proxies: table.value("allow_proxy_networks", false) };
-        let networks = table.value::<Vec<IpNet>>("networks", Vec::new());
+        let networks = table.optional::<Vec<IpNet>>("networks").unwrap_or_default();
         read.networks.extend(networks.into_iter().map(|network| NetworkRule { network, identity: name.clone(), consent }));
         for text in table.value::<Vec<String>>("certificate_names", Vec::new()) {
             match text.parse::<San>() {
@@ -33,72 +36,65 @@ pub fn identities(root: &Reader<'_>) -> Identities {
                 Err(error) => table.fault("certificate_names", &error.to_string(), "\"dns:host.example.com\", \"email:a@example.com\" or \"uri:spiffe://…\""),
             }
         }
-        if let Some(identity) = identity(&table) {
-            read.rules.insert(name, identity);
-        }
+        read.rules.insert(name, identity(&table));
     }
-    if read.rules.is_empty() && !root.has("identities") {
+    if read.rules.is_empty() {
         root.fault("identities", "missing", "at least one table [identities.NAME]; nobody could send otherwise");
     }
     read
 }
 
-fn identity(table: &Reader<'_>) -> Option<Identity> {
-    let is_forward = table.one_of("mode", &[("author", false), ("forward", true)], false, "author");
-    let author_domains = patterns(table, "author_domains");
-    let forward_domain = table.optional::<Domain>("forward_domain");
-    let mode = match (is_forward, forward_domain) {
-        (false, None) => Mode::Author,
-        (true, Some(domain)) => Mode::Forward { domain },
-        (true, None) => {
-            table.fault("forward_domain", "missing", "the forwarder's own domain, since mode is \"forward\"");
-            return None;
-        }
-        (false, Some(_)) => {
-            table.fault("forward_domain", "set, though mode is \"author\"", "mode = \"forward\", or no forward_domain");
-            return None;
-        }
-    };
-    if mode == Mode::Author && author_domains.is_empty() {
-        table.fault("author_domains", "empty", "the domains of its From addresses, as in [\"example.com\"], or mode = \"forward\"");
-    }
-    let standard = Rate::default();
-    let basis = Identity::author(author_domains);
-    Some(Identity {
+fn identity(table: &Reader<'_>) -> Identity {
+    let (mode, author_domains) = mode(table);
+    let standard = Identity::author(author_domains);
+    Identity {
         mode,
         reverse_path: ReversePathRule {
-            kept: patterns(table, "reverse_path_kept"),
-            foreign: table.one_of(
-                "reverse_path_foreign",
-                &[("keep", Foreign::Keep), ("map", Foreign::Map), ("refuse", Foreign::Refuse)],
-                Foreign::Keep,
-                "keep",
-            ),
+            kept: patterns(table, "reverse_path_kept", table.value("reverse_path_kept", Vec::new())),
+            foreign: table.one_of("reverse_path_foreign", &[("keep", Foreign::Keep), ("map", Foreign::Map), ("refuse", Foreign::Refuse)], Foreign::Keep),
             bounces_to: table.optional::<Mailbox>("bounces_to"),
         },
         rate: Rate {
-            messages_per_minute: table.optional("messages_per_minute"),
-            recipients_per_minute: table.optional("recipients_per_minute"),
-            messages_per_minute_ceiling: table.value("messages_per_minute_ceiling", standard.messages_per_minute_ceiling),
-            recipients_per_minute_ceiling: table.value("recipients_per_minute_ceiling", standard.recipients_per_minute_ceiling),
+            messages_per_minute: table.optional_within("messages_per_minute", PER_MINUTE),
+            recipients_per_minute: table.optional_within("recipients_per_minute", PER_MINUTE),
+            messages_per_minute_ceiling: table.within("messages_per_minute_ceiling", standard.rate.messages_per_minute_ceiling, PER_MINUTE),
+            recipients_per_minute_ceiling: table.within("recipients_per_minute_ceiling", standard.rate.recipients_per_minute_ceiling, PER_MINUTE),
         },
-        size_octets_max: table.value("message_octets_max", Octets(basis.size_octets_max)).0,
-        recipients_max: table.value("recipients_max", basis.recipients_max),
-        stream: Stream::new(&table.value("stream", basis.stream.to_string())),
+        size_octets_max: table.within("message_octets_max", Octets(standard.size_octets_max), Octets(KIB)..=Octets(GIB)).0,
+        recipients_max: table.within("recipients_max", standard.recipients_max, 1..=100_000),
+        stream: Stream::new(&table.value("stream", standard.stream.to_string())),
         streams: table.optional::<Vec<String>>("streams").map(|names| names.iter().map(|name| Stream::new(name)).collect()),
-        ..basis
-    })
+        ..standard
+    }
 }
 
-fn patterns(table: &Reader<'_>, key: &str) -> Vec<DomainPattern> {
-    let read = |text: String| match text.parse::<DomainPattern>() {
-        Ok(pattern) => Some(pattern),
-        Err(error) => {
-            table.fault(key, &error.to_string(), "domains: \"example.com\", or \".example.com\" for all names at or below it");
-            None
+/// How it sends, and as which authors. `author` has author domains, `forward` a domain of its own, and neither what the other has.
+fn mode(table: &Reader<'_>) -> (Mode, Vec<DomainPattern>) {
+    let is_forward = table.one_of("mode", &[("author", false), ("forward", true)], false);
+    let authors = table.optional::<Vec<String>>("author_domains");
+    let forward_domain = table.optional::<Domain>("forward_domain");
+    if is_forward {
+        if authors.is_some() {
+            table.fault("author_domains", "set, though mode is \"forward\", which passes on mail of any author", "mode = \"author\", or no author_domains");
         }
-    };
-    table.value::<Vec<String>>(key, Vec::new()).into_iter().filter_map(read).collect()
+        if !table.has("forward_domain") {
+            table.fault("forward_domain", "missing", "the forwarder's own domain, since mode is \"forward\"");
+        }
+        return (Mode::Forward { domain: forward_domain.unwrap_or_else(nobody) }, Vec::new());
+    }
+    if table.has("forward_domain") {
+        table.fault("forward_domain", "set, though mode is \"author\"", "mode = \"forward\", or no forward_domain");
+    }
+    if authors.as_ref().is_some_and(Vec::is_empty) || !table.has("author_domains") {
+        let found = if authors.is_some() { "empty" } else { "missing" };
+        table.fault("author_domains", found, "the domains of its From addresses, as in [\"example.com\"], or mode = \"forward\"");
+    }
+    (Mode::Author, patterns(table, "author_domains", authors.unwrap_or_default()))
+}
+
+fn patterns(table: &Reader<'_>, key: &str, texts: Vec<String>) -> Vec<DomainPattern> {
+    let read = |text: String| text.parse::<DomainPattern>().map_err(|error| table.fault(key, &error.to_string(), "")).ok();
+    texts.into_iter().filter_map(read).collect()
 }
 
 /// `[domains."example.com"]`: what an author domain wants, beside its keys.
@@ -118,37 +114,65 @@ pub struct DomainSettings {
     pub third_party: Option<Domain>,
 }
 
-/// By author domain.
+/// By author domain: those with a table, and those that identities name and no table is at or above of.
 pub type Domains = BTreeMap<Domain, DomainSettings>;
 
-pub fn domains(root: &Reader<'_>) -> Domains {
+/// An identity's domain needs no table where the defaults will do: the domain around which the pattern of its authors is built, or the
+/// forwarder's own, is then a domain like one with an empty table. A table at or above it speaks for it instead.
+pub fn domains(root: &Reader<'_>, identities: &Identities) -> Domains {
     let mut domains = BTreeMap::new();
     for (name, table) in root.tables("domains") {
-        let read = DomainSettings {
-            author: AuthorDomain { parked: table.value("parked", false) },
-            bounce_domain: table.optional("bounce_domain").or_else(|| format!("b.{name}").parse().ok()).unwrap_or_else(nowhere),
-            keep_reverse_path: table.value("keep_reverse_path", false),
-            token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false, "message"),
-            ed25519: table.value("ed25519", false),
-            third_party: table.optional("third_party_domain"),
-        };
-        match name.parse::<Domain>() {
-            Ok(domain) => {
-                if let Some(fault) = crate::readdress::alignment_fault(&domain, &read.bounce_domain) {
-                    table.fault("bounce_domain", &fault, &format!("a name below it, as in \"b.{domain}\""));
-                }
-                domains.insert(domain, read);
-            }
-            Err(error) => table.table_fault(&error.to_string(), "the table's name to be an author domain, as in [domains.\"example.com\"]"),
+        let parsed = name.parse::<Domain>();
+        if let Err(error) = &parsed {
+            table.table_fault(&error.to_string(), "");
         }
+        let domain = parsed.unwrap_or_else(|_| nobody());
+        let settings = domain_settings(&table, &domain);
+        domains.insert(domain, settings);
+    }
+    let named = identities.rules.values().flat_map(|identity| match &identity.mode {
+        Mode::Author => identity.author_domains.iter().map(DomainPattern::domain).collect(),
+        Mode::Forward { domain } => vec![domain],
+    });
+    let further: Vec<&Domain> = named.filter(|domain| !domains.keys().any(|known| domain.is_at_or_below(known))).collect();
+    for domain in further {
+        let settings = DomainSettings::standard(domain);
+        if let Some(fault) = crate::readdress::alignment_fault(domain, &settings.bounce_domain) {
+            root.fault_at(&["domains", domain.as_str(), "bounce_domain"], &fault, "");
+        }
+        domains.insert(domain.clone(), settings);
     }
     domains
 }
 
-/// Stands in where the table's name is no domain, which is a fault by itself.
-#[allow(clippy::expect_used, reason = "a constant that is a domain name")]
-fn nowhere() -> Domain {
-    Domain::parse("bounce.invalid").expect("a domain name")
+fn domain_settings(table: &Reader<'_>, domain: &Domain) -> DomainSettings {
+    let standard = DomainSettings::standard(domain);
+    let settings = DomainSettings {
+        author: AuthorDomain { parked: table.value("parked", false) },
+        bounce_domain: table.optional("bounce_domain").unwrap_or(standard.bounce_domain),
+        keep_reverse_path: table.value("keep_reverse_path", false),
+        token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false),
+        ed25519: table.value("ed25519", false),
+        third_party: table.optional("third_party_domain"),
+    };
+    if let Some(fault) = crate::readdress::alignment_fault(domain, &settings.bounce_domain) {
+        table.fault("bounce_domain", &fault, "");
+    }
+    settings
+}
+
+impl DomainSettings {
+    /// Those of a domain that nothing is said about: bounces come to `b.` below it.
+    fn standard(domain: &Domain) -> Self {
+        Self {
+            author: AuthorDomain::default(),
+            bounce_domain: format!("b.{domain}").parse().unwrap_or_else(|_| domain.clone()), // too long: then too long to be aligned as well
+            keep_reverse_path: false,
+            token_per_day: false,
+            ed25519: false,
+            third_party: None,
+        }
+    }
 }
 
 /// What a stream's mail gets.
@@ -168,26 +192,26 @@ pub fn streams(root: &Reader<'_>) -> HashMap<Stream, StreamSettings> {
     let mut streams = HashMap::new();
     for (name, table) in root.tables("streams") {
         let settings = StreamSettings {
-            max_age: table.optional("max_age"),
-            retry: table.optional("retry"),
-            delay_notice: table.optional("delay_notice_after"),
-            recipients_per_minute: table.optional("recipients_per_minute"),
+            max_age: table.optional_within("max_age", AGE),
+            retry: sending::retry(&table, None),
+            delay_notice: table.optional_within("delay_notice_after", AGE_OR_NONE),
+            recipients_per_minute: table.optional_within("recipients_per_minute", PER_MINUTE),
         };
         streams.insert(Stream::new(&name), settings);
     }
     streams
 }
 
-/// `[routes]`: the ways of recipient domains.
-pub fn routes(root: &Reader<'_>, known: &BTreeSet<String>) -> (Vec<RouteRule>, RouteName) {
+/// `[routes]`: the ways of recipient domains, and that of all others.
+pub fn routes(root: &Reader<'_>, smart_hosts: &SmartHosts) -> (Vec<RouteRule>, RouteName) {
     let table = root.table("routes");
+    let known: Vec<String> = std::iter::once(MX.to_owned()).chain(smart_hosts.hosts.keys().map(ToString::to_string)).collect();
     let check = |table: &Reader<'_>, key: &str, name: &str| {
-        if !known.contains(name) {
-            let expected = known.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-            table.fault(key, &format!("\"{name}\" is no route"), &format!("one of {expected}; a smart host is declared as [smart_hosts.NAME]"));
+        if !known.iter().any(|known| known == name) {
+            table.fault(key, &format!("\"{name}\""), &format!("one of {}; a smart host is declared as [smart_hosts.NAME]", listed(&known)));
         }
     };
-    let default = table.value("default", "mx".to_owned());
+    let default = table.value("default", MX.to_owned());
     check(&table, "default", &default);
     let mut rules = Vec::new();
     let by_domain = table.table("recipients");
@@ -196,30 +220,41 @@ pub fn routes(root: &Reader<'_>, known: &BTreeSet<String>) -> (Vec<RouteRule>, R
         check(&by_domain, &pattern, &route);
         match pattern.parse::<DomainPattern>() {
             Ok(recipients) => rules.push(RouteRule { recipients, route: RouteName::new(&route) }),
-            Err(error) => by_domain.fault(&pattern, &error.to_string(), "a recipient domain: \"example.net\", or \".example.net\" for all names at or below it"),
+            Err(error) => by_domain.fault(&pattern, &error.to_string(), ""),
         }
     }
     (rules, RouteName::new(&default))
 }
 
 /// All of policy's settings.
-pub fn policy(root: &Reader<'_>, postmaster: Mailbox, identities: &Identities, domains: &Domains, streams: &HashMap<Stream, StreamSettings>, routes: (Vec<RouteRule>, RouteName)) -> policy::Settings {
+pub fn policy(
+    root: &Reader<'_>,
+    postmaster: Mailbox,
+    identities: &Identities,
+    domains: &Domains,
+    streams: &HashMap<Stream, StreamSettings>,
+    (routes, default_route): (Vec<RouteRule>, RouteName),
+) -> policy::Settings {
     let table = root.table("policy");
-    let mut names: BTreeSet<Stream> = streams.keys().cloned().collect();
-    names.insert(Stream::new("default"));
     let standard = policy::Settings::new(postmaster);
-    let settings = policy::Settings {
+    policy::Settings {
         identities: identities.rules.clone(),
         domains: domains.iter().map(|(domain, settings)| (domain.clone(), settings.author)).collect(),
-        routes: routes.0,
-        default_route: routes.1,
-        streams: names,
+        routes,
+        default_route,
+        streams: standard.streams.iter().chain(streams.keys()).cloned().collect(),
         address_literals: table.value("address_literals", standard.address_literals),
-        deliver_after_max: table.value("deliver_after_max", standard.deliver_after_max),
+        deliver_after_max: table.within("deliver_after_max", standard.deliver_after_max, AGE_OR_NONE),
         ..standard
-    };
-    for fault in settings.faults() {
-        root.table_fault(&fault, "identities, streams and domains that fit together");
     }
-    settings
 }
+
+/// As a fault lists what there is.
+pub fn listed<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
+    names.into_iter().map(|name| format!("\"{}\"", name.to_string())).collect::<Vec<_>>().join(", ")
+}
+
+/// The route by MX records.
+pub const MX: &str = "mx";
+
+const PER_MINUTE: RangeInclusive<u32> = 1..=10_000_000;

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use mail_auth::dkim::{DkimError, Signature};
 use mail_auth::{ArcResult, AuthenticatedMessage, DnsCache, MessageAuthenticator, Parameters};
 
-/// Verifies the DKIM signatures and the ARC chain of a message. At most [`SIGNATURES_MAX`] signatures are looked at, the topmost;
-/// a chain has at most 50 sets. Bounded in time only by the resolver: set a limit around it.
+/// Verifies the DKIM signatures and the ARC chain of a message. At most [`SIGNATURES_MAX`] signatures are verified, the topmost of
+/// those that can be read; a chain has at most 50 sets. Bounded in time only by the resolver: set a limit around it.
 ///
 /// # Cancel safety
 /// Nothing is kept; a dropped future has only filled the cache.
@@ -28,19 +28,14 @@ pub async fn examine<C: DnsCache>(message: &[u8], authenticator: &MessageAuthent
         let (domain, selector, b) = Default::default();
         facts.push(DkimFact { domain, selector, b, result: DkimResult::Neutral, reason: Some("the signature cannot be used".to_owned()) });
     }
-    let mut looked_at = facts.len();
-    parsed.retain_dkim_signatures(|signature| {
-        looked_at += 1;
-        if looked_at > SIGNATURES_MAX {
-            return Err(DkimError::UnsupportedAlgorithm);
-        }
-        let Some((result, reason)) = unacceptable(signature) else { return Ok(()) };
-        facts.push(fact(signature, result, Some(reason.to_owned())));
-        Err(DkimError::UnsupportedAlgorithm)
+    let mut looked_at = 0;
+    parsed.retain_dkim_signatures(|_| {
+        looked_at += 1; // "unsupported" is the nearest that mail-auth has to "not looked at"
+        if looked_at > SIGNATURES_MAX { Err(DkimError::UnsupportedAlgorithm) } else { Ok(()) }
     });
     for output in authenticator.verify_dkim(Parameters::new(&parsed).with_cache(cache)).await {
         if let Some(signature) = output.signature() {
-            let (result, reason) = verdict(output.result());
+            let (result, reason) = judged(signature, output.result());
             facts.push(fact(signature, result, reason));
         }
     }
@@ -60,6 +55,12 @@ async fn chain<C: DnsCache>(headers: &Headers<'_>, parsed: &AuthenticatedMessage
     ChainFact { highest: chain.highest, status, whole: chain.exists && chain.fault.is_none(), ended: chain.ended }
 }
 
+/// What the standards say of a signature that mail-auth verified with this result, and why unless it passed.
+#[must_use]
+pub fn judged(signature: &Signature, result: &mail_auth::DkimResult) -> (DkimResult, Option<String>) {
+    unacceptable(signature).map_or_else(|| translated(result), |(result, reason)| (result, Some(reason.to_owned())))
+}
+
 /// What mail-auth would let pass and must not.
 fn unacceptable(signature: &Signature) -> Option<(DkimResult, &'static str)> {
     if !signature.h.iter().any(|name| name.eq_ignore_ascii_case("from")) {
@@ -69,7 +70,7 @@ fn unacceptable(signature: &Signature) -> Option<(DkimResult, &'static str)> {
     super::signature::algorithm(name).is_none().then_some((DkimResult::Policy, "the algorithm is not accepted"))
 }
 
-fn verdict(result: &mail_auth::DkimResult) -> (DkimResult, Option<String>) {
+fn translated(result: &mail_auth::DkimResult) -> (DkimResult, Option<String>) {
     use mail_auth::DkimResult as Theirs;
     let (word, why) = match result {
         Theirs::Pass => return (DkimResult::Pass, None),

@@ -51,6 +51,10 @@ impl Bodies {
             File::open(self.directory.join(BODIES))?.sync_all()?;
         }
         let path = parent.join(&file_name);
+        if path.exists() {
+            // Openings are counted, so this is a spool whose count was damaged; the file there is somebody's mail.
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("\"{}\" is there already", path.display())));
+        }
         fs::rename(&temporary.path, &path)?;
         let written = Written { path, name: temporary.name.clone(), kept: false };
         temporary.keep(); // its old path is gone

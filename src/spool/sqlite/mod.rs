@@ -14,15 +14,18 @@
 //! | file here | does |
 //! |---|---|
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
-//! | `queries` | the statements of that work |
+//! | `commit`, `queries` | the statements of that work |
 //! | `readers` | short reads beside it |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
+//! | `audit` | what damage has hidden |
 //! | `bodies`, `disk`, `lock` | files, room and file system, one process |
 //!
 //! Leases die with the process: whatever was leased is due at the next start, and counts as an attempt of unknown end.
 
+mod audit;
 mod bodies;
+mod commit;
 mod disk;
 mod housekeeper;
 mod lock;
@@ -39,10 +42,10 @@ use crate::mail::{MailId, Mailbox, Receipt, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
 use bytes::Bytes;
+use commit::Ready;
 use disk::Disk;
 use housekeeper::Housekeeper;
 use lock::Lock;
-use queries::Ready;
 use readers::Readers;
 use recovery::Access;
 use std::num::NonZeroUsize;
@@ -225,6 +228,22 @@ impl SqliteSpool {
         }
     }
 
+    /// Looks for mail that damage has hidden, page by page.
+    async fn audit(&self, now: Timestamp) -> Result<Swept, SpoolError> {
+        let mut swept = Swept::default();
+        let mut after = Some(-1);
+        while let Some(begin) = after {
+            let found = self.read(move |db| audit::page(db, begin)).await?;
+            after = found.next;
+            if !found.is_clean() {
+                let mended = self.writer.write(Safety::Durable, 0, move |batch| audit::mend(batch, &found, now)).await?;
+                swept.rescheduled += mended.rescheduled;
+                swept.quarantined.extend(mended.quarantined);
+            }
+        }
+        Ok(swept)
+    }
+
     /// Sums a body and makes a large one a file: what can be done before the writer's turn.
     async fn make_ready(&self, mail: Sealed) -> Result<Ready, SpoolError> {
         if octets_of(&mail) < self.settings.body_file_octets_min { Ok(in_database(mail)) } else { self.write_body(mail).await }
@@ -291,7 +310,7 @@ impl Spool for SqliteSpool {
         }
         let senders_max = self.settings.senders_max;
         let in_memory = ready.iter().filter(|ready| ready.body.is_none()).map(|ready| ready.mail.message.octets().len()).sum();
-        self.writer.write(Safety::Durable, in_memory, move |batch| queries::commit(batch, ready, senders_max)).await?;
+        self.writer.write(Safety::Durable, in_memory, move |batch| commit::commit(batch, ready, senders_max)).await?;
         Ok(receipt)
     }
 
@@ -386,13 +405,15 @@ impl Records for SqliteSpool {
         const DAY: Duration = Duration::from_hours(24);
         let history_before = now - DAY * self.settings.history_days;
         let senders_before_day = now.unix_days() - i64::from(self.settings.senders_days);
-        let mut all = Swept::default();
+        let mut swept = self.audit(now).await?;
         loop {
             let page = self.writer.write(Safety::Durable, 0, move |batch| queries::sweep(batch, now, history_before, senders_before_day)).await?;
             if page == Swept::default() {
-                return Ok(all);
+                return Ok(swept);
             }
-            all = Swept { history: all.history + page.history, senders: all.senders + page.senders, queues: all.queues + page.queues };
+            swept.history += page.history;
+            swept.senders += page.senders;
+            swept.queues += page.queues;
         }
     }
 

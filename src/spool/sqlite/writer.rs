@@ -57,7 +57,12 @@ pub(super) struct Batch<'a> {
     pub fence: i64,
     /// Body files whose rows this transaction removes.
     pub freed: Vec<String>,
+    /// Something was written that SQLite does not count as a change of rows.
+    pub reindexed: bool,
 }
+
+/// What work gives: the outer error is the store's failure, the inner one a refusal before the first write.
+pub(super) type Refusable<T> = rusqlite::Result<Result<T, SpoolError>>;
 
 /// How safe work has to be before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +120,7 @@ impl Handle {
         &self,
         safety: Safety,
         octets: usize,
-        work: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<Result<T, SpoolError>> + Send + 'static,
+        work: impl FnOnce(&mut Batch<'_>) -> Refusable<T> + Send + 'static,
     ) -> Result<T, SpoolError> {
         let sender = lock(&self.jobs).clone().ok_or(SpoolError::Closed)?;
         let (tell, told) = oneshot::channel();
@@ -188,7 +193,9 @@ impl Writer {
                 self.state.fail(&fault.to_string());
                 break;
             }
-            answers.into_iter().for_each(|answer| answer());
+            for answer in answers {
+                answer();
+            }
         }
         if self.state.working().is_ok() {
             self.finish();
@@ -205,12 +212,12 @@ impl Writer {
         self.wal.sync_at_commit(&self.db, durable)?;
         let changes_before = self.db.total_changes();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new() };
+        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new(), reindexed: false };
         for job in jobs {
             answers.push((job.work)(&mut batch)?);
         }
-        let Batch { totals, fence, freed, .. } = batch;
-        if tx.total_changes() == changes_before {
+        let Batch { totals, fence, freed, reindexed, .. } = batch;
+        if tx.total_changes() == changes_before && !reindexed {
             return tx.rollback(); // nothing was written: nothing to wait for
         }
         let commits = self.counter.value + i64::from(durable);

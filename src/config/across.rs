@@ -1,0 +1,160 @@
+//! What only several sections together show: faults, and what is allowed but should be known.
+
+use super::Config;
+use super::knob::Knob;
+use super::reader::Reader;
+use super::sections::who::listed;
+use crate::ingress::identity::{self, Fault};
+use crate::ingress::tls::ClientCertificates;
+use crate::policy::Mode;
+use crate::seal::NoKey;
+use crate::spool::sqlite::FileSystems;
+use std::time::Duration;
+
+pub fn faults(root: &Reader<'_>, config: &Config) {
+    who_is_who(root, config);
+    identities(root, config);
+    ages(root, config);
+    for (domain, settings) in &config.domains {
+        if let Some(platform) = settings.third_party.as_ref().filter(|platform| !config.domains.contains_key(platform)) {
+            root.fault_at(&["domains", domain.as_str(), "third_party_domain"], &format!("\"{platform}\""), "a domain with a table [domains.NAME] of its own, so that it has keys");
+        }
+    }
+    // What the room itself would object to and nothing above has said with its place.
+    if root.is_sound() {
+        config.policy.faults().iter().for_each(|fault| root.table_fault(fault, ""));
+    }
+}
+
+/// Networks and certificate names: nobody is let in by mistake, and nobody is two.
+fn who_is_who(root: &Reader<'_>, config: &Config) {
+    let proxies: Vec<_> = config.listeners.iter().flat_map(|listener| listener.proxies.iter().flatten().copied()).collect();
+    let (networks, certificates) = (&config.identities.networks, &config.identities.certificates);
+    for fault in identity::open_relay_faults(networks, &proxies).into_iter().chain(identity::Identities::faults(networks, certificates)) {
+        let (identity, key) = match &fault {
+            Fault::Everything { identity, .. } | Fault::Public { identity, .. } | Fault::CoversProxies { identity, .. } | Fault::NetworkTwice { other: identity, .. } => {
+                (identity, "networks")
+            }
+            Fault::CertificateTwice { other, .. } => (other, "certificate_names"),
+        };
+        root.fault_at(&["identities", identity.as_str(), key], &fault.to_string(), "");
+    }
+    let asks_for_certificates = config.tls.as_ref().is_some_and(|tls| tls.client_certificates != ClientCertificates::Off);
+    if let Some(rule) = certificates.first().filter(|_| !asks_for_certificates) {
+        let expected = "tls.client_ca_file, a PEM file of those who issue client certificates";
+        root.fault_at(&["identities", rule.identity.as_str(), "certificate_names"], "set, though no client is asked for a certificate", expected);
+    }
+}
+
+/// What identities name is there.
+fn identities(root: &Reader<'_>, config: &Config) {
+    for (name, identity) in &config.policy.identities {
+        let own = identity.streams.iter().flatten().map(|stream| ("streams", stream));
+        for (key, stream) in own.chain([("stream", &identity.stream)]).filter(|(_, stream)| !config.policy.streams.contains(*stream)) {
+            let expected = format!("one of {}; a stream is declared as [streams.NAME]", listed(&config.policy.streams));
+            root.fault_at(&["identities", name.as_str(), key], &format!("\"{stream}\""), &expected);
+        }
+        for pattern in &identity.author_domains {
+            let signing = config.policy.signing_domain(pattern.domain());
+            if config.domains.get(signing).is_some_and(|domain| domain.author.parked) {
+                let found = format!("\"{pattern}\", though domains.\"{signing}\" is parked: it never sends");
+                root.fault_at(&["identities", name.as_str(), "author_domains"], &found, "domains that send, or parked = false");
+            }
+        }
+    }
+}
+
+/// What mail needs outlives the mail.
+fn ages(root: &Reader<'_>, config: &Config) {
+    let longest = config.streams.values().filter_map(|stream| stream.max_age).chain([config.max_age]).max().unwrap_or_default();
+    let at_least = longest + TWO_DAYS;
+    if let Some(expires) = config.seal.expires {
+        if expires < at_least {
+            root.fault_at(&["seal", "signature_expires"], &expires.written(), &format!("at least {}, two days more than the longest max_age: mail must not outlive its signature", at_least.written()));
+        }
+        if config.seal.expires_margin >= expires {
+            root.fault_at(&["seal", "signature_expires_margin"], &config.seal.expires_margin.written(), "less than signature_expires, or every attempt would seal anew");
+        }
+    }
+    let in_queue = longest + config.policy.deliver_after_max;
+    let token_days = config.readdress.token_age_days_max;
+    if DAY * u32::from(token_days) < in_queue {
+        let expected = format!("at least {}, the longest max_age and policy.deliver_after_max together: mail must not outlive its bounce address", in_queue.as_secs().div_ceil(DAY.as_secs()));
+        root.fault_at(&["readdress", "token_age_days_max"], &token_days.to_string(), &expected);
+    }
+    if config.spool.senders_days <= u32::from(token_days) {
+        let expected = format!("more than readdress.token_age_days_max, {token_days}: a bounce address must lead back to its sender");
+        root.fault_at(&["spool", "senders_days"], &config.spool.senders_days.to_string(), &expected);
+    }
+}
+
+/// What an operator should know, each a sentence; sorted by section.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    warnings.extend(unreachable(config));
+    warnings.extend(open(config));
+    warnings.extend(in_clear(config));
+    if config.deliver.routes.private_addresses_allowed {
+        warnings.push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
+    }
+    for name in config.smart_hosts.hosts.keys() {
+        if config.policy.default_route != *name && config.policy.routes.iter().all(|rule| rule.route != *name) {
+            warnings.push(format!("smart host \"{name}\" is not used: neither routes.default nor routes.recipients names it"));
+        }
+    }
+    if config.seal.no_key == NoKey::Pass {
+        warnings.push("seal.no_key is \"pass\": mail of a domain without a key leaves unsigned, and large receivers reject it".to_owned());
+    }
+    match config.spool.file_systems {
+        FileSystems::Durable => {}
+        FileSystems::Volatile => warnings.push("spool.file_systems is \"volatile\": on a tmpfs, accepted mail is lost when the machine or container stops".to_owned()),
+        FileSystems::Any => warnings.push("spool.file_systems is \"any\": where a remote file system lies about locks or fsync, accepted mail is lost or sent twice".to_owned()),
+    }
+    warnings.sort();
+    warnings
+}
+
+/// Identities that no client can be, and users who cannot log in.
+fn unreachable(config: &Config) -> impl Iterator<Item = String> {
+    let is_known = |name: &crate::mail::IdentityName| {
+        config.identities.networks.iter().any(|rule| rule.identity == *name)
+            || config.identities.certificates.iter().any(|rule| rule.identity == *name)
+            || config.users.iter().any(|user| user.identity == *name)
+    };
+    let unknown = config.policy.identities.keys().filter(move |name| !is_known(name));
+    let unknown = unknown.map(|name| format!("identity \"{name}\" is nobody: it has neither networks nor certificate_names, and no user"));
+    let can_log_in = config.listeners.iter().any(|listener| {
+        let has_tls = listener.implicit_tls || listener.dialogue.starttls != crate::smtp::settings::StartTls::Unavailable;
+        has_tls || listener.dialogue.auth_without_tls
+    });
+    let locked_out = (!config.users.is_empty() && !can_log_in).then(|| "no user can log in: no listener has TLS, and none sets auth_without_tls".to_owned());
+    unknown.chain(locked_out)
+}
+
+/// Rules that would be faults without consent.
+fn open(config: &Config) -> impl Iterator<Item = String> {
+    config.policy.identities.iter().flat_map(move |(name, identity)| {
+        let consent = |is_given: fn(&identity::Consent) -> bool| config.identities.networks.iter().any(|rule| rule.identity == *name && is_given(&rule.consent));
+        let authors = match &identity.mode {
+            Mode::Author => format!("mail of {}", identity.author_domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            Mode::Forward { .. } => "anybody's mail".to_owned(),
+        };
+        let public = consent(|consent| consent.public).then(|| format!("identity \"{name}\": allow_public_networks is true: whoever has an address in its networks may send {authors}"));
+        let proxies = consent(|consent| consent.proxies).then(|| format!("identity \"{name}\": allow_proxy_networks is true: whoever comes through a proxy in its networks may send {authors}"));
+        public.into_iter().chain(proxies)
+    })
+}
+
+/// Passwords that everybody on the way can read.
+fn in_clear(config: &Config) -> impl Iterator<Item = String> {
+    let listeners = config.listeners.iter().filter(|listener| listener.dialogue.auth_without_tls && !listener.address.ip().is_loopback());
+    let taken = listeners.map(|listener| format!("listener \"{}\": auth_without_tls is true: passwords cross the network in clear", listener.name));
+    let hosts = config.smart_hosts.hosts.iter().filter(|(_, host)| host.auth.as_ref().is_some_and(|auth| auth.in_clear));
+    let given = hosts.map(|(name, _)| format!("smart host \"{name}\": auth_in_clear is true: its password may cross the network in clear"));
+    taken.chain(given)
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// What a signature has to outlive the queue by: a receiver may look at it late.
+const TWO_DAYS: Duration = Duration::from_hours(48);

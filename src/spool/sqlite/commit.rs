@@ -1,0 +1,189 @@
+//! The instant of commitment, as work for the writer: the messages of a submission, the senders behind their bounce tokens.
+
+use super::writer::{Batch, Refusable};
+use crate::mail::MailId;
+use crate::seal::{Sealed, Sender};
+use crate::spool::row::{self, MailRow, RecipientRow};
+use crate::spool::{Queue, SpoolError};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A message ready to be written: summed, its large body already a file.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub mail: Sealed,
+    pub body_sum: u32,
+    pub body: Option<super::bodies::Written>,
+}
+
+/// Writes the messages of one submission.
+pub(super) fn commit(batch: &mut Batch<'_>, mails: Vec<Ready>, senders_max: u64) -> Refusable<()> {
+    let mut ids = HashSet::new();
+    for Ready { mail, .. } in &mails {
+        if !ids.insert(mail.id) || is_taken(batch.db, mail.id)? {
+            return Ok(Err(SpoolError::IdTaken(mail.id)));
+        }
+    }
+    let senders = match new_senders(batch, &mails, senders_max)? {
+        Ok(senders) => senders,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    for (sender, day, fate) in senders {
+        write_sender(batch, &sender, day, fate)?;
+    }
+    for ready in mails {
+        insert(batch, ready)?;
+    }
+    Ok(Ok(()))
+}
+
+/// An id is taken while its message waits, and as long as a bounce of it may come home.
+pub(super) fn is_taken(db: &Connection, id: MailId) -> rusqlite::Result<bool> {
+    let id = [row::number(id)];
+    Ok(db.prepare_cached("SELECT 1 FROM messages WHERE id = ?1")?.exists(id)? || db.prepare_cached("SELECT 1 FROM history WHERE id = ?1")?.exists(id)?)
+}
+
+/// What is to become of a sender's row.
+#[derive(Clone, Copy)]
+enum SenderFate {
+    Insert,
+    /// It is there and sound, and was last used on an earlier day.
+    Touch,
+    /// It is there and damaged: the sender that uses it now is written again.
+    Mend,
+}
+
+/// The senders of a submission that have to be written, each once.
+fn new_senders(batch: &Batch<'_>, mails: &[Ready], senders_max: u64) -> Refusable<Vec<(Sender, i64, SenderFate)>> {
+    let mut seen: HashMap<u64, &Sender> = HashMap::new();
+    let mut senders = Vec::new();
+    let mut inserted = 0;
+    for Ready { mail, .. } in mails {
+        let Some(sender) = &mail.sender else { continue };
+        let day = mail.accepted_at.unix_days();
+        if let Some(known) = seen.insert(sender.id, sender) {
+            if known.mailbox != sender.mailbox {
+                return Ok(Err(SpoolError::SenderTaken(sender.id)));
+            }
+            continue;
+        }
+        let (id, text) = (sender.id.cast_signed(), sender.mailbox.to_string());
+        let known = batch
+            .db
+            .prepare_cached("SELECT mailbox, last_used_day, sum FROM senders WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec(), row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+            .optional()?;
+        match known {
+            None => {
+                inserted += 1;
+                if batch.totals.senders + inserted > senders_max.try_into().unwrap_or(i64::MAX) {
+                    return Ok(Err(SpoolError::SendersFull(senders_max)));
+                }
+                senders.push((sender.clone(), day, SenderFate::Insert));
+            }
+            Some((mailbox, _, sum)) if std::str::from_utf8(&mailbox).map(|mailbox| row::sender_sum(id, mailbox)) != Ok(sum) => {
+                senders.push((sender.clone(), day, SenderFate::Mend));
+            }
+            Some((mailbox, ..)) if mailbox != text.as_bytes() => return Ok(Err(SpoolError::SenderTaken(sender.id))),
+            Some((_, last_used, _)) if last_used < day => senders.push((sender.clone(), day, SenderFate::Touch)),
+            Some(_) => {}
+        }
+    }
+    Ok(Ok(senders))
+}
+
+fn write_sender(batch: &mut Batch<'_>, sender: &Sender, day: i64, fate: SenderFate) -> rusqlite::Result<()> {
+    let (id, mailbox) = (sender.id.cast_signed(), sender.mailbox.to_string());
+    let sum = row::sender_sum(id, &mailbox);
+    match fate {
+        SenderFate::Insert => {
+            batch.totals.senders += 1;
+            batch.db.prepare_cached("INSERT INTO senders (id, mailbox, last_used_day, sum) VALUES (?1, ?2, ?3, ?4)")?.execute(params![id, mailbox, day, sum])?
+        }
+        SenderFate::Touch => batch.db.prepare_cached("UPDATE senders SET last_used_day = ?2 WHERE id = ?1")?.execute(params![id, day])?,
+        SenderFate::Mend => {
+            tracing::error!(sender_id = sender.id, "spool.sender_damaged");
+            batch.db.prepare_cached("UPDATE senders SET mailbox = ?2, last_used_day = ?3, sum = ?4 WHERE id = ?1")?.execute(params![id, mailbox, day, sum])?
+        }
+    };
+    Ok(())
+}
+
+/// Writes one message whose id is free.
+pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()> {
+    let Ready { mail, body_sum, body } = ready;
+    assert!(!mail.recipients.is_empty(), "a spooled message has a recipient");
+    let facts = MailRow::of(&mail, body_sum, body.as_ref().map(|file| file.name.clone()));
+    batch.db.prepare_cached(INSERT_MESSAGE)?.execute(params![
+        facts.id,
+        facts.sum(),
+        facts.recipients,
+        facts.accepted_at,
+        facts.expires_at,
+        facts.identity,
+        facts.kind,
+        facts.signing_domain,
+        facts.stream,
+        facts.route,
+        facts.original_reverse_path,
+        facts.envid,
+        facts.ret,
+        facts.needs,
+        facts.message_id,
+        facts.track_id,
+        facts.tag,
+        facts.seal,
+        facts.body_octets,
+        facts.body_sum,
+        facts.body_file,
+    ])?;
+    match body {
+        // From here the row may become durable, whatever is answered: only a start of the spool can tell whether it did.
+        Some(file) => file.keep(),
+        None => {
+            let octets: &[u8] = mail.message.octets();
+            batch.db.prepare_cached("INSERT INTO bodies (message, octets) VALUES (?1, ?2)")?.execute(params![facts.id, octets])?;
+        }
+    }
+    let due_at = mail.due_at.unix_millis();
+    let mut queues = BTreeSet::new();
+    let mut statement = batch.db.prepare_cached(INSERT_RECIPIENT)?;
+    for (index, recipient) in mail.recipients.iter().enumerate() {
+        let queue = Queue::of(&mail.route, &recipient.mailbox);
+        let who = RecipientRow::of(mail.id, index, recipient);
+        let sum = who.sum();
+        statement.execute(params![
+            who.message,
+            who.number,
+            queue.as_str(),
+            due_at,
+            sum,
+            who.mailbox,
+            who.notify,
+            who.orcpt_type,
+            who.orcpt,
+            who.reverse_path
+        ])?;
+        queues.insert(queue);
+    }
+    let mut statement = batch.db.prepare_cached(
+        "INSERT INTO queues (queue, next_at, parked_until) VALUES (?1, ?2, 0)
+         ON CONFLICT (queue) DO UPDATE SET next_at = max(parked_until, min(coalesce(next_at, excluded.next_at), excluded.next_at))",
+    )?;
+    for queue in queues {
+        statement.execute(params![queue.as_str(), due_at])?;
+    }
+    batch.totals.mails += 1;
+    batch.totals.recipients += facts.recipients;
+    Ok(())
+}
+
+const INSERT_MESSAGE: &str = "
+INSERT INTO messages (id, state, waiting, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path,
+    envid, ret, needs, message_id, track_id, tag, seal, body_octets, body_sum, body_file)
+VALUES (?1, 0, ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+
+const INSERT_RECIPIENT: &str = "
+INSERT INTO recipients (message, number, state, queue, next_at, fence, attempts, unknown_ends, delay_told, evidence, sum, mailbox, notify, orcpt_type, orcpt,
+    reverse_path)
+VALUES (?1, ?2, 0, ?3, ?4, 0, 0, 0, 0, NULL, ?5, ?6, ?7, ?8, ?9, ?10)";

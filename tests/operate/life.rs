@@ -1,0 +1,1 @@
+//! Start, reload, drain: the real program asked to by signals.
