@@ -13,7 +13,7 @@ use crate::support::certificates::Certificate;
 use crate::support::lab::{Lab, Plan};
 use crate::support::postfix::{Delivered, Postfix, Setup};
 use crate::support::smtp_sink::SmtpSink;
-use crate::support::{Peer, lab, missing, program, python, run, wait_for};
+use crate::support::{Peer, lab, missing, program, python, run, wait_for, wait_or_tell};
 use std::process::Command;
 
 const USER: &str = "alice";
@@ -241,9 +241,8 @@ fn check(postfix: &Postfix, lab: &Lab, came: &Came<'_>) -> Delivered {
 /// It arrived, and came in as it should; the client's `log` tells why not.
 fn check_or(postfix: &Postfix, lab: &Lab, came: &Came<'_>, log: impl Fn() -> String) -> Delivered {
     let recipient = format!("{}@example.net", came.recipient);
-    let mail = wait_for(&format!("{recipient}; the client says: {}; the relay: {:#?}", log(), lab.relay.log()), || {
-        postfix.mails().into_iter().find(|mail| mail.recipient == recipient)
-    });
+    let told = || format!("{recipient}; the client says: {}; the relay: {:#?}", log(), lab.relay.log());
+    let mail = wait_or_tell(|| postfix.mails().into_iter().find(|mail| mail.recipient == recipient), told);
     let text = String::from_utf8_lossy(&mail.octets).replace("\r\n\t", " ").replace("\r\n ", " ");
     let received =
         text.lines().find(|line| line.starts_with("Received: ") && line.contains(" by relay.example.com ")).unwrap_or_else(|| panic!("no Received: {text}"));

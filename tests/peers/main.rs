@@ -12,5 +12,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod clients;
+mod next_hops;
 mod support;
 mod verdicts;

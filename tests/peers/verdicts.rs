@@ -23,7 +23,7 @@ fn every_kind_of_message_verifies_everywhere() {
         for (domain, with_ed25519) in [("example.net", true), ("plain.example", false)] {
             let recipient = format!("you-{number}@{domain}");
             let mail = if letter.smtputf8 { "<app@example.com> SMTPUTF8" } else { "<app@example.com> BODY=8BITMIME" };
-            let reply = lab.submit(&Submission { client: APPLICATION, mail, rcpt: &format!("<{recipient}>"), message: &letter.octets });
+            let reply = lab.submit(&Submission { client: APPLICATION, mail, rcpts: &[&format!("<{recipient}>")], message: &letter.octets });
             assert!(reply.starts_with("250 "), "{}: {reply}", letter.kind);
             cases.push((recipient, with_ed25519));
         }
@@ -63,7 +63,7 @@ fn what_a_list_passes_on_verifies_everywhere_as_its_author_signed_it() {
     let twice = Dkimpy::sign(port, "arc", &author, &forwarded);
     for (name, message, instance) in [("signed", &signed, 1), ("forwarded", &forwarded, 2), ("twice", &twice, 3)] {
         let recipient = format!("{name}@example.net");
-        let reply = lab.submit(&Submission { client: LIST, mail: "<talk-bounces@list.example> BODY=8BITMIME", rcpt: &format!("<{recipient}>"), message });
+        let reply = lab.submit(&Submission { client: LIST, mail: "<talk-bounces@list.example> BODY=8BITMIME", rcpts: &[&format!("<{recipient}>")], message });
         assert!(reply.starts_with("250 "), "{name}: {reply}");
         let mail = postfix.wait_for(&recipient, |mail| mail.recipient == recipient);
         assert!(mail.octets.ends_with(message.as_slice()), "{name}: the message was changed below what was put on top");
@@ -85,8 +85,12 @@ fn a_broken_chain_is_sealed_as_broken_and_passes_nowhere() {
     let (postfix, lab) = started(&records, "");
     let chained = Dkimpy::sign(lab.dns.port(), "arc", &author, POST.as_bytes());
     let broken = String::from_utf8(chained).unwrap().replace("What do you think", "What do they think");
-    let reply =
-        lab.submit(&Submission { client: LIST, mail: "<talk-bounces@list.example> BODY=8BITMIME", rcpt: "<broken@example.net>", message: broken.as_bytes() });
+    let reply = lab.submit(&Submission {
+        client: LIST,
+        mail: "<talk-bounces@list.example> BODY=8BITMIME",
+        rcpts: &["<broken@example.net>"],
+        message: broken.as_bytes(),
+    });
     assert!(reply.starts_with("250 "), "{reply}");
     let mail = postfix.wait_for("the broken one", |mail| mail.recipient == "broken@example.net");
     assert!(field(&mail.octets, "ARC-Seal").contains("cv=fail"), "{}", String::from_utf8_lossy(&mail.octets));
@@ -103,7 +107,7 @@ fn a_changed_message_fails_everywhere() {
         return;
     }
     let (postfix, lab) = started("", "");
-    let reply = lab.submit(&Submission { client: APPLICATION, mail: "<app@example.com>", rcpt: "<you@example.net>", message: &letters()[0].octets });
+    let reply = lab.submit(&Submission { client: APPLICATION, mail: "<app@example.com>", rcpts: &["<you@example.net>"], message: &letters()[0].octets });
     assert!(reply.starts_with("250 "), "{reply}");
     let mail = postfix.wait_for("the letter", |_| true);
     let text = String::from_utf8(mail.octets.clone()).unwrap();

@@ -1,13 +1,14 @@
 //! BIND on loopback, the authority for everything: what its zone does not name does not exist.
 
 use super::{Process, folder, program};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// A running `named`.
 pub struct Bind {
     port: u16,
-    _process: Process,
-    folder: TempDir,
+    process: Process,
+    _folder: TempDir,
 }
 
 impl Bind {
@@ -29,7 +30,7 @@ impl Bind {
         let named = program("named").unwrap();
         let process = Process::spawn("named", &named, &["-g", "-4", "-n", "1", "-c", &config_file], &folder.path().join("log")).wait_for_word(" running");
         assert!(!process.log().contains("not loaded"), "BIND refuses the zone: {}", process.log());
-        Self { port, _process: process, folder }
+        Self { port, process, _folder: folder }
     }
 
     /// Its port, UDP and TCP.
@@ -37,8 +38,13 @@ impl Bind {
         self.port
     }
 
-    /// Everything it serves.
-    pub fn zone(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("zone")).unwrap()
+    /// Answers nothing until [`Bind::go_on`].
+    pub fn hold(&self) {
+        self.process.signal_group(Signal::STOP);
+    }
+
+    /// Answers again.
+    pub fn go_on(&self) {
+        self.process.signal_group(Signal::CONT);
     }
 }

@@ -6,7 +6,7 @@
 use super::bind::Bind;
 use super::certificates::Authority;
 use super::relay_process::RelayProcess;
-use super::{Peer, folder, free_port, wait_for};
+use super::{Peer, folder, free_port, wait_or_tell};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Write};
@@ -26,6 +26,8 @@ pub const LIST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 pub struct Plan<'a> {
     /// The port of every MX.
     pub mx_port: u16,
+    /// Waits between attempts, where they are to be longer.
+    pub retry: Option<&'a str>,
     /// Lines for `[deliver]`.
     pub deliver: &'a str,
     /// Lines for `[domains."example.com"]`.
@@ -52,8 +54,8 @@ pub struct Submission<'a> {
     pub client: Ipv4Addr,
     /// The reverse-path with its parameters: `<a@example.com> SMTPUTF8`.
     pub mail: &'a str,
-    /// A forward-path with its parameters.
-    pub rcpt: &'a str,
+    /// Forward-paths with their parameters.
+    pub rcpts: &'a [&'a str],
     pub message: &'a [u8],
 }
 
@@ -83,7 +85,8 @@ impl Lab {
     /// Submits over the plain listener; the reply that ended it.
     pub fn submit(&self, submission: &Submission<'_>) -> String {
         let mut client = Client::connect(submission.client, self.address("plain"));
-        for command in [format!("MAIL FROM:{}", submission.mail), format!("RCPT TO:{}", submission.rcpt), "DATA".to_owned()] {
+        let rcpts = submission.rcpts.iter().map(|rcpt| format!("RCPT TO:{rcpt}"));
+        for command in std::iter::once(format!("MAIL FROM:{}", submission.mail)).chain(rcpts).chain(["DATA".to_owned()]) {
             let reply = client.command(command.as_bytes());
             if !reply.starts_with(['2', '3']) {
                 return reply;
@@ -105,12 +108,13 @@ impl Lab {
 
     /// Waits for an event of the relay's log that is such.
     pub fn event(&self, name: &str, such: impl Fn(&Value) -> bool) -> Value {
-        wait_for(&format!("{name} in {:#?}", self.relay.log()), || self.relay.log().into_iter().find(|event| event["message"] == name && such(event)))
+        self.event_such(name, |event| event["message"] == name && such(event))
     }
 
-    /// Every event of this name so far.
-    pub fn events(&self, name: &str) -> Vec<Value> {
-        self.relay.log().into_iter().filter(|event| event["message"] == name).collect()
+    /// Waits for any event that is such; fails after 30 seconds with everything the relay said.
+    pub fn event_such(&self, what: &str, such: impl Fn(&Value) -> bool) -> Value {
+        let told = || format!("{what} in\n{}", self.relay.log().iter().map(Value::to_string).collect::<Vec<_>>().join("\n"));
+        wait_or_tell(|| self.relay.log().into_iter().find(|event| such(event)), told)
     }
 
     /// Asks the relay to stop, which must end well.
@@ -156,7 +160,12 @@ impl Client {
 fn configuration(plan: &Plan<'_>, authority: &Authority, dns_port: u16) -> String {
     let certificate = authority.issue("relay.example.com");
     let (chain, key, ca) = (certificate.chain.display(), certificate.key.display(), authority.file().display().to_string());
+    // As the one built in, but so that tests need not wait out its pauses.
+    let shaping = authority.file().with_file_name("shaping.toml");
+    std::fs::write(&shaping, SHAPING).unwrap();
+    let shaping = shaping.display();
     let Plan { mx_port, deliver, domain, tables, .. } = plan;
+    let retry = plan.retry.unwrap_or("[\"1s\", \"1s\", \"2s\"]");
     format!(
         r#"
         [server]
@@ -164,7 +173,7 @@ fn configuration(plan: &Plan<'_>, authority: &Authority, dns_port: u16) -> Strin
         [log]
         format = "json"
         [tls]
-        client_authorities = "{ca}"
+        client_ca_file = "{ca}"
         [tls.certificates.relay]
         chain = "{chain}"
         key = "{key}"
@@ -206,20 +215,31 @@ fn configuration(plan: &Plan<'_>, authority: &Authority, dns_port: u16) -> Strin
         nameservers = ["127.0.0.1:{dns_port}"]
         timeout = "2s"
         [spool]
-        reserve = "64 MiB"
-        wal_max = "32 MiB"
+        reserve_octets = "64 MiB"
+        wal_octets_max = "32 MiB"
         [deliver]
         mx_port = {mx_port}
         private_addresses_allowed = true
-        retry = ["1s", "1s", "2s"]
+        retry = {retry}
+        shaping_file = "{shaping}"
         jitter_percent = 0
+        {deliver}
+        [deliver.tls]
         roots = "only-ca-file"
         ca_file = "{ca}"
-        {deliver}
         {tables}
         "#
     )
 }
+
+const SHAPING: &str = "\
+[other]
+pause_seconds_max = 2
+[[other.rules]]
+reply = \"421\"
+then = \"slow\"
+pause_seconds = 1
+";
 
 const ZONE: &str = "\
 relay.example.com. IN A 127.0.0.1

@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -118,28 +119,49 @@ pub fn folder(prefix: &str) -> TempDir {
     folder
 }
 
-/// A port that nobody has, TCP and UDP, below those that the system hands out to clients.
+/// A port that nobody has, TCP and UDP, below those that the system hands out to clients. Each test process has a block of them to
+/// itself, so that a port may be named long before its server starts.
 pub fn free_port() -> u16 {
+    static BLOCK: OnceLock<(u16, File)> = OnceLock::new();
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 1100).unwrap() * 10;
-    for _ in 0..11_000 {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 11_000;
-        let address = (Ipv4Addr::LOCALHOST, port);
+    let (first, _lock) = BLOCK.get_or_init(port_block);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < BLOCK_PORTS, "more than {BLOCK_PORTS} ports in one process");
+        let address = (Ipv4Addr::LOCALHOST, first + number);
         if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-            return port;
+            return first + number;
         }
     }
-    panic!("no port is free");
 }
 
+/// The first block that no other process holds; the lock ends with this process.
+fn port_block() -> (u16, File) {
+    let folder = std::env::temp_dir().join("postseal-test-ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    let held = |number: u16| {
+        let file = File::create(folder.join(number.to_string())).ok()?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some((20_000 + number * BLOCK_PORTS, file))
+    };
+    (0..40).find_map(held).expect("forty test processes hold all blocks of ports")
+}
+
+const BLOCK_PORTS: u16 = 256;
+
 /// Waits until `done` gives something; fails after 30 seconds.
-pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    wait_or_tell(done, || what.to_owned())
+}
+
+/// Waits until `done` gives something; fails after 30 seconds with what `told` says then.
+pub fn wait_or_tell<T>(mut done: impl FnMut() -> Option<T>, told: impl Fn() -> String) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = done() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
+        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for {}", told());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -208,7 +230,8 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    fn signal_group(&self, signal: Signal) {
+    /// Signals it and its children.
+    pub fn signal_group(&self, signal: Signal) {
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = kill_process_group(group.unwrap(), signal);
     }
@@ -217,6 +240,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal_group(Signal::TERM);
+        self.signal_group(Signal::CONT);
         let asked = Instant::now();
         while asked.elapsed() < Duration::from_secs(2) && self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             std::thread::sleep(Duration::from_millis(10));

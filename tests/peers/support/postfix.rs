@@ -3,7 +3,8 @@
 //! It takes mail for every domain in [`Setup::domains`] and puts all of it into one Maildir. It never changes a message (its local
 //! rewriting is off), so what lies in the Maildir below the four fields it puts on top is what came over the wire.
 
-use super::{Process, folder, free_port, program, run, wait_for, with_crlf};
+use super::certificates::Certificate;
+use super::{Process, folder, free_port, program, run, wait_or_tell, with_crlf};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -19,6 +20,8 @@ pub struct Setup<'a> {
     pub port: Option<u16>,
     /// Lines for `access`: an address and what is answered to its RCPT; can be changed by [`Postfix::set_access`].
     pub access: &'a str,
+    /// Offers STARTTLS with it.
+    pub certificate: Option<Certificate>,
     /// More lines for `main.cf`.
     pub main: &'a str,
 }
@@ -54,9 +57,7 @@ impl Postfix {
         let daemons = postconf("daemon_directory");
         let log = folder.path().join("master");
         let master = Process::spawn("postfix", &Path::new(&daemons).join("master"), &["-c", &etc, "-d"], &log).wait_for_port(port);
-        let postfix = Self { port, _master: master, folder };
-        postfix.set_access(setup.access);
-        postfix
+        Self { port, _master: master, folder }
     }
 
     /// Its SMTP port.
@@ -66,10 +67,7 @@ impl Postfix {
 
     /// Replaces the table of answers to RCPT; connections made from now on see it.
     pub fn set_access(&self, lines: &str) {
-        let access = self.etc().join("access");
-        std::fs::write(&access, format!("{lines}\n")).unwrap();
-        let (code, said) = run(Command::new(program("postmap").unwrap()).arg("-c").arg(self.etc()).arg(format!("hash:{}", access.display())), b"");
-        assert_eq!(code, 0, "{said}");
+        write_access(&self.etc(), lines);
     }
 
     /// Everything delivered so far, in no order.
@@ -80,7 +78,7 @@ impl Postfix {
 
     /// Waits for a message that is such.
     pub fn wait_for(&self, what: &str, such: impl Fn(&Delivered) -> bool) -> Delivered {
-        wait_for(&format!("{what}; Postfix says: {}", self.log()), || self.mails().into_iter().find(&such))
+        wait_or_tell(|| self.mails().into_iter().find(&such), || format!("{what}; Postfix says: {}", self.log()))
     }
 
     /// Its log.
@@ -104,6 +102,12 @@ fn write_configuration(folder: &Path, port: u16, setup: &Setup<'_>) {
     std::fs::create_dir(&etc).unwrap();
     let (path, hostname, domains) = (folder.display(), setup.hostname, setup.domains.join(" "));
     let (daemons, commands) = (postconf("daemon_directory"), postconf("command_directory"));
+    let tls = setup.certificate.as_ref().map_or_else(
+        || "smtpd_tls_security_level = none".to_owned(),
+        |Certificate { chain, key }| {
+            format!("smtpd_tls_security_level = may\nsmtpd_tls_loglevel = 1\nsmtpd_tls_chain_files = {}, {}", key.display(), chain.display())
+        },
+    );
     let main = format!(
         "compatibility_level = 3.6\n\
          queue_directory = {path}/queue\n\
@@ -127,6 +131,7 @@ fn write_configuration(folder: &Path, port: u16, setup: &Setup<'_>) {
          virtual_uid_maps = static:65534\n\
          virtual_gid_maps = static:65534\n\
          smtpd_tls_received_header = yes\n\
+         {tls}\n\
          smtpd_client_connection_rate_limit = 0\n\
          smtpd_recipient_restrictions = check_recipient_access hash:{path}/etc/access, permit_mynetworks, reject_unauth_destination\n\
          {}\n",
@@ -134,10 +139,17 @@ fn write_configuration(folder: &Path, port: u16, setup: &Setup<'_>) {
     );
     std::fs::write(etc.join("main.cf"), main).unwrap();
     std::fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}")).unwrap();
-    // smtpd looks at the table when it starts.
-    std::fs::write(etc.join("access"), "\n").unwrap();
-    let (code, said) = run(Command::new(program("postmap").unwrap()).arg("-c").arg(&etc).arg(format!("hash:{}", etc.join("access").display())), b"");
+    write_access(&etc, setup.access);
+}
+
+/// A new file takes the old one's place: one written again within a second would look unchanged.
+fn write_access(etc: &Path, lines: &str) {
+    let new = etc.join("access-new");
+    std::fs::write(&new, format!("{lines}\n")).unwrap();
+    let (code, said) = run(Command::new(program("postmap").unwrap()).arg("-c").arg(etc).arg(format!("hash:{}", new.display())), b"");
     assert_eq!(code, 0, "{said}");
+    std::fs::rename(etc.join("access-new.db"), etc.join("access.db")).unwrap();
+    std::fs::rename(new, etc.join("access")).unwrap();
 }
 
 /// The folders that `postfix check` would make, with their owners, in a hundredth of its time.

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 /// A running `smtp-sink`.
 pub struct SmtpSink {
     port: u16,
-    _process: Process,
+    process: Option<Process>,
     folder: TempDir,
 }
 
@@ -27,22 +27,17 @@ impl SmtpSink {
         Self::start_at(free_port(), options)
     }
 
-    /// Starts it on this port.
-    pub fn start_at(port: u16, options: &[&str]) -> Self {
+    fn start_at(port: u16, options: &[&str]) -> Self {
         let folder = folder("sink");
-        // It wants to be rid of root, and writes its dumps as whom it became.
-        let user = if rustix::process::geteuid().is_root() { vec!["-u", "nobody"] } else { Vec::new() };
-        let mails = folder.path().join("mails");
-        std::fs::create_dir(&mails).unwrap();
-        if !user.is_empty() {
-            let done = std::process::Command::new("chown").arg("nobody").arg(&mails).status().unwrap();
-            assert!(done.success());
-        }
-        let template = mails.join("m.").display().to_string();
-        let address = format!("127.0.0.1:{port}");
-        let arguments = [options, &user, &["-d", &template, &address, "100"]].concat();
-        let process = Process::spawn("smtp-sink", &program("smtp-sink").unwrap(), &arguments, &folder.path().join("log")).wait_for_port(port);
-        Self { port, _process: process, folder }
+        let process = Some(process(port, options, &folder));
+        Self { port, process, folder }
+    }
+
+    /// Ends it, forgets what it received and starts it again on its port with other options.
+    pub fn restart(&mut self, options: &[&str]) {
+        self.process = None;
+        self.folder = super::folder("sink");
+        self.process = Some(process(self.port, options, &self.folder));
     }
 
     /// Its port.
@@ -55,6 +50,21 @@ impl SmtpSink {
         let files = std::fs::read_dir(self.folder.path().join("mails")).unwrap().flatten();
         files.filter_map(|file| parsed(&std::fs::read(file.path()).ok()?)).collect()
     }
+}
+
+fn process(port: u16, options: &[&str], folder: &TempDir) -> Process {
+    // It wants to be rid of root, and writes its dumps as whom it became.
+    let user = if rustix::process::geteuid().is_root() { vec!["-u", "nobody"] } else { Vec::new() };
+    let mails = folder.path().join("mails");
+    std::fs::create_dir(&mails).unwrap();
+    if !user.is_empty() {
+        let (code, said) = super::run(std::process::Command::new("chown").arg("nobody").arg(&mails), b"");
+        assert_eq!(code, 0, "{said}");
+    }
+    let template = mails.join("m.").display().to_string();
+    let address = format!("127.0.0.1:{port}");
+    let arguments = [options, &user, &["-d", &template, &address, "100"]].concat();
+    Process::spawn("smtp-sink", &program("smtp-sink").unwrap(), &arguments, &folder.path().join("log")).wait_for_port(port)
 }
 
 /// Header lines `X-…:` of smtp-sink, then a Received of its own, then the message with LF.

@@ -69,6 +69,11 @@ pub struct Dkimpy {
 }
 
 impl Dkimpy {
+    /// Asks the DNS at this port.
+    pub const fn new(dns_port: u16) -> Self {
+        Self { dns_port }
+    }
+
     /// Signs as a stranger would: `sign` or `arc`, with selector, domain and a key file.
     pub fn sign(dns_port: u16, what: &str, key: &ForeignKey, message: &[u8]) -> Vec<u8> {
         let port = dns_port.to_string();
