@@ -4,5 +4,6 @@ mod credentials;
 mod identity;
 mod ledger;
 mod life;
+mod notices;
 mod proxy_protocol;
 mod tls;
