@@ -73,14 +73,15 @@ fn identity(named: Option<&str>, message: &[u8], config: &Config) -> anyhow::Res
         }
         return Ok(name);
     }
-    let author = Headers::parse(message).ok().and_then(|headers| crate::mail::author::author(&headers).ok());
-    let domain = author.as_ref().and_then(|author| author.mailbox.domain());
+    let headers = Headers::parse(message).context("standard input is no message")?;
+    let author = crate::mail::author::author(&headers).context("the message has no author to sign for")?;
+    let domain = author.mailbox.domain();
     let may = |mode: &Mode, patterns: &[crate::policy::DomainPattern]| *mode == Mode::Author && domain.is_some_and(|domain| patterns.iter().any(|pattern| pattern.matches(domain)));
     let mut fitting = config.policy.identities.iter().filter(|(_, identity)| may(&identity.mode, &identity.author_domains)).map(|(name, _)| name);
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => Ok(only.clone()),
-        (None, _) => bail!("no identity may write as the author of this message; name one with --identity: {}", known(config)),
-        (Some(_), Some(_)) => bail!("several identities may write as the author of this message; name one with --identity: {}", known(config)),
+        (None, _) => bail!("no identity may write as {}; name one with --identity: {}", author.mailbox, known(config)),
+        (Some(_), Some(_)) => bail!("several identities may write as {}; name one with --identity: {}", author.mailbox, known(config)),
     }
 }
 

@@ -56,13 +56,18 @@ pub struct ChainFact {
     pub whole: bool,
     /// Its newest seal says `cv=fail`: nothing may be added.
     pub ended: bool,
+    /// DNS did not answer, so that the status, `fail`, may be wrong. To seal that would end a chain for good that may be whole.
+    pub unknown: bool,
 }
 
 impl Examined {
-    /// Whether a signature that verifies would break if the message were changed.
+    /// Whether the message carries a signature that verifies, and that a change to the message would break: a DKIM-Signature, or the
+    /// newest ARC-Message-Signature. `None` when DNS did not say of one, and none is known to verify.
     #[must_use]
-    pub fn foreign_signature_verifies(&self) -> bool {
-        self.dkim.iter().any(|fact| fact.result == DkimResult::Pass)
+    pub fn foreign_signature_verifies(&self) -> Option<bool> {
+        let any = |wanted| self.dkim.iter().any(|fact| fact.result == wanted);
+        let known = self.chain.status == ChainStatus::Pass || any(DkimResult::Pass);
+        (known || !(self.chain.unknown || any(DkimResult::TempError))).then_some(known)
     }
 }
 

@@ -33,14 +33,12 @@ pub fn identities(root: &Reader<'_>) -> Identities {
         for text in table.value::<Vec<String>>("certificate_names", Vec::new()) {
             match text.parse::<San>() {
                 Ok(san) => read.certificates.push(CertificateRule { name: san, identity: name.clone() }),
-                Err(error) => table.fault("certificate_names", &error.to_string(), "\"dns:host.example.com\", \"email:a@example.com\" or \"uri:spiffe://…\""),
+                Err(error) => table.fault("certificate_names", &error.to_string(), ""),
             }
         }
         read.rules.insert(name, identity(&table));
     }
-    if read.rules.is_empty() {
-        root.fault("identities", "missing", "at least one table [identities.NAME]; nobody could send otherwise");
-    }
+    root.demand_tables("identities", "at least one table [identities.NAME]; nobody could send otherwise");
     read
 }
 
