@@ -435,8 +435,7 @@ pub(super) mod log {
             SpoolError::Closed => info!(during, error = %fault, "spool.refused"),
             SpoolError::LeaseLost(id) => warn!(mail_id = %id, during, error = %fault, "lease.lost"),
             SpoolError::Damaged(id, _) => error!(mail_id = %id, during, error = %fault, "mail.quarantined"),
-            SpoolError::Busy(_) => warn!(during, error = %fault, "spool.busy"),
-            SpoolError::Failed(_) => error!(during, error = %fault, "delivery.stopped"),
+            SpoolError::Busy(_) => warn!(during, error = %fault, "spool.stalled"),
             _ => error!(during, error = %fault, "spool.refused"),
         }
     }

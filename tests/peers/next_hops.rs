@@ -256,13 +256,13 @@ fn smtp_sink_fails_in_every_way_and_nothing_is_lost() {
     let ids: Vec<String> = FAULTS.iter().map(|fault| submit(&lab, &format!("you@{}.example", fault.name), fault.name)).collect();
     for (Fault { name, first, .. }, id) in FAULTS.iter().zip(&ids) {
         let ended =
-            lab.event_such("an attempt", |event| event["mail_id"] == id.as_str() && event["message"].as_str().is_some_and(|name| name.starts_with("attempt.")));
+            lab.event_such("an attempt", |event| event["mail_id"] == id.as_str() && event["event"].as_str().is_some_and(|name| name.starts_with("attempt.")));
         let expected = match first {
             Delivered => "attempt.delivered",
             Deferred | Unknown => "attempt.deferred",
             Failed => "attempt.failed",
         };
-        assert_eq!(ended["message"], expected, "{name}: {ended}");
+        assert_eq!(ended["event"], expected, "{name}: {ended}");
         assert_eq!(ended["unknown_end"], *first == Unknown, "{name}: {ended}");
     }
     // The hosts are mended: what was deferred arrives, once.
