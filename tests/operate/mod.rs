@@ -1,8 +1,10 @@
 //! Who gets in and how, and the real program: life, death and what it keeps.
 
 mod credentials;
+mod events;
 mod identity;
 mod ledger;
 mod life;
+mod notices;
 mod proxy_protocol;
 mod tls;

@@ -88,7 +88,7 @@ impl RelayProcess {
     /// The address that a listener got.
     pub fn address(&self, listener: &str) -> String {
         let opened =
-            |event: &Value| (event["message"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
+            |event: &Value| (event["event"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
         self.log().iter().find_map(opened).flatten().unwrap_or_else(|| panic!("no listener {listener}: {:?}", self.log()))
     }
 
@@ -106,7 +106,7 @@ impl RelayProcess {
     pub fn wait_until(&self, event: &str, such: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            if let Some(found) = self.log().into_iter().find(|line| line["message"] == event && such(line)) {
+            if let Some(found) = self.log().into_iter().find(|line| line["event"] == event && such(line)) {
                 return found;
             }
             assert!(started.elapsed() < Duration::from_secs(20), "no {event} in {:#?}", self.log());
