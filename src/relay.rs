@@ -18,7 +18,7 @@ use crate::mail::Timestamp;
 use crate::policy::Usage;
 use crate::prepare::Snapshot;
 use crate::smtp::settings::StartTls;
-use crate::spool::{RecoveryReport, Spool, SpoolError, SqliteSpool};
+use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
@@ -44,6 +44,7 @@ pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
+    sweeping: Sweeping,
     gate: Arc<sasl::Gate>,
     doors: HashMap<String, OpenDoor>,
     /// The configuration in force; what a reload compares with.
@@ -89,7 +90,8 @@ impl Relay {
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
             usage: Mutex::new(Usage::default()),
         });
-        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), gate, doors: HashMap::new(), config };
+        let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
+        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, doors: HashMap::new(), config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -144,7 +146,9 @@ impl Relay {
             }
         };
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
+        self.sweeping.over.cancel();
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
+        let _ = self.sweeping.running.await; // it ends at its next page
         self.spool.close().await;
         tracing::info!("relay.stopped");
     }
@@ -201,6 +205,54 @@ impl OpenDoor {
     fn stays(&self, new: &config::Listener) -> bool {
         let old = &self.configured;
         old.address == new.address && old.proxies == new.proxies && old.connections_max == new.connections_max && old.connections_per_client_max == new.connections_per_client_max
+    }
+}
+
+/// The spool forgets what is old enough, and is looked through for mail that damage has hidden: at the start, then every hour.
+struct Sweeping {
+    over: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Sweeping {
+    fn begin(spool: Arc<SqliteSpool>, due: Arc<tokio::sync::Notify>) -> Self {
+        let over = CancellationToken::new();
+        let until = over.clone();
+        let running = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    () = sweep(&spool, &due) => {}
+                }
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    () = tokio::time::sleep(SWEEP_EVERY) => {}
+                }
+            }
+        });
+        Self { over, running }
+    }
+}
+
+async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
+    let began_at = clock::now();
+    match spool.sweep(began_at).await {
+        Ok(swept) => {
+            tracing::info!(
+                took_ms = millis(clock::now().since(began_at)),
+                history = swept.history,
+                senders = swept.senders,
+                queues = swept.queues,
+                rescheduled = swept.rescheduled,
+                quarantined = swept.quarantined.len(),
+                "spool.swept"
+            );
+            if swept.rescheduled > 0 {
+                due.notify_one();
+            }
+        }
+        // A failed spool has said so itself.
+        Err(error) => tracing::warn!(%error, "spool.not_swept"),
     }
 }
 
@@ -318,3 +370,5 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// As the contract of [`Records::sweep`] asks.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);

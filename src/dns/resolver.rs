@@ -70,6 +70,8 @@ pub struct Addresses {
     pub v4: Vec<Ipv4Addr>,
     /// AAAA records.
     pub v6: Vec<Ipv6Addr>,
+    /// Nobody could say about one of the two families: there may be more.
+    pub unknown: Option<DnsFault>,
 }
 
 /// Why there is no answer. Waiting may help with every one of them.
@@ -189,7 +191,8 @@ impl Resolver {
         }
         match (a, aaaa) {
             (Err(fault), _) | (_, Err(fault)) if found.is_empty() => Err(fault),
-            _ => Ok(found),
+            (Err(fault), _) | (_, Err(fault)) => Ok(Addresses { unknown: Some(fault), ..found }),
+            (Ok(_), Ok(_)) => Ok(found),
         }
     }
 

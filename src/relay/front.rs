@@ -186,6 +186,10 @@ fn refusal_of(error: &SpoolError) -> Refusal {
             tracing::warn!(%error, "spool.refused");
             Refusal::operator(452, EnhancedCode::new(4, 3, 1), "insufficient storage; try again later")
         }
+        SpoolError::Busy(_) => {
+            tracing::warn!(%error, "spool.refused");
+            Refusal { blame: Blame::Operator, ..Refusal::ourselves() }
+        }
         _ => {
             tracing::error!(%error, "spool.refused");
             Refusal { blame: Blame::Operator, ..Refusal::ourselves() }

@@ -72,6 +72,21 @@ async fn dns_trouble_passes() {
     rig.until(1, 1, 0).await;
 }
 
+/// What is known of the other family is of no use here; that it is all there is nobody said.
+#[tokio::test]
+async fn trouble_with_one_family_of_addresses_fails_nobody() {
+    let hop = NextHop::start(Script::modern());
+    let mut settings = lab(hop.address().port());
+    settings.routes.address_preference = postseal::deliver::route::AddressPreference::Ipv4Only;
+    let zone = "example.com MX 10 mx.example.com\nmx.example.com AAAA 2001:db8::1";
+    let rig = Rig::start_with(&format!("{zone}\nmx.example.com SERVFAIL A"), settings).await;
+    rig.send(&["a@example.com"]).await;
+    rig.until(0, 1, 0).await;
+    rig.dns.replace(&format!("{zone}\nmx.example.com A 127.0.0.1"));
+    rig.advance(Duration::from_mins(20));
+    rig.until(1, 1, 0).await;
+}
+
 #[tokio::test]
 async fn a_domain_without_mx_takes_mail_at_its_own_address() {
     let hop = NextHop::start(Script::modern());

@@ -5,5 +5,6 @@ mod events;
 mod identity;
 mod ledger;
 mod life;
+mod notices;
 mod proxy_protocol;
 mod tls;

@@ -87,12 +87,8 @@ impl RelayProcess {
 
     /// The address that a listener got.
     pub fn address(&self, listener: &str) -> String {
-<<<<<<< HEAD
-        let opened = |event: &Value| (event["event"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
-=======
         let opened =
-            |event: &Value| (event["message"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
->>>>>>> peers
+            |event: &Value| (event["event"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
         self.log().iter().find_map(opened).flatten().unwrap_or_else(|| panic!("no listener {listener}: {:?}", self.log()))
     }
 
