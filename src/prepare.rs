@@ -180,7 +180,7 @@ impl Work<'_> {
             id,
             sender_counter: self.sender_counter,
             rewrite: self.rules.reverse_paths.get(&part.route).copied().unwrap_or_default(),
-            trusted_upstream: false,
+            trusted_upstream: self.permit.trusted_upstream,
         };
         readdress::readdress(&request, &self.rules.readdress, &self.rules.ring, self.now)
             .map_err(|fault| Refusal { blame: Blame::Operator, ..Refusal::submitter(550, EnhancedCode::new(5, 3, 5), fault.to_string()) })

@@ -75,7 +75,7 @@ impl Relay {
         let material = Material::read(&config)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
-        let gate = sasl::Gate::new(config.auth.clone());
+        let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
         let ids = Arc::new(IdSource::from(rand::random()));
@@ -135,9 +135,11 @@ impl Relay {
     /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
-        tracing::info!(within_ms = millis(within), "relay.draining");
+        tracing::info!(within_ms = millis(within), "drain.started");
         let doors: Vec<_> = self.doors.drain().map(|(_, door)| door).collect();
-        doors.iter().for_each(|door| door.closing.cancel());
+        for door in &doors {
+            door.closing.cancel();
+        }
         let ingress = async {
             for door in doors {
                 let _ = door.running.await;
@@ -344,15 +346,15 @@ fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), Sta
 
 fn report_recovery(report: &RecoveryReport) {
     if report.commits_lost > 0 {
-        tracing::error!(commits_lost = report.commits_lost, "spool.lost_commits");
+        tracing::error!(commits = report.commits_lost, "commits.lost");
     }
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "spool.warned"));
     tracing::info!(
         took_ms = millis(report.took),
         mails = report.mails,
-        leases_ended = report.leases_ended,
+        leases = report.leases_ended,
         quarantined = report.quarantined,
-        orphans_removed = report.orphans_removed,
+        orphans = report.orphans_removed,
         "spool.opened"
     );
 }

@@ -30,6 +30,7 @@ pub enum Form {
     Argon2id,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "every command is called alike")]
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Command::Hash { form, iterations } = command;
     let password = password()?;

@@ -396,19 +396,20 @@ pub(super) mod log {
             How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
             How::Released { .. } => return,
         };
-        let Facts { host, reply, tls, rule } = Facts::of(provider, evidence);
+        let Facts { host, address, reply, tls, rule } = Facts::of(provider, evidence);
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
         let (author_domain, error, unknown_end) = (&mail.signing_domain, &evidence.text, evidence.unknown_end);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, %queue, %host, %provider, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
+            warn!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
         } else {
-            info!(mail_id = %id, %queue, %host, %provider, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
+            info!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
         }
     }
 
     struct Facts {
         host: String,
+        address: String,
         reply: String,
         tls: String,
         rule: Option<&'static str>,
@@ -418,7 +419,8 @@ pub(super) mod log {
         fn of(provider: &str, evidence: &Evidence) -> Self {
             let refused = evidence.reply.as_ref().filter(|reply| reply.code >= 400);
             Self {
-                host: evidence.remote.as_ref().map(|remote| format!("{} {}", remote.host, remote.address)).unwrap_or_default(),
+                host: evidence.remote.as_ref().map(|remote| remote.host.clone()).unwrap_or_default(),
+                address: evidence.remote.as_ref().map(|remote| remote.address.to_string()).unwrap_or_default(),
                 reply: evidence.reply.as_ref().map(ToString::to_string).unwrap_or_default(),
                 tls: evidence.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
                 rule: refused.and_then(|reply| classify::topic(provider, reply).rule()),
@@ -435,7 +437,7 @@ pub(super) mod log {
     }
 
     pub fn clear_text(place: &Place, target: &Target, fault: &OpenFault) {
-        warn!(provider = %place.provider, host = %place.host, address = %target.address, error = %fault, "connection.fell_back_to_clear_text");
+        warn!(provider = %place.provider, host = %place.host, address = %target.address, error = %fault, "connection.fell_back");
     }
 
     pub fn slowed(place: &Place, reply: &str, until: Option<Timestamp>) {

@@ -85,7 +85,9 @@ impl<S: Spool> Front<S> {
             match self.spool.commit(mails).await {
                 Ok(receipt) => {
                     self.due.notify_one();
-                    told.iter().for_each(|mail| mail.report(submission));
+                    for mail in &told {
+                        mail.report(submission);
+                    }
                     return Ok(receipt);
                 }
                 Err(SpoolError::IdTaken(_)) => {}
@@ -93,7 +95,7 @@ impl<S: Spool> Front<S> {
                 Err(error) => return Err(refusal_of(&error)),
             }
         }
-        tracing::error!(error = "no free mail or sender id in so many tries", tries = COMMITS_MAX, "spool.refused");
+        tracing::error!(error = "no free mail or sender id in so many tries", attempts = COMMITS_MAX, "spool.refused");
         Err(Refusal::ourselves())
     }
 
@@ -107,7 +109,7 @@ impl<S: Spool> Front<S> {
             prepared
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "mail.preparation_broke");
+            tracing::error!(%error, "preparation.broke");
             Err(Refusal::ourselves())
         })
     }

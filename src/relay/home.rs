@@ -81,7 +81,7 @@ impl Reseal for Home {
                 Some(seal)
             }
             Err(error) => {
-                tracing::warn!(mail_id = %mail.id, author_domain = %mail.signing_domain, error, "mail.not_sealed_again");
+                tracing::warn!(mail_id = %mail.id, author_domain = %mail.signing_domain, error, "resealing.failed");
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! Who gets in and how, and the real program: life, death and what it keeps.
 
 mod credentials;
+mod events;
 mod identity;
 mod ledger;
 mod life;

@@ -2,6 +2,7 @@
 
 mod files;
 mod properties;
+mod upstream;
 
 use crate::seal::support::Dns;
 use mail_auth::MessageAuthenticator;

@@ -60,6 +60,7 @@ fn identity(table: &Reader<'_>) -> Identity {
         },
         size_octets_max: table.within("message_octets_max", Octets(standard.size_octets_max), Octets(KIB)..=Octets(GIB)).0,
         recipients_max: table.within("recipients_max", standard.recipients_max, 1..=100_000),
+        trusted_upstream: table.value("trusted_upstream", standard.trusted_upstream),
         stream: Stream::new(&table.value("stream", standard.stream.to_string())),
         streams: table.optional::<Vec<String>>("streams").map(|names| names.iter().map(|name| Stream::new(name)).collect()),
         ..standard
