@@ -265,7 +265,7 @@ pub const EVENTS: &[Event] = &[
         levels: &[Error, Warn, Info],
         fields: &["during", "error", "attempts"],
         means: "The spool did not do what it was asked. A submission was told to try again later; a delivery is tried again.",
-        remedy: "warn: make room on the disk, or raise the bound it names. error: see `spool.failed`.",
+        remedy: "warn: make room on the disk or raise the bound it names; see who else uses the spool. error: see `spool.failed`.",
     },
     Event {
         name: "spool.failed",
@@ -273,6 +273,27 @@ pub const EVENTS: &[Event] = &[
         fields: &["error"],
         means: "A write to the spool's disk failed. Nothing more is accepted or delivered until a restart; what was promised is kept.",
         remedy: "Mend the disk, then restart: recovery reads what is really there.",
+    },
+    Event {
+        name: "delivery.stopped",
+        levels: &[Error],
+        fields: &["during", "error"],
+        means: "Delivery met a spool that has failed, and waits for its restart.",
+        remedy: "See `spool.failed`.",
+    },
+    Event {
+        name: "spool.swept",
+        levels: &[Info],
+        fields: &["took_ms", "history", "senders", "queues", "rescheduled", "quarantined"],
+        means: "What is past its days was removed, and what is there was looked through.",
+        remedy: "Nothing; what was found damaged has lines of its own.",
+    },
+    Event {
+        name: "sweep.failed",
+        levels: &[Warn],
+        fields: &["error"],
+        means: "The spool could not be swept; the next sweep tries again.",
+        remedy: "If it lasts: see what the error names; the spool grows meanwhile.",
     },
     Event {
         name: "spool.closed_unclean",
