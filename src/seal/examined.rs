@@ -1,6 +1,6 @@
 //! What was found out about the signatures a message came with. Facts only: [`super::dkim::verify::examine`] asks for them.
 
-use super::arc::ChainStatus;
+use super::arc::{Chain, ChainStatus};
 use super::results::MethodResult;
 use crate::mail::Headers;
 
@@ -56,13 +56,26 @@ pub struct ChainFact {
     pub whole: bool,
     /// Its newest seal says `cv=fail`: nothing may be added.
     pub ended: bool,
+    /// The DNS did not answer, or was not asked: neither `pass` nor `fail` may be claimed, so nothing is added.
+    pub unanswered: bool,
 }
 
 impl Examined {
-    /// Whether a signature that verifies would break if the message were changed.
+    /// Whether a signature that verifies would break if the message were changed; one that nobody could look up may be one.
     #[must_use]
     pub fn foreign_signature_verifies(&self) -> bool {
-        self.dkim.iter().any(|fact| fact.result == DkimResult::Pass)
+        self.dkim.iter().any(|fact| matches!(fact.result, DkimResult::Pass | DkimResult::TempError))
+    }
+
+    /// What is known of a message whose signatures the DNS was not asked about, or did not answer for in time: that they are there.
+    #[must_use]
+    pub fn unanswered(headers: &Headers<'_>) -> Self {
+        let fact = |(domain, selector, b): (String, String, String)| DkimFact { domain, selector, b, result: DkimResult::TempError, reason: None };
+        let dkim = headers.named("dkim-signature").take(UNANSWERED_MAX).map(|_| fact(Default::default())).collect();
+        let chain = Chain::read(headers);
+        let status = if chain.exists { ChainStatus::Fail } else { ChainStatus::None };
+        let chain = ChainFact { highest: chain.highest, status, whole: chain.exists && chain.fault.is_none(), ended: chain.ended, unanswered: chain.exists };
+        Self { dkim, chain }
     }
 }
 
@@ -102,3 +115,6 @@ pub fn wants_examination(headers: &Headers<'_>) -> bool {
     const NAMES: [&str; 4] = ["dkim-signature", "arc-seal", "arc-message-signature", "arc-authentication-results"];
     headers.iter().any(|field| NAMES.iter().any(|name| field.name.eq_ignore_ascii_case(name)))
 }
+
+/// Signatures that [`Examined::unanswered`] tells of.
+const UNANSWERED_MAX: usize = 10;

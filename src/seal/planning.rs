@@ -75,7 +75,7 @@ fn arc(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, rules:
         ArcMode::Forwarded => passes_through,
         ArcMode::Never => false,
     };
-    if !wanted || !profile.arc || chain.ended || chain.highest >= SETS_MAX {
+    if !wanted || !profile.arc || chain.ended || chain.unanswered || chain.highest >= SETS_MAX {
         return None;
     }
     let believed = results::believed(headers, &rules.trusted_authserv_ids);

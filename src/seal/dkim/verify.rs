@@ -44,15 +44,19 @@ pub async fn examine<C: DnsCache>(message: &[u8], authenticator: &MessageAuthent
 
 async fn chain<C: DnsCache>(headers: &Headers<'_>, parsed: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator, cache: &C) -> ChainFact {
     let chain = Chain::read(headers);
-    let status = if !chain.exists {
-        ChainStatus::None
+    let (status, unanswered) = if !chain.exists {
+        (ChainStatus::None, false)
     } else if chain.fault.is_some() {
-        ChainStatus::Fail
+        (ChainStatus::Fail, false)
     } else {
         let output = authenticator.verify_arc(Parameters::new(parsed).with_cache(cache)).await;
-        if *output.result() == ArcResult::Pass { ChainStatus::Pass } else { ChainStatus::Fail }
+        match output.result() {
+            ArcResult::Pass => (ChainStatus::Pass, false),
+            ArcResult::TempError(_) => (ChainStatus::Fail, true),
+            _ => (ChainStatus::Fail, false),
+        }
     };
-    ChainFact { highest: chain.highest, status, whole: chain.exists && chain.fault.is_none(), ended: chain.ended }
+    ChainFact { highest: chain.highest, status, whole: chain.exists && chain.fault.is_none(), ended: chain.ended, unanswered }
 }
 
 /// What the standards say of a signature that mail-auth verified with this result, and why unless it passed.
