@@ -5,7 +5,8 @@
 
 use crate::mail::dsn::{Dsn, ReturnLimits};
 use crate::mail::{
-    Blame, Domain, EnhancedCode, Headers, IdentityName, MailId, MailIds, Message, Notify, Proof, Refusal, ReversePath, RouteName, Stream, Submission, Timestamp,
+    Blame, Domain, EnhancedCode, Headers, IdentityName, MailId, MailIds, Message, Notify, Proof, Recipient, Refusal, ReversePath, RouteName, Stream,
+    Submission, Timestamp,
 };
 use crate::normalise::{self, Normalised};
 use crate::policy::{self, Part, Permit};
@@ -67,27 +68,24 @@ pub fn facts_needed(submission: &Submission) -> FactsNeeded {
 ///
 /// # Errors
 /// The first thing that is wrong, as the reply to give.
-pub fn prepare(submission: &Submission, rules: &Snapshot, mut facts: Facts, now: Timestamp) -> Result<Vec<Sealed>, Refusal> {
+pub fn prepare(submission: &Submission, rules: &Snapshot, facts: Facts, now: Timestamp) -> Result<Vec<Sealed>, Refusal> {
     let headers = Headers::parse(&submission.message).map_err(|fault| normalise::malformed_header(&fault))?;
     let permit = policy::permit(submission, &headers, &rules.policy, now)?;
-    let first_id = facts.ids.take();
-    let mail = normalised(submission, &permit, rules, &facts.examined, first_id, now)?;
+    let Facts { mut ids, examined, sender_counter } = facts;
+    let first_id = ids.take();
+    let work = Work { submission, rules, permit: &permit, examined: &examined, sender_counter, now };
+    let mail = work.normalised(first_id)?;
 
-    let mut seals: Vec<(Plan, Seal)> = Vec::new(); // routes that are sealed alike share the work
-    let mut sealed = Vec::with_capacity(permit.parts.len());
-    for (number, part) in permit.parts.iter().enumerate() {
-        let id = if number == 0 { first_id } else { facts.ids.take() };
-        let readdressed = readdressed(part, &permit, rules, id, facts.sender_counter, now)?;
-        let plan = planned(submission, part, &permit, &mail.message, rules, &facts.examined)?;
-        let seal = match seals.iter().find(|(known, _)| *known == plan) {
-            Some((_, seal)) => seal.clone(),
-            None => {
-                let seal = seal::make(&plan, &mail.message, &rules.seal, now).map_err(|error| error.refusal())?;
-                seals.push((plan, seal.clone()));
-                seal
-            }
+    let mut sealed: Vec<Sealed> = Vec::with_capacity(permit.parts.len());
+    for part in &permit.parts {
+        let id = if sealed.is_empty() { first_id } else { ids.take() };
+        let readdressed = work.readdressed(part, id)?;
+        let plan = work.planned(part, &mail.message)?;
+        let seal = match sealed.iter().find(|earlier| earlier.seal.plan == plan) {
+            Some(earlier) => earlier.seal.clone(), // routes that are sealed alike share the work
+            None => seal::make(&plan, &mail.message, &rules.seal, now).map_err(|error| error.refusal())?,
         };
-        sealed.push(joined(submission, part, &permit, &mail, readdressed, seal, id, rules));
+        sealed.push(work.joined(part, id, &mail, readdressed, seal));
     }
     Ok(sealed)
 }
@@ -103,7 +101,8 @@ pub fn notice(dsn: &Dsn, original: &[u8], about: &NoticeAbout<'_>, rules: &Snaps
     let route = policy::route(&dsn.to, &rules.policy).clone();
     let request = seal::Request { mode: seal::Mode::Author, signing_domain: about.signing_domain, route: &route, authenticated: false };
     let plan = seal::plan(&request, &message.headers(), &Examined::default(), &rules.seal).unwrap_or_default();
-    let seal = seal::make(&plan, &message, &rules.seal, now).or_else(|_| seal::make(&Plan::default(), &message, &rules.seal, now)).map_err(|error| error.refusal())?;
+    let seal =
+        seal::make(&plan, &message, &rules.seal, now).or_else(|_| seal::make(&Plan::default(), &message, &rules.seal, now)).map_err(|error| error.refusal())?;
     let smtputf8 = !dsn.to.is_ascii() || !message.header().is_ascii();
     let message_id = message.headers().named("message-id").next().map(|field| field.unfolded()).unwrap_or_default();
     Ok(Sealed {
@@ -141,78 +140,99 @@ pub struct NoticeAbout<'a> {
     pub stream: &'a Stream,
 }
 
-fn normalised(submission: &Submission, permit: &Permit, rules: &Snapshot, examined: &Examined, id: MailId, now: Timestamp) -> Result<Normalised, Refusal> {
-    let mode = match permit.mode {
-        policy::Mode::Author => normalise::Mode::Author,
-        policy::Mode::Forward { .. } => normalise::Mode::Forward,
-    };
-    let facts = normalise::Facts { id, foreign_signature_verifies: examined.foreign_signature_verifies() };
-    let mail = normalise::normalise(&submission.message, &submission.envelope, &submission.client, mode, &rules.normalise, &facts, now)?;
-    let message = seal::results::strip_own(&mail.message, &rules.seal.authserv_id, &rules.seal.trusted_authserv_ids).map_err(|_| Refusal::ourselves())?;
-    Ok(Normalised { message, ..mail })
+/// A submission that policy permits, and all that decides what becomes of it.
+struct Work<'a> {
+    submission: &'a Submission,
+    rules: &'a Snapshot,
+    permit: &'a Permit,
+    examined: &'a Examined,
+    sender_counter: u8,
+    now: Timestamp,
 }
 
-fn readdressed(part: &Part, permit: &Permit, rules: &Snapshot, id: MailId, sender_counter: u8, now: Timestamp) -> Result<Readdressed, Refusal> {
-    let request = readdress::Request {
-        original: &permit.reverse_path,
-        recipients: &part.recipients,
-        signing_domain: &permit.signing_domain,
-        id,
-        sender_counter,
-        rewrite: rules.reverse_paths.get(&part.route).copied().unwrap_or_default(),
-        trusted_upstream: false,
-    };
-    readdress::readdress(&request, &rules.readdress, &rules.ring, now)
-        .map_err(|fault| Refusal { blame: Blame::Operator, ..Refusal::submitter(550, EnhancedCode::new(5, 3, 5), fault.to_string()) })
-}
-
-fn planned(submission: &Submission, part: &Part, permit: &Permit, message: &Message, rules: &Snapshot, examined: &Examined) -> Result<Plan, Refusal> {
-    let mode = match permit.mode {
-        policy::Mode::Author => seal::Mode::Author,
-        policy::Mode::Forward { .. } => seal::Mode::Forward,
-    };
-    let authenticated = matches!(submission.client.proof, Proof::Sasl { .. });
-    let request = seal::Request { mode, signing_domain: &permit.signing_domain, route: &part.route, authenticated };
-    seal::plan(&request, &message.headers(), examined, &rules.seal)
-}
-
-#[allow(clippy::too_many_arguments, reason = "the place where everything comes together")]
-fn joined(submission: &Submission, part: &Part, permit: &Permit, mail: &Normalised, readdressed: Readdressed, seal: Seal, id: MailId, rules: &Snapshot) -> Sealed {
-    let accepted_at = submission.received_at;
-    let due_at = permit.deliver_after.map_or(accepted_at, |after| after.max(accepted_at));
-    let max_age = rules.stream_ages.get(&permit.stream).copied().unwrap_or(rules.max_age);
-    let recipients: Vec<SealedRecipient> = part
-        .recipients
-        .iter()
-        .zip(readdressed.reverse_paths)
-        .map(|(recipient, reverse_path)| SealedRecipient {
-            mailbox: recipient.mailbox.clone(),
-            notify: recipient.notify,
-            orcpt: recipient.orcpt.clone(),
-            reverse_path,
-        })
-        .collect();
-    let utf8_addresses = recipients.iter().any(|recipient| !recipient.mailbox.is_ascii() || recipient.reverse_path.mailbox().is_some_and(|path| !path.is_ascii()));
-    Sealed {
-        id,
-        accepted_at,
-        due_at,
-        expires_at: due_at + max_age,
-        identity: permit.identity.clone(),
-        kind: Kind::Submission,
-        signing_domain: permit.signing_domain.clone(),
-        stream: permit.stream.clone(),
-        route: part.route.clone(),
-        original_reverse_path: permit.reverse_path.clone(),
-        sender: readdressed.sender.map(|(id, mailbox)| Sender { id, mailbox }),
-        recipients,
-        envid: submission.envelope.envid.clone(),
-        ret: submission.envelope.ret,
-        needs: Needs { eight_bit_mime: mail.needs.eight_bit, smtputf8: mail.needs.smtputf8 || utf8_addresses },
-        message_id: mail.message_id.clone(),
-        track_id: permit.track_id.clone(),
-        tag: permit.tag.clone(),
-        seal,
-        message: mail.message.clone(),
+impl Work<'_> {
+    /// The message as it will stay. Where DNS did not say whether a foreign signature verifies, the message is left alone if it can
+    /// travel so, and made fit if it cannot.
+    fn normalised(&self, id: MailId) -> Result<Normalised, Refusal> {
+        let mail = match self.examined.foreign_signature_verifies() {
+            Some(verifies) => self.normalised_if(verifies, id)?,
+            None => self.normalised_if(true, id).or_else(|_| self.normalised_if(false, id))?,
+        };
+        let seal = &self.rules.seal;
+        let message = seal::results::strip_own(&mail.message, &seal.authserv_id, &seal.trusted_authserv_ids).map_err(|_| Refusal::ourselves())?;
+        Ok(Normalised { message, ..mail })
     }
+
+    fn normalised_if(&self, foreign_signature_verifies: bool, id: MailId) -> Result<Normalised, Refusal> {
+        let mode = match self.permit.mode {
+            policy::Mode::Author => normalise::Mode::Author,
+            policy::Mode::Forward { .. } => normalise::Mode::Forward,
+        };
+        let Submission { message, envelope, client, .. } = self.submission;
+        normalise::normalise(message, envelope, client, mode, &self.rules.normalise, &normalise::Facts { id, foreign_signature_verifies }, self.now)
+    }
+
+    fn readdressed(&self, part: &Part, id: MailId) -> Result<Readdressed, Refusal> {
+        let request = readdress::Request {
+            original: &self.permit.reverse_path,
+            recipients: &part.recipients,
+            signing_domain: &self.permit.signing_domain,
+            id,
+            sender_counter: self.sender_counter,
+            rewrite: self.rules.reverse_paths.get(&part.route).copied().unwrap_or_default(),
+            trusted_upstream: self.permit.trusted_upstream,
+        };
+        readdress::readdress(&request, &self.rules.readdress, &self.rules.ring, self.now)
+            .map_err(|fault| Refusal { blame: Blame::Operator, ..Refusal::submitter(550, EnhancedCode::new(5, 3, 5), fault.to_string()) })
+    }
+
+    fn planned(&self, part: &Part, message: &Message) -> Result<Plan, Refusal> {
+        let mode = match self.permit.mode {
+            policy::Mode::Author => seal::Mode::Author,
+            policy::Mode::Forward { .. } => seal::Mode::Forward,
+        };
+        let authenticated = matches!(self.submission.client.proof, Proof::Sasl { .. });
+        let request = seal::Request { mode, signing_domain: &self.permit.signing_domain, route: &part.route, authenticated };
+        seal::plan(&request, &message.headers(), self.examined, &self.rules.seal)
+    }
+
+    fn joined(&self, part: &Part, id: MailId, mail: &Normalised, readdressed: Readdressed, seal: Seal) -> Sealed {
+        let Self { submission, rules, permit, .. } = self;
+        let accepted_at = submission.received_at;
+        let due_at = permit.deliver_after.map_or(accepted_at, |after| after.max(accepted_at));
+        let max_age = rules.stream_ages.get(&permit.stream).copied().unwrap_or(rules.max_age);
+        let recipients: Vec<SealedRecipient> = part.recipients.iter().zip(readdressed.reverse_paths).map(sealed_recipient).collect();
+        let smtputf8 = mail.needs.smtputf8 || recipients.iter().any(has_utf8_address);
+        Sealed {
+            id,
+            accepted_at,
+            due_at,
+            expires_at: due_at + max_age,
+            identity: permit.identity.clone(),
+            kind: Kind::Submission,
+            signing_domain: permit.signing_domain.clone(),
+            stream: permit.stream.clone(),
+            route: part.route.clone(),
+            original_reverse_path: permit.reverse_path.clone(),
+            sender: readdressed.sender.map(|(id, mailbox)| Sender { id, mailbox }),
+            recipients,
+            envid: submission.envelope.envid.clone(),
+            ret: submission.envelope.ret,
+            needs: Needs { eight_bit_mime: mail.needs.eight_bit, smtputf8 },
+            message_id: mail.message_id.clone(),
+            track_id: permit.track_id.clone(),
+            tag: permit.tag.clone(),
+            seal,
+            message: mail.message.clone(),
+        }
+    }
+}
+
+fn sealed_recipient((recipient, reverse_path): (&Recipient, ReversePath)) -> SealedRecipient {
+    let Recipient { mailbox, notify, orcpt } = recipient.clone();
+    SealedRecipient { mailbox, notify, orcpt, reverse_path }
+}
+
+fn has_utf8_address(recipient: &SealedRecipient) -> bool {
+    !recipient.mailbox.is_ascii() || recipient.reverse_path.mailbox().is_some_and(|path| !path.is_ascii())
 }

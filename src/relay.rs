@@ -19,7 +19,7 @@ use crate::policy::Usage;
 use crate::prepare::Snapshot;
 use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
-use crate::spool::{RecoveryReport, Spool, SpoolError, SqliteSpool};
+use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
@@ -44,6 +44,7 @@ pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
+    sweeping: Sweeping,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
@@ -86,7 +87,7 @@ impl Relay {
         let material = Material::read(&config)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
-        let gate = sasl::Gate::new(config.auth.clone());
+        let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
         let ids = Arc::new(IdSource::from(rand::random()));
@@ -103,7 +104,9 @@ impl Relay {
             usage: Mutex::new(Usage::default()),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
-        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), gate, memory, doors: Vec::new(), closing: Vec::new(), config };
+        let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
+        let (doors, closing) = (Vec::new(), Vec::new());
+        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -148,8 +151,10 @@ impl Relay {
     /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
-        tracing::info!(within_ms = millis(within), "relay.draining");
-        self.doors.iter().for_each(|door| door.closing.cancel());
+        tracing::info!(within_ms = millis(within), "drain.started");
+        for door in &self.doors {
+            door.closing.cancel();
+        }
         let closing: Vec<_> = self.closing.drain(..).chain(self.doors.drain(..).map(|door| door.running)).collect();
         let ingress = async {
             for running in closing {
@@ -157,7 +162,9 @@ impl Relay {
             }
         };
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
+        self.sweeping.over.cancel();
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
+        let _ = self.sweeping.running.await; // it ends at its next page
         self.spool.close().await;
         tracing::info!("relay.stopped");
     }
@@ -219,6 +226,54 @@ impl OpenDoor {
     }
 }
 
+/// The spool forgets what is old enough, and is looked through for mail that damage has hidden: at the start, then every hour.
+struct Sweeping {
+    over: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Sweeping {
+    fn begin(spool: Arc<SqliteSpool>, due: Arc<tokio::sync::Notify>) -> Self {
+        let over = CancellationToken::new();
+        let until = over.clone();
+        let running = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    () = sweep(&spool, &due) => {}
+                }
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    () = tokio::time::sleep(SWEEP_EVERY) => {}
+                }
+            }
+        });
+        Self { over, running }
+    }
+}
+
+async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
+    let began_at = clock::now();
+    match spool.sweep(began_at).await {
+        Ok(swept) => {
+            tracing::info!(
+                took_ms = millis(clock::now().since(began_at)),
+                history = swept.history,
+                senders = swept.senders,
+                queues = swept.queues,
+                rescheduled = swept.rescheduled,
+                quarantined = swept.quarantined.len(),
+                "spool.swept"
+            );
+            if swept.rescheduled > 0 {
+                due.notify_one();
+            }
+        }
+        // A failed spool has said so itself.
+        Err(error) => tracing::warn!(%error, "spool.not_swept"),
+    }
+}
+
 /// What is read from outside the configuration: keys, certificates, roots, the system's resolver.
 struct Material {
     snapshot: Snapshot,
@@ -244,7 +299,9 @@ impl Material {
         let client_tls = ClientTls::new(&config.roots).map_err(|fault| faults.push(fault.to_string())).ok();
         let resolver = Resolver::new(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
         let authenticator = dns::authenticator(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else { return Err(StartFault(faults)) };
+        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else {
+            return Err(StartFault(faults));
+        };
         if !faults.is_empty() {
             return Err(StartFault(faults));
         }
@@ -320,15 +377,15 @@ fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), Sta
 
 fn report_recovery(report: &RecoveryReport) {
     if report.commits_lost > 0 {
-        tracing::error!(commits_lost = report.commits_lost, "spool.lost_commits");
+        tracing::error!(commits = report.commits_lost, "commits.lost");
     }
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "spool.warned"));
     tracing::info!(
         took_ms = millis(report.took),
         mails = report.mails,
-        leases_ended = report.leases_ended,
+        leases = report.leases_ended,
         quarantined = report.quarantined,
-        orphans_removed = report.orphans_removed,
+        orphans = report.orphans_removed,
         "spool.opened"
     );
 }
@@ -344,3 +401,5 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// As the contract of [`Records::sweep`] asks.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);

@@ -12,6 +12,7 @@ pub enum Command {
     Check(ConfigFile),
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "every command returns the same")]
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Command::Check(ConfigFile { config: path }) = command;
     match Config::load(&path) {

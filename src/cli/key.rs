@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::keys::{self, Algorithm, Keyring, State};
-use crate::mail::Domain;
+use crate::mail::{Domain, Timestamp};
 use anyhow::bail;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn list(place: &Place) -> anyhow::Result<ExitCode> {
     let keyring = Keyring::load(&directory).map_err(|faults| all(&faults))?;
     for domain in keyring.domains() {
         for key in keyring.keys(domain) {
-            let since = key.since.map_or_else(|| "-".to_owned(), |since| since.to_rfc3339());
+            let since = key.since.map_or_else(|| "-".to_owned(), Timestamp::to_rfc3339);
             println!("{}\t{}\t{}\t{since}", key.id, key.algorithm, key.state);
         }
     }
@@ -122,4 +122,3 @@ impl Place {
 pub fn all<F: std::fmt::Display>(faults: &[F]) -> anyhow::Error {
     anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
-

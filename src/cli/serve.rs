@@ -38,7 +38,9 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
 
 fn reload(relay: &mut Relay, path: &Path) {
     let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
-    if let Err(error) = reloaded {
-        tracing::error!(error, "config.rejected");
+    if let Err(faults) = reloaded {
+        for error in faults.lines() {
+            tracing::error!(error, "config.rejected");
+        }
     }
 }

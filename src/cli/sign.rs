@@ -72,7 +72,7 @@ fn unexamined(message: &[u8]) -> Examined {
         return Examined::default();
     }
     let examined = Examined::unanswered(&headers);
-    let chain = if examined.chain.unanswered { ", and its ARC chain is not continued" } else { "" };
+    let chain = if examined.chain.unknown { ", and its ARC chain is not continued" } else { "" };
     eprintln!("postseal: the message carries signatures already; they are not verified here, as the relay would: nothing under them is changed{chain}");
     examined
 }
@@ -89,17 +89,17 @@ fn identity(named: Option<&str>, message: &[u8], config: &Config) -> anyhow::Res
     if let (1, Some(only)) = (config.policy.identities.len(), config.policy.identities.keys().next()) {
         return Ok(only.clone());
     }
-    let author = Headers::parse(message).ok().and_then(|headers| crate::mail::author::author(&headers).ok());
-    let domain = author.as_ref().and_then(|author| author.mailbox.domain());
-    let may = |mode: &Mode, patterns: &[crate::policy::DomainPattern]| *mode == Mode::Author && domain.is_some_and(|domain| patterns.iter().any(|pattern| pattern.matches(domain)));
+    let headers = Headers::parse(message).context("standard input is no message")?;
+    let author = crate::mail::author::author(&headers).context("the message has no author to sign for")?;
+    let domain = author.mailbox.domain();
+    let may = |mode: &Mode, patterns: &[crate::policy::DomainPattern]| {
+        *mode == Mode::Author && domain.is_some_and(|domain| patterns.iter().any(|pattern| pattern.matches(domain)))
+    };
     let mut fitting = config.policy.identities.iter().filter(|(_, identity)| may(&identity.mode, &identity.author_domains)).map(|(name, _)| name);
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => Ok(only.clone()),
-        (None, _) => {
-            let author = author.map_or_else(|| "a message without one author in From".to_owned(), |author| author.mailbox.to_string());
-            bail!("no identity writes as {author}; name one with --identity: {}", known(config))
-        }
-        (Some(_), Some(_)) => bail!("several identities may write as the author of this message; name one with --identity: {}", known(config)),
+        (None, _) => bail!("no identity may write as {}; name one with --identity: {}", author.mailbox, known(config)),
+        (Some(_), Some(_)) => bail!("several identities may write as {}; name one with --identity: {}", author.mailbox, known(config)),
     }
 }
 

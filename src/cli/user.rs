@@ -1,8 +1,8 @@
 //! `postseal user …`
 
+use crate::ingress::sasl::{hash_argon2id, scram_verifier};
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
-use crate::ingress::sasl::{hash_argon2id, scram_verifier};
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
@@ -30,6 +30,7 @@ pub enum Form {
     Argon2id,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "every command is called alike")]
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Command::Hash { form, iterations } = command;
     let password = password()?;

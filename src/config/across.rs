@@ -18,12 +18,16 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
     memory(root, config);
     for (domain, settings) in &config.domains {
         if let Some(platform) = settings.third_party.as_ref().filter(|platform| !config.domains.contains_key(platform)) {
-            root.fault_at(&["domains", domain.as_str(), "third_party_domain"], &format!("\"{platform}\""), "a domain with a table [domains.NAME] of its own, so that it has keys");
+            root.fault_at(
+                &["domains", domain.as_str(), "third_party_domain"],
+                &format!("\"{platform}\""),
+                "a domain with a table [domains.NAME] of its own, so that it has keys",
+            );
         }
     }
-    // What the room itself would object to and nothing above has said with its place.
-    if root.is_sound() {
-        config.policy.faults().iter().for_each(|fault| root.table_fault(fault, ""));
+    // What the rooms themselves would object to and nothing above has said with its place.
+    if root.faults_so_far() == 0 {
+        config.policy.faults().iter().chain(&config.deliver.faults()).for_each(|fault| root.table_fault(fault, ""));
     }
 }
 
@@ -33,9 +37,10 @@ fn who_is_who(root: &Reader<'_>, config: &Config) {
     let (networks, certificates) = (&config.identities.networks, &config.identities.certificates);
     for fault in identity::open_relay_faults(networks, &proxies).into_iter().chain(identity::Identities::faults(networks, certificates)) {
         let (identity, key) = match &fault {
-            Fault::Everything { identity, .. } | Fault::Public { identity, .. } | Fault::CoversProxies { identity, .. } | Fault::NetworkTwice { other: identity, .. } => {
-                (identity, "networks")
-            }
+            Fault::Everything { identity, .. }
+            | Fault::Public { identity, .. }
+            | Fault::CoversProxies { identity, .. }
+            | Fault::NetworkTwice { other: identity, .. } => (identity, "networks"),
             Fault::CertificateTwice { other, .. } => (other, "certificate_names"),
         };
         root.fault_at(&["identities", identity.as_str(), key], &fault.to_string(), "");
@@ -78,18 +83,24 @@ fn memory(root: &Reader<'_>, config: &Config) {
 fn ages(root: &Reader<'_>, config: &Config) {
     let longest = config.streams.values().filter_map(|stream| stream.max_age).chain([config.max_age]).max().unwrap_or_default();
     let at_least = longest + TWO_DAYS;
-    if let Some(expires) = config.seal.expires {
-        if expires < at_least {
-            root.fault_at(&["seal", "signature_expires"], &expires.written(), &format!("at least {}, two days more than the longest max_age: mail must not outlive its signature", at_least.written()));
+    let margin = config.seal.expires_margin;
+    match config.seal.expires {
+        Some(expires) if expires < at_least => {
+            let expected = format!("at least {}, two days more than the longest max_age: mail must not outlive its signature", at_least.written());
+            root.fault_at(&["seal", "signature_expires"], &expires.written(), &expected);
         }
-        if config.seal.expires_margin >= expires {
-            root.fault_at(&["seal", "signature_expires_margin"], &config.seal.expires_margin.written(), "less than signature_expires, or every attempt would seal anew");
+        Some(expires) if expires <= margin => {
+            root.fault_at(&["seal", "signature_expires_margin"], &margin.written(), "less than signature_expires, or every attempt would seal anew");
         }
+        Some(_) | None => {}
     }
     let in_queue = longest + config.policy.deliver_after_max;
     let token_days = config.readdress.token_age_days_max;
     if DAY * u32::from(token_days) < in_queue {
-        let expected = format!("at least {}, the longest max_age and policy.deliver_after_max together: mail must not outlive its bounce address", in_queue.as_secs().div_ceil(DAY.as_secs()));
+        let expected = format!(
+            "at least {}, the longest max_age and policy.deliver_after_max together: mail must not outlive its bounce address",
+            in_queue.as_secs().div_ceil(DAY.as_secs())
+        );
         root.fault_at(&["readdress", "token_age_days_max"], &token_days.to_string(), &expected);
     }
     if config.spool.senders_days <= u32::from(token_days) {
@@ -105,7 +116,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(open(config));
     warnings.extend(in_clear(config));
     if config.deliver.routes.private_addresses_allowed {
-        warnings.push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
+        warnings
+            .push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
     }
     for name in config.smart_hosts.hosts.keys() {
         if config.policy.default_route != *name && config.policy.routes.iter().all(|rule| rule.route != *name) {
@@ -117,8 +129,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     match config.spool.file_systems {
         FileSystems::Durable => {}
-        FileSystems::Volatile => warnings.push("spool.file_systems is \"volatile\": on a tmpfs, accepted mail is lost when the machine or container stops".to_owned()),
-        FileSystems::Any => warnings.push("spool.file_systems is \"any\": where a remote file system lies about locks or fsync, accepted mail is lost or sent twice".to_owned()),
+        FileSystems::Volatile => {
+            warnings.push("spool.file_systems is \"volatile\": on a tmpfs, accepted mail is lost when the machine or container stops".to_owned());
+        }
+        FileSystems::Any => {
+            warnings.push("spool.file_systems is \"any\": a remote file system that lies about locks or fsync loses accepted mail".to_owned());
+        }
     }
     warnings.sort();
     warnings
@@ -144,13 +160,16 @@ fn unreachable(config: &Config) -> impl Iterator<Item = String> {
 /// Rules that would be faults without consent.
 fn open(config: &Config) -> impl Iterator<Item = String> {
     config.policy.identities.iter().flat_map(move |(name, identity)| {
-        let consent = |is_given: fn(&identity::Consent) -> bool| config.identities.networks.iter().any(|rule| rule.identity == *name && is_given(&rule.consent));
+        let consent =
+            |is_given: fn(&identity::Consent) -> bool| config.identities.networks.iter().any(|rule| rule.identity == *name && is_given(&rule.consent));
         let authors = match &identity.mode {
             Mode::Author => format!("mail of {}", identity.author_domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
             Mode::Forward { .. } => "anybody's mail".to_owned(),
         };
-        let public = consent(|consent| consent.public).then(|| format!("identity \"{name}\": allow_public_networks is true: whoever has an address in its networks may send {authors}"));
-        let proxies = consent(|consent| consent.proxies).then(|| format!("identity \"{name}\": allow_proxy_networks is true: whoever comes through a proxy in its networks may send {authors}"));
+        let public = consent(|consent| consent.public)
+            .then(|| format!("identity \"{name}\": allow_public_networks is true: whoever has an address in its networks may send {authors}"));
+        let proxies = consent(|consent| consent.proxies)
+            .then(|| format!("identity \"{name}\": allow_proxy_networks is true: whoever comes through a proxy in its networks may send {authors}"));
         public.into_iter().chain(proxies)
     })
 }

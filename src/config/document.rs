@@ -22,7 +22,9 @@ impl Document {
     /// # Errors
     /// The file cannot be read, or is not TOML: then nothing else can be checked.
     pub fn read(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
-        let unreadable = |error: std::io::Error| Faults::one(Fault::new(&path.display().to_string(), "", &format!("cannot be read: {error}"), "a configuration file; name it with --config"));
+        let unreadable = |error: std::io::Error| {
+            Faults::one(Fault::new(&path.display().to_string(), "", &format!("cannot be read: {error}"), "a configuration file; name it with --config"))
+        };
         Self::of(&std::fs::read_to_string(path).map_err(unreadable)?, path, variables)
     }
 
@@ -166,7 +168,7 @@ impl Provider for Environment {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
+    memchr::memchr_iter(b'\n', &text.as_bytes()[..offset.min(text.len())]).count() + 1
 }
 
 /// A key as TOML writes it.

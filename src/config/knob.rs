@@ -190,7 +190,7 @@ impl Knob for Duration {
     fn written(&self) -> String {
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
         let millis = self.as_millis();
-        let (size, unit) = units.into_iter().find(|(size, _)| millis > 0 && millis % size == 0).unwrap_or((1000, "s"));
+        let (size, unit) = units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)).unwrap_or((1000, "s"));
         format!("\"{}{unit}\"", millis / size)
     }
 }

@@ -54,6 +54,7 @@ impl<'d> Reader<'d> {
     }
 
     /// The table at `key`; where it is absent every knob in it has its default. To be opened once.
+    #[must_use]
     pub fn table(&self, key: &str) -> Self {
         let table = match self.find(key) {
             None => None,
@@ -82,6 +83,15 @@ impl<'d> Reader<'d> {
         self.peek(key).is_some()
     }
 
+    /// Adds a fault if there is no table inside the table at `key`.
+    pub fn demand_tables(&self, key: &str, expected: &str) {
+        match self.peek(key) {
+            None => self.fault(key, "missing", expected),
+            Some(Value::Dict(_, tables)) if tables.is_empty() => self.fault(key, "empty", expected),
+            Some(_) => {}
+        }
+    }
+
     /// A value with a default.
     pub fn value<T: Knob>(&self, key: &str, default: T) -> T {
         self.remember(key, Some(default.written()));
@@ -106,10 +116,10 @@ impl<'d> Reader<'d> {
         self.bounded(key, bounds)
     }
 
-    /// A value that must be there; `None` after a fault.
-    pub fn required<T: Knob>(&self, key: &str) -> Option<T> {
+    /// A value that must be there; `None` after a fault, which says that `expected` is missing.
+    pub fn required<T: Knob>(&self, key: &str, expected: &str) -> Option<T> {
         if !self.has(key) {
-            self.fault(key, "missing", &T::expected());
+            self.fault(key, "missing", expected);
         }
         self.optional(key)
     }
@@ -179,9 +189,9 @@ impl<'d> Reader<'d> {
         self.fault_at(&[], found, expected);
     }
 
-    /// Whether nothing was wrong so far.
-    pub fn is_sound(&self) -> bool {
-        self.notes.faults.borrow().is_empty()
+    /// How many faults there are so far, in the whole document.
+    pub fn faults_so_far(&self) -> usize {
+        self.notes.faults.borrow().len()
     }
 
     fn bounded<T: Knob + PartialOrd>(&self, key: &str, bounds: RangeInclusive<T>) -> Option<T> {
@@ -226,7 +236,9 @@ impl Drop for Reader<'_> {
         let asked = self.asked.borrow();
         for key in self.names().iter().filter(|key| !asked.contains(key)) {
             let close = asked.iter().map(|known| (distance(known, key), known)).filter(|(distance, _)| *distance <= 1 + key.len() / 4).min();
-            let expected = close.map_or_else(|| "only keys that config/postseal.toml names".to_owned(), |(_, known)| format!("\"{known}\", perhaps"));
+            let elsewhere = || self.notes.knobs.borrow().iter().find(|knob| knob.keys.last() == Some(key)).map(|knob| knob.keys.join("."));
+            let meant = close.map(|(_, known)| known.clone()).or_else(elsewhere);
+            let expected = meant.map_or_else(|| "only keys that config/postseal.toml names".to_owned(), |meant| format!("\"{meant}\", perhaps"));
             self.fault(key, "unknown key", &expected);
         }
     }

@@ -203,7 +203,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
     async fn seal_again(&mut self, message: &Bytes) {
         let Some(seal) = self.shared.reseal.fresh(&self.mail, message, self.shared.now()) else { return };
         if let Err(fault) = self.shared.spool.reseal(self.mail.id, seal.clone()).await {
-            log::spool_fault("reseal", &fault);
+            self.shared.note_fault("reseal", &fault);
         }
         self.mail = Arc::new(Mail { seal, ..(*self.mail).clone() });
     }
@@ -347,7 +347,8 @@ impl<'a, S: Spool> Attempt<'a, S> {
         };
         let (tenure, shared, needed) = (self.tenure.clone(), self.shared.clone(), self.settings.lease_needed());
         let before_end = async move {
-            let lasts = tenure.until() > shared.now() + needed;
+            // What cannot be written down afterwards is not sent: it would be sent again.
+            let lasts = tenure.until() > shared.now() + needed && !shared.spool_has_failed();
             tenure.dot_is_out.store(lasts, Ordering::Release);
             lasts
         };

@@ -161,7 +161,7 @@ impl<S: Spool> Lane<S> {
             if lease.until < self.shared.now() + self.settings.lease * 3 / 4 {
                 // It waited for a connection. Should somebody else have it by now, it is theirs.
                 if let Err(fault) = self.shared.spool.renew(&mut lease, self.shared.now() + self.settings.lease).await {
-                    log::spool_fault("renew", &fault);
+                    self.shared.note_fault("renew", &fault);
                     self.lines.push(line);
                     continue;
                 }
@@ -287,7 +287,7 @@ async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Le
             if matches!(fault, SpoolError::LeaseLost(_)) {
                 tenure.lost();
             }
-            log::spool_fault("renew", &fault);
+            shared.note_fault("renew", &fault);
         }
     }
 }
@@ -295,8 +295,12 @@ async fn renew<S: Spool>(shared: &Shared<S>, settings: &Settings, lease: &mut Le
 /// Writes the endings, and the notices that tell of them, in one commit.
 async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue, lease: Lease, report: &mut Report) {
     if let Some(fault) = report.unreadable.take() {
-        // Damaged: it was set aside. Anything else: the lease runs out and the mail is due again.
-        return log::spool_fault("message", &fault);
+        // Damaged: it was set aside. Not now: again soon. Anything else: the lease runs out and the mail is due again.
+        shared.note_fault("message", &fault);
+        if matches!(fault, SpoolError::Busy(_)) {
+            release(shared, lease, shared.now() + BUSY_SPOOL_PAUSE).await;
+        }
+        return;
     }
     let mail = lease.mail.clone();
     let around = Report::circumstances(shared, settings, &mail);
@@ -315,7 +319,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let has_notices = !notices.is_empty();
     let counted = endings.clone();
     if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
-        log::spool_fault("settle", &fault);
+        shared.note_fault("settle", &fault);
     } else if has_notices {
         shared.wake.notify_one();
     }
@@ -327,7 +331,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
 async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
     let endings = lease.recipients.iter().map(|leased| Ending { index: leased.index, how: How::Released { next_at } }).collect();
     if let Err(fault) = shared.spool.settle(lease, endings, Vec::new()).await {
-        log::spool_fault("settle", &fault);
+        shared.note_fault("settle", &fault);
     }
 }
 
@@ -341,8 +345,14 @@ async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: 
             break;
         }
         for lease in claimed.leases {
-            let mut report = Report { message: shared.spool.message(lease.mail.id).await.ok(), ..Report::default() };
-            report.end_with(&lease, outcome);
+            // Nobody fails whose message cannot be read: there would be nothing to tell the submitter of it.
+            let mut report = match shared.spool.message(lease.mail.id).await {
+                Ok(message) => Report { message: Some(message), ..Report::default() },
+                Err(fault) => Report { unreadable: Some(fault), ..Report::default() },
+            };
+            if report.unreadable.is_none() {
+                report.end_with(&lease, outcome);
+            }
             settle(shared, settings, queue, lease, &mut report).await;
         }
     }
@@ -388,10 +398,13 @@ async fn mx_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, domain: &Dom
         let resolver = shared.resolver.clone();
         lookups.spawn(async move { (place, resolver.addresses(&host.name).await, host) });
     }
-    let (mut found, mut trouble): (Vec<(usize, MxHost, Addresses)>, _) = (Vec::new(), None);
+    let (mut found, mut trouble): (Vec<(usize, MxHost, Addresses)>, Option<DnsFault>) = (Vec::new(), None);
     while let Some(looked_up) = lookups.join_next().await {
         match looked_up {
-            Ok((place, Ok(addresses), host)) => found.push((place, host, addresses)),
+            Ok((place, Ok(mut addresses), host)) => {
+                trouble = addresses.unknown.take().or(trouble);
+                found.push((place, host, addresses));
+            }
             Ok((_, Err(fault), _)) => trouble = Some(fault),
             Err(fault) => trouble = Some(DnsFault::Other { name: domain.to_string(), why: fault.to_string() }),
         }
@@ -475,5 +488,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TURN: Duration = Duration::from_mins(1);
 /// A queue that was due and had nothing to give is not looked at faster.
 const NOTHING_PAUSE: Duration = Duration::from_millis(50);
+/// How long mail rests that could not be read for want of something the system will have again.
+const BUSY_SPOOL_PAUSE: Duration = Duration::from_secs(30);
 /// A renewal that failed is not repeated faster.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);

@@ -168,8 +168,9 @@ impl Pool {
 
     /// A message was taken there.
     pub fn taken(&self, place: &Place) {
-        self.shaping().taken(place, (self.clock)());
-        self.changed();
+        if self.shaping().taken(place, (self.clock)()) {
+            self.changed();
+        }
     }
 
     /// A reply asked us to slow down, or not.

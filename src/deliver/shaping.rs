@@ -139,9 +139,10 @@ impl Shaping {
         self.paused(place, now).is_some() || self.groups.get(&place.group).is_some_and(|group| group.open > group.window)
     }
 
-    /// A message was taken.
-    pub fn taken(&mut self, place: &Place, now: Timestamp) {
-        let Some(group) = self.groups.get_mut(&place.group) else { return };
+    /// A message was taken. Whether one more connection may be opened since.
+    pub fn taken(&mut self, place: &Place, now: Timestamp) -> bool {
+        let Some(group) = self.groups.get_mut(&place.group) else { return false };
+        let before = group.window;
         let most = place.limits.connections_max;
         match group.pace {
             Pace::Free => group.window = group.window.saturating_add(1).min(most),
@@ -154,6 +155,7 @@ impl Shaping {
         if group.pace == Pace::Free {
             group.pause = Duration::ZERO;
         }
+        group.window > before
     }
 
     /// A reply said something about our speed.

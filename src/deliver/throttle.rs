@@ -69,6 +69,11 @@ impl Bucket {
         self.earned_at = earned_at;
         Ok(())
     }
+
+    /// What was taken is not used after all.
+    pub fn give_back(&mut self, rate: &Rate, taken: u32) {
+        self.earned_at = self.earned_at.saturating_sub(rate.interval().saturating_mul(i64::from(taken.min(rate.burst.get()))));
+    }
 }
 
 impl<K: Hash + Eq + Clone> Throttle<K> {
@@ -93,6 +98,15 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
             kept.promised_until = turn;
             turn
         })
+    }
+}
+
+impl<K: Hash + Eq> Throttle<K> {
+    /// What was taken is not used after all.
+    pub fn give_back(&mut self, key: &K, rate: &Rate, taken: u32) {
+        if let Some(kept) = self.kept.get_mut(key) {
+            kept.bucket.give_back(rate, taken);
+        }
     }
 }
 
@@ -141,6 +155,18 @@ mod tests {
         let start = Timestamp::from_unix_seconds(1_800_000_000);
         assert_eq!(bucket.take(&rate, 100, start), Ok(()));
         assert!(bucket.take(&rate, 1, start).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (rate, mut throttle) = (rate(1, 10, 2), Throttle::new());
+        let start = Timestamp::from_unix_seconds(1_800_000_000);
+        for _ in 0..10 {
+            assert_eq!(throttle.take(&"shop", &rate, 2, start), Ok(()));
+            throttle.give_back(&"shop", &rate, 2);
+        }
+        assert_eq!(throttle.take(&"shop", &rate, 2, start), Ok(()));
+        assert!(throttle.take(&"shop", &rate, 1, start).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::tls::ClientTls;
 use super::{Notices, Reseal, lane};
 use crate::dns::Resolver;
 use crate::mail::{IdentityName, Outcome, Stream, Timestamp};
-use crate::spool::{How, Lease, Queue, Spool};
+use crate::spool::{How, Lease, Queue, Spool, SpoolError};
 use arc_swap::ArcSwap;
 use rand::RngCore;
 use std::collections::HashMap;
@@ -72,6 +72,8 @@ pub(super) struct Shared<S: Spool> {
     streams: Mutex<Throttle<Stream>>,
     /// More queues are due than have a lane.
     crowded: AtomicBool,
+    /// The spool failed when it was asked last, which was said: nothing more is sent.
+    spool_failed: AtomicBool,
 }
 
 impl Delivery {
@@ -103,6 +105,7 @@ impl Delivery {
             identities: Mutex::default(),
             streams: Mutex::default(),
             crowded: AtomicBool::new(false),
+            spool_failed: AtomicBool::new(false),
         });
         let dispatcher = tokio::spawn(dispatch(shared.clone()));
         Self { handle: Box::new(shared), dispatcher: Mutex::new(Some(dispatcher)) }
@@ -195,6 +198,18 @@ impl<S: Spool> Shared<S> {
         rand::rng().next_u64()
     }
 
+    /// A failed spool stays failed: it is said once.
+    pub fn note_fault(&self, during: &'static str, fault: &SpoolError) {
+        let is_failure = matches!(fault, SpoolError::Failed(_));
+        if !is_failure || !self.spool_failed.swap(true, Ordering::Relaxed) {
+            log::spool_fault(during, fault);
+        }
+    }
+
+    pub fn spool_has_failed(&self) -> bool {
+        self.spool_failed.load(Ordering::Relaxed)
+    }
+
     pub fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::Relaxed)
     }
@@ -209,8 +224,13 @@ impl<S: Spool> Shared<S> {
         if let Some(rate) = settings.identity_rates.get(&mail.identity) {
             self.identities.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.identity, rate, count, now)?;
         }
-        if let Some(rate) = settings.stream_rates.get(&mail.stream) {
-            self.streams.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.stream, rate, count, now)?;
+        if let Some(rate) = settings.stream_rates.get(&mail.stream)
+            && let Err(turn) = self.streams.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.stream, rate, count, now)
+        {
+            if let Some(rate) = settings.identity_rates.get(&mail.identity) {
+                self.identities.lock().unwrap_or_else(PoisonError::into_inner).give_back(&mail.identity, rate, count);
+            }
+            return Err(turn);
         }
         Ok(())
     }
@@ -246,7 +266,7 @@ impl Report {
 
 /// The lanes at work.
 struct Lanes {
-    tasks: JoinSet<Result<(), crate::spool::SpoolError>>,
+    tasks: JoinSet<Result<(), SpoolError>>,
     queues: HashMap<Id, Queue>,
     nudges: HashMap<Queue, Arc<Notify>>,
 }
@@ -261,9 +281,9 @@ async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
         tokio::select! {
             () = shared.wake.notified() => {}
             Some(ended) = lanes.tasks.join_next_with_id(), if !lanes.tasks.is_empty() => {
-                let mut broke = lanes.ended(ended);
+                let mut broke = lanes.ended(&shared, ended);
                 while let Some(ended) = lanes.tasks.try_join_next_with_id() {
-                    broke |= lanes.ended(ended);
+                    broke |= lanes.ended(&shared, ended);
                 }
                 if broke {
                     tokio::time::sleep(AFTER_A_FAULT).await;
@@ -282,9 +302,12 @@ impl Lanes {
         let most = shared.settings.load().queues_max.max(1);
         let asked = NonZeroUsize::new(self.nudges.len() + most).unwrap_or(NonZeroUsize::MIN);
         let due = match shared.spool.due(now, asked).await {
-            Ok(due) => due,
+            Ok(due) => {
+                shared.spool_failed.store(false, Ordering::Relaxed); // it was this one question
+                due
+            }
             Err(fault) => {
-                log::spool_fault("due", &fault);
+                shared.note_fault("due", &fault);
                 return AFTER_A_FAULT;
             }
         };
@@ -304,7 +327,7 @@ impl Lanes {
             Ok(Some(_)) => BACKLOG_PAUSE,
             Ok(None) => IDLE_MAX,
             Err(fault) => {
-                log::spool_fault("next_due_at", &fault);
+                shared.note_fault("next_due_at", &fault);
                 AFTER_A_FAULT
             }
         }
@@ -318,7 +341,7 @@ impl Lanes {
     }
 
     /// Forgets a lane; whether it ended by a fault.
-    fn ended(&mut self, ended: Result<(Id, Result<(), crate::spool::SpoolError>), tokio::task::JoinError>) -> bool {
+    fn ended<S: Spool>(&mut self, shared: &Shared<S>, ended: Result<(Id, Result<(), SpoolError>), tokio::task::JoinError>) -> bool {
         let id = match &ended {
             Ok((id, _)) => *id,
             Err(fault) => fault.id(),
@@ -329,7 +352,7 @@ impl Lanes {
         }
         match (ended, queue) {
             (Ok((_, Ok(()))), _) => return false,
-            (Ok((_, Err(fault))), _) => log::spool_fault("lane", &fault),
+            (Ok((_, Err(fault))), _) => shared.note_fault("lane", &fault),
             (Err(fault), Some(queue)) => log::attempt_broke(&queue, &fault),
             (Err(_), None) => {}
         }
@@ -354,19 +377,20 @@ pub(super) mod log {
             How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
             How::Released { .. } => return,
         };
-        let Facts { host, reply, tls, rule } = Facts::of(provider, evidence);
+        let Facts { host, address, reply, tls, rule } = Facts::of(provider, evidence);
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
         let (author_domain, error, unknown_end) = (&mail.signing_domain, &evidence.text, evidence.unknown_end);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, %queue, %host, %provider, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
+            warn!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
         } else {
-            info!(mail_id = %id, %queue, %host, %provider, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
+            info!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
         }
     }
 
     struct Facts {
         host: String,
+        address: String,
         reply: String,
         tls: String,
         rule: Option<&'static str>,
@@ -376,7 +400,8 @@ pub(super) mod log {
         fn of(provider: &str, evidence: &Evidence) -> Self {
             let refused = evidence.reply.as_ref().filter(|reply| reply.code >= 400);
             Self {
-                host: evidence.remote.as_ref().map(|remote| format!("{} {}", remote.host, remote.address)).unwrap_or_default(),
+                host: evidence.remote.as_ref().map(|remote| remote.host.clone()).unwrap_or_default(),
+                address: evidence.remote.as_ref().map(|remote| remote.address.to_string()).unwrap_or_default(),
                 reply: evidence.reply.as_ref().map(ToString::to_string).unwrap_or_default(),
                 tls: evidence.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
                 rule: refused.and_then(|reply| classify::topic(provider, reply).rule()),
@@ -393,7 +418,7 @@ pub(super) mod log {
     }
 
     pub fn clear_text(place: &Place, target: &Target, fault: &OpenFault) {
-        warn!(provider = %place.provider, host = %place.host, address = %target.address, error = %fault, "connection.fell_back_to_clear_text");
+        warn!(provider = %place.provider, host = %place.host, address = %target.address, error = %fault, "connection.fell_back");
     }
 
     pub fn slowed(place: &Place, reply: &str, until: Option<Timestamp>) {
@@ -410,7 +435,9 @@ pub(super) mod log {
             SpoolError::Closed => info!(during, error = %fault, "spool.refused"),
             SpoolError::LeaseLost(id) => warn!(mail_id = %id, during, error = %fault, "lease.lost"),
             SpoolError::Damaged(id, _) => error!(mail_id = %id, during, error = %fault, "mail.quarantined"),
-            _ => error!(during, error = %fault, "spool.failed"),
+            SpoolError::Busy(_) => warn!(during, error = %fault, "spool.busy"),
+            SpoolError::Failed(_) => error!(during, error = %fault, "delivery.stopped"),
+            _ => error!(during, error = %fault, "spool.refused"),
         }
     }
 

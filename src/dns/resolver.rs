@@ -3,14 +3,14 @@
 //! "There is none" and "nobody knows" are kept apart: the first is an answer, the second a [`DnsFault`]. RFC 5321 §5.1, RFC 7505.
 
 use crate::mail::Domain;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverOpts, ResolverConfig};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::TokioResolver;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -70,6 +70,8 @@ pub struct Addresses {
     pub v4: Vec<Ipv4Addr>,
     /// AAAA records.
     pub v6: Vec<Ipv6Addr>,
+    /// Nobody could say about one of the two families: there may be more.
+    pub unknown: Option<DnsFault>,
 }
 
 /// Why there is no answer. Waiting may help with every one of them.
@@ -189,7 +191,8 @@ impl Resolver {
         }
         match (a, aaaa) {
             (Err(fault), _) | (_, Err(fault)) if found.is_empty() => Err(fault),
-            _ => Ok(found),
+            (Err(fault), _) | (_, Err(fault)) => Ok(Addresses { unknown: Some(fault), ..found }),
+            (Ok(_), Ok(_)) => Ok(found),
         }
     }
 

@@ -1,3 +1,4 @@
 //! The station *report*: every event that a line of the log can tell, and how lines are written.
 
+pub mod catalogue;
 pub mod log;

@@ -290,7 +290,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         Ok(match self.meanwhile(commit).await {
             Some(Ok(committed)) => Input::Committed(committed),
             Some(Err(error)) => {
-                tracing::error!(listener = %self.terms.listener, client = %self.origin.address, %error, "submission.failed");
+                tracing::error!(listener = %self.terms.listener, client = %self.origin.address, %error, "submission.broke");
                 Input::Committed(Err(Refusal::ourselves()))
             }
             None => Input::Tick,

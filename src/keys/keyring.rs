@@ -31,13 +31,17 @@ pub struct Key {
 
 impl Keyring {
     /// Loads all keys below `directory`: `DOMAIN/SELECTOR.rsa.pem`, `DOMAIN/SELECTOR.ed25519.pem` (also `.pem` and OpenDKIM's
-    /// `.private`), with their states in `DOMAIN/keys.toml`. A key file that `keys.toml` does not mention is active.
+    /// `.private`), with their states in `DOMAIN/keys.toml`. A key file that `keys.toml` does not mention is active. A directory that is
+    /// not there yet is a keyring without keys.
     ///
     /// # Errors
     /// All faults found.
     pub fn load(directory: &Path) -> Result<Self, Vec<KeyFault>> {
         let mut ring = Self::default();
         let mut faults = Vec::new();
+        if !directory.exists() {
+            return Ok(ring);
+        }
         for (name, path) in entries(directory).map_err(|fault| vec![fault])? {
             if !path.is_dir() {
                 if key_name(&name).is_some() {

@@ -46,6 +46,8 @@ pub struct Permit {
     pub signing_domain: Domain,
     /// Who hears of failures: as submitted, or the mailbox that stands for a sender that can receive nothing.
     pub reverse_path: ReversePath,
+    /// The submitter is a postseal whose tokens are ours.
+    pub trusted_upstream: bool,
     /// Schedule and reputation class.
     pub stream: Stream,
     /// `X-Postseal-Track-Id`.
@@ -96,6 +98,7 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
         author,
         signing_domain,
         reverse_path: reverse_path::decide(&submission.envelope.reverse_path, name, identity, settings)?,
+        trusted_upstream: identity.trusted_upstream,
         stream: wishes.stream.unwrap_or_else(|| identity.stream.clone()),
         track_id: wishes.track_id,
         tag: wishes.tag,

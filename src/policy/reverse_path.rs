@@ -4,7 +4,8 @@ use super::{Foreign, Identity, Mode, Settings};
 use crate::mail::{Domain, EnhancedCode, Host, IdentityName, Mailbox, Refusal, ReversePath};
 
 /// Whether mail to this address can arrive from the outside: not at an address literal, a host without a domain, or a name that
-/// public DNS never has (RFC 6761 §6.3, §6.4; RFC 6762 §3; RFC 8375; ICANN's `internal`).
+/// public DNS never has (RFC 6761 §6.3, §6.4; RFC 6762 §3 and appendix G; RFC 8375; ICANN's `internal`; the `localdomain` of many a
+/// Unix host).
 #[must_use]
 pub fn can_receive(mailbox: &Mailbox) -> bool {
     match &mailbox.host {
@@ -43,4 +44,4 @@ fn is_below(domain: &Domain, top: &str) -> bool {
 }
 
 /// Names no mail ever comes back from.
-const NEVER_PUBLIC: [&str; 5] = ["local", "internal", "invalid", "localhost", "home.arpa"];
+const NEVER_PUBLIC: [&str; 11] = ["local", "internal", "invalid", "localhost", "home.arpa", "localdomain", "intranet", "private", "corp", "home", "lan"];

@@ -48,6 +48,8 @@ pub struct Identity {
     pub size_octets_max: u64,
     /// The most recipients of one transaction.
     pub recipients_max: usize,
+    /// It is a postseal with our token secrets: an envelope sender that is a token of ours already stays.
+    pub trusted_upstream: bool,
     /// The stream of mail that names none.
     pub stream: Stream,
     /// The streams it may name in `X-Postseal-Stream`; `None` for all of them. Its default stream it may always name.
@@ -130,6 +132,7 @@ impl Identity {
             rate: Rate::default(),
             size_octets_max: 35 * 1024 * 1024,
             recipients_max: 1_000,
+            trusted_upstream: false,
             stream: Stream::new(DEFAULT_STREAM),
             streams: None,
         }

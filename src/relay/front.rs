@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::ingress::{Accept, Allowance};
-use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, Mailbox, MailIds, Receipt, Refusal, ReversePath, Submission, Timestamp};
+use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
 use crate::prepare::{self, Facts, Snapshot};
 use crate::seal::dkim::verify;
@@ -87,7 +87,9 @@ impl<S: Spool> Front<S> {
             match self.spool.commit(mails).await {
                 Ok(receipt) => {
                     self.due.notify_one();
-                    told.iter().for_each(|mail| mail.report(submission));
+                    for mail in &told {
+                        mail.report(submission);
+                    }
                     return Ok(receipt);
                 }
                 Err(SpoolError::IdTaken(_)) => {}
@@ -95,7 +97,7 @@ impl<S: Spool> Front<S> {
                 Err(error) => return Err(refusal_of(&error)),
             }
         }
-        tracing::error!(error = "no free mail or sender id in so many tries", tries = COMMITS_MAX, "spool.refused");
+        tracing::error!(error = "no free mail or sender id in so many tries", attempts = COMMITS_MAX, "spool.refused");
         Err(Refusal::ourselves())
     }
 
@@ -109,7 +111,7 @@ impl<S: Spool> Front<S> {
             prepared
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "mail.preparation_broke");
+            tracing::error!(%error, "preparation.broke");
             Err(Refusal::ourselves())
         })
     }
@@ -122,7 +124,7 @@ impl<S: Spool> Front<S> {
             verify::examine(&submission.message, &self.authenticator, &NoCache).await
         };
         tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await.unwrap_or_else(|_| {
-            tracing::warn!(identity = %submission.client.identity, timeout_ms = EXAMINATION_TIMEOUT.as_millis(), "examination.timed_out");
+            tracing::warn!(identity = %submission.client.identity, within_ms = EXAMINATION_TIMEOUT.as_secs() * 1000, "examination.failed");
             Headers::parse(&submission.message).map(|headers| Examined::unanswered(&headers)).unwrap_or_default()
         })
     }
@@ -189,6 +191,10 @@ fn refusal_of(error: &SpoolError) -> Refusal {
         SpoolError::Full { .. } | SpoolError::SendersFull(_) => {
             tracing::warn!(%error, "spool.refused");
             Refusal::operator(452, EnhancedCode::new(4, 3, 1), "insufficient storage; try again later")
+        }
+        SpoolError::Busy(_) => {
+            tracing::warn!(%error, "spool.refused");
+            Refusal { blame: Blame::Operator, ..Refusal::ourselves() }
         }
         _ => {
             tracing::error!(%error, "spool.refused");

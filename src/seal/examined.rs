@@ -56,15 +56,18 @@ pub struct ChainFact {
     pub whole: bool,
     /// Its newest seal says `cv=fail`: nothing may be added.
     pub ended: bool,
-    /// The DNS did not answer, or was not asked: neither `pass` nor `fail` may be claimed, so nothing is added.
-    pub unanswered: bool,
+    /// DNS did not answer, so that the status, `fail`, may be wrong. To seal that would end a chain for good that may be whole.
+    pub unknown: bool,
 }
 
 impl Examined {
-    /// Whether a signature that verifies would break if the message were changed; one that nobody could look up may be one.
+    /// Whether the message carries a signature that verifies, and that a change to the message would break: a DKIM-Signature, or the
+    /// newest ARC-Message-Signature. `None` when DNS did not say of one, and none is known to verify.
     #[must_use]
-    pub fn foreign_signature_verifies(&self) -> bool {
-        self.dkim.iter().any(|fact| matches!(fact.result, DkimResult::Pass | DkimResult::TempError))
+    pub fn foreign_signature_verifies(&self) -> Option<bool> {
+        let any = |wanted| self.dkim.iter().any(|fact| fact.result == wanted);
+        let known = self.chain.status == ChainStatus::Pass || any(DkimResult::Pass);
+        (known || !(self.chain.unknown || any(DkimResult::TempError))).then_some(known)
     }
 
     /// What is known of a message whose signatures the DNS was not asked about, or did not answer for in time: that they are there.
@@ -74,8 +77,8 @@ impl Examined {
         let dkim = headers.named("dkim-signature").take(UNANSWERED_MAX).map(|_| fact(Default::default())).collect();
         let chain = Chain::read(headers);
         let status = if chain.exists { ChainStatus::Fail } else { ChainStatus::None };
-        let chain = ChainFact { highest: chain.highest, status, whole: chain.exists && chain.fault.is_none(), ended: chain.ended, unanswered: chain.exists };
-        Self { dkim, chain }
+        let whole = chain.exists && chain.fault.is_none();
+        Self { dkim, chain: ChainFact { highest: chain.highest, status, whole, ended: chain.ended, unknown: whole } }
     }
 }
 

@@ -37,15 +37,13 @@ pub fn plan(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, r
     let standard = RouteProfile::default();
     let profile = rules.profiles.get(request.route).unwrap_or(&standard);
     let domain = rules.domains.get(request.signing_domain);
-    let signs = profile.dkim && request.mode == Mode::Author;
-    let arc = arc(request, headers, examined, rules, profile);
-
-    if (signs || arc.is_some()) && domain.is_none_or(|domain| domain.rsa.is_empty()) {
-        return match rules.no_key {
-            NoKey::Refuse => Err(no_key(request.signing_domain)),
-            NoKey::Pass => Ok(Plan::default()),
-        };
+    let has_key = domain.is_some_and(|domain| !domain.rsa.is_empty());
+    let wants_to_sign = profile.dkim && request.mode == Mode::Author;
+    let wanted_arc = arc(request, headers, examined, rules, profile);
+    if (wants_to_sign || wanted_arc.is_some()) && !has_key && rules.no_key == NoKey::Refuse {
+        return Err(no_key(request.signing_domain));
     }
+    let (signs, arc) = (wants_to_sign && has_key, wanted_arc.filter(|_| has_key));
     let third_party = domain.and_then(|domain| domain.third_party.as_ref()).filter(|platform| profile.dkim && *platform != request.signing_domain);
     if let Some(platform) = third_party.filter(|platform| rules.rsa(platform.as_str()).is_empty() && rules.no_key == NoKey::Refuse) {
         return Err(no_key(platform));
@@ -75,14 +73,21 @@ fn arc(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, rules:
         ArcMode::Forwarded => passes_through,
         ArcMode::Never => false,
     };
-    if !wanted || !profile.arc || chain.ended || chain.unanswered || chain.highest >= SETS_MAX {
+    if !wanted || !profile.arc || chain.ended || chain.highest >= SETS_MAX {
         return None;
     }
     let believed = results::believed(headers, &rules.trusted_authserv_ids);
     // A list changes the message, so its host in front of us, which saw it whole, knows better whether the chain came in intact.
     let came_whole = chain.whole && believed.iter().any(|result| result.method == "arc" && result.result == "pass");
     let status = if chain.status == ChainStatus::Fail && came_whole { ChainStatus::Pass } else { chain.status };
-    let results = Results { authserv_id: rules.authserv_id.clone(), results: results_of(request, examined, status, believed) };
+    if chain.unknown && !came_whole {
+        return None; // the chain travels as it came, for receivers who reach its keys
+    }
+    let mut results = Results { authserv_id: rules.authserv_id.clone(), results: results_of(request, examined, status, believed) };
+    results.results.retain(MethodResult::fits_a_line);
+    while results.to_string().len() > RESULTS_OCTETS_MAX {
+        results.results.pop();
+    }
     Some(ArcPlan {
         domain: request.signing_domain.to_string(),
         instance: u8::try_from(chain.highest + 1).ok()?, // at most 50
@@ -106,8 +111,11 @@ fn results_of(request: &Request<'_>, examined: &Examined, chain: ChainStatus, be
         if examined.dkim.is_empty() {
             results.push(MethodResult::new("dkim", "none"));
         }
-        results.extend(examined.dkim.iter().map(super::DkimFact::to_result).filter(|result| result.to_string().is_ascii()));
+        results.extend(examined.dkim.iter().map(super::DkimFact::to_result));
     }
     results.extend(believed.into_iter().filter(|result| result.method != "arc" && result.method != "auth"));
     results
 }
+
+/// Octets of an ARC-Authentication-Results: what others said at more length is left out. Gmail takes 32 KB in one field.
+const RESULTS_OCTETS_MAX: usize = 8 * 1024;

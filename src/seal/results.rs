@@ -123,12 +123,12 @@ pub fn strip_own(message: &Message, own_id: &str, trusted: &[String]) -> Result<
     Message::parse(Bytes::from(kept))
 }
 
-/// The results in fields of the hosts named in `trusted`, top to bottom, those with text that is not ASCII left out.
+/// The results in fields of the hosts named in `trusted`, top to bottom, those that no header line holds left out.
 #[must_use]
 pub fn believed(headers: &Headers<'_>, trusted: &[String]) -> Vec<MethodResult> {
     let fields = headers.named(FIELD_NAME).filter_map(|field| Results::parse(field.value).ok());
     let ours = fields.filter(|results| trusted.iter().any(|id| id.eq_ignore_ascii_case(&results.authserv_id)));
-    ours.flat_map(|results| results.results).filter(|result| result.to_string().is_ascii()).take(RESULTS_MAX).collect()
+    ours.flat_map(|results| results.results).filter(MethodResult::fits_a_line).take(RESULTS_MAX).collect()
 }
 
 impl MethodResult {
@@ -136,6 +136,13 @@ impl MethodResult {
     #[must_use]
     pub fn new(method: &str, result: &str) -> Self {
         Self { method: method.to_owned(), result: result.to_owned(), reason: None, properties: Vec::new() }
+    }
+
+    /// Whether a header line holds it: ASCII, and not longer than [`RESULT_OCTETS_MAX`] even if it cannot be folded.
+    #[must_use]
+    pub fn fits_a_line(&self) -> bool {
+        let text = self.to_string();
+        text.is_ascii() && text.len() <= RESULT_OCTETS_MAX
     }
 
     /// With one more property.
@@ -342,6 +349,8 @@ fn is_token(c: char) -> bool {
 const FIELD_NAME: &str = "Authentication-Results";
 /// Octets of one field that are read.
 pub const FIELD_OCTETS_MAX: usize = 16 * 1024;
+/// Octets of one result that is passed on; a line has at most 998 (RFC 5322 §2.1.1).
+pub const RESULT_OCTETS_MAX: usize = 900;
 /// Results of one field.
 pub const RESULTS_MAX: usize = 64;
 /// Properties of one result.

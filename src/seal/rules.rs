@@ -61,7 +61,7 @@ pub enum NoKey {
     /// It is refused with a reply that names the remedy.
     #[default]
     Refuse,
-    /// It goes out unsigned.
+    /// It goes out without the author's signature and ARC; a platform's is made all the same.
     Pass,
 }
 

@@ -431,6 +431,9 @@ pub enum SpoolError {
     /// The store failed; the spool accepts nothing more until it is opened again.
     #[error("the spool failed: {0}; nothing more is accepted until postseal is restarted on a working disk")]
     Failed(String),
+    /// Not now: a lock that somebody else holds, too few file descriptors or too little memory. Nothing was changed, nothing is damaged.
+    #[error("the spool cannot be asked right now: {0}")]
+    Busy(String),
     /// The spool is locked by another process.
     #[error("the spool {0} is in use by another process; one process may use a spool")]
     Locked(String),

@@ -3,6 +3,7 @@
 mod environment;
 mod example;
 mod faults;
+mod meaning;
 
 use postseal::config::{Config, Document};
 use std::path::Path;
@@ -13,10 +14,20 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     Document::of(text, Path::new("postseal.toml"), variables).and_then(|document| Config::of(&document)).map_err(|faults| faults.to_string())
 }
 
-/// A relay that works, with these lines in the place of `hostname = …`, `address = …` and so on where they begin alike, else after the
-/// header that they follow.
-const GOOD: &str = r#"
-[server]
+/// A relay that works, with each old text replaced by a new one.
+fn good(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(GOOD.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "there is no {old}");
+        text.replacen(old, new, 1)
+    })
+}
+
+/// A relay that works, with more behind its last line, the eighth.
+fn good_and(more: &str) -> String {
+    format!("{GOOD}{more}")
+}
+
+const GOOD: &str = r#"[server]
 hostname = "mx1.example.com"
 [listeners.app]
 address = "127.0.0.1:2525"

@@ -225,6 +225,44 @@ async fn a_drain_ends_in_time_and_tells_what_may_have_arrived_from_what_has_not(
 }
 
 #[tokio::test]
+async fn nothing_is_sent_once_the_spool_has_failed() {
+    let hop = NextHop::start(Script::modern().when(At::Message, [Wait(Duration::from_millis(300)), Say("250 2.0.0 taken")]));
+    let rig = Rig::start(ZONE, &hop).await;
+    let mails = (0..20).map(|_| rig.mail(&["a@example.com"])).collect();
+    rig.spool.commit(mails).await.unwrap();
+    rig.delivery.wake();
+    hop.until(|sessions| sessions.iter().any(|session| !session.transactions.is_empty())).await;
+    let sabotage = rusqlite::Connection::open(rig.directory().join("spool.db")).unwrap();
+    let refuse = "CREATE TRIGGER disk BEFORE UPDATE ON recipients BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END";
+    sabotage.busy_timeout(SECOND * 5).unwrap();
+    sabotage.execute_batch(refuse).unwrap();
+    tokio::time::sleep(SECOND * 3).await;
+    let sent = hop.messages().len();
+    assert!(sent <= 4, "{sent} messages were sent, and of none is it known");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(hop.messages().len(), sent);
+}
+
+/// There would be nothing to tell its submitter of it.
+#[tokio::test]
+async fn nobody_fails_whose_message_cannot_be_read() {
+    let hop = NextHop::start(Script::modern());
+    let rig = Rig::start("nomail.example MX 0 .", &hop).await;
+    let mail = rig.mail(&["a@nomail.example"]);
+    let due_at = rig.now() + SECOND * 60;
+    rig.commit(Sealed { due_at, ..mail }).await;
+    rusqlite::Connection::open(rig.directory().join("spool.db")).unwrap().execute_batch("DELETE FROM bodies").unwrap();
+    rig.advance(SECOND * 61);
+    for _ in 0..500 {
+        if rig.spool.counts().await.unwrap().quarantined == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((rig.spool.counts().await.unwrap().quarantined, rig.counts()), (1, (0, 0, 0)));
+}
+
+#[tokio::test]
 async fn a_lease_is_renewed_while_its_attempt_runs() {
     let hop = NextHop::start(Script::modern().when(At::Rcpt(None), [Wait(SECOND * 5), Say("250 2.1.5 at last")]));
     let mut settings = lab(hop.address().port());

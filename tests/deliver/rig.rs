@@ -22,7 +22,7 @@ pub struct Rig {
     pub told: Arc<Recorder>,
     forward: Arc<AtomicI64>,
     ids: Mutex<u32>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// Writes down what would be told.
@@ -75,11 +75,16 @@ impl Rig {
         };
         let told = Arc::new(Recorder::default());
         let delivery = Delivery::start(spool.clone(), resolver, settings, client_tls(), told.clone(), Arc::new(NewKeys), clock);
-        Self { spool, delivery, dns, told, forward, ids: Mutex::new(0), _directory: directory }
+        Self { spool, delivery, dns, told, forward, ids: Mutex::new(0), directory }
     }
 
     pub fn now(&self) -> Timestamp {
         Timestamp::from_unix_millis(postseal::clock::now().unix_millis() + self.forward.load(Ordering::SeqCst))
+    }
+
+    /// Where its spool lies.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// Sets the clock forward and wakes the station.

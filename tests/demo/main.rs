@@ -13,6 +13,7 @@ mod world;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use postseal::events::log::Lines;
 use postseal::mail::Domain;
 use postseal::verdict::Style;
 use report::{Paint, Report};
@@ -158,8 +159,12 @@ fn say(text: &str) -> anyhow::Result<()> {
 /// The relay's log goes to a file; on failure its end is shown.
 fn begin_log(path: &Path) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("the log {} cannot be written", path.display()))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("off,postseal=debug")).with_writer(std::sync::Mutex::new(file));
-    lines.with_ansi(false).with_target(false).try_init().map_err(|error| anyhow::anyhow!("no log: {error}"))
+    let lines = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .event_format(Lines::Text)
+        .with_env_filter(EnvFilter::new("off,postseal=debug"))
+        .with_writer(std::sync::Mutex::new(file));
+    lines.try_init().map_err(|error| anyhow::anyhow!("no log: {error}"))
 }
 
 fn last_lines(log: &Path) -> String {

@@ -101,7 +101,15 @@ pub fn terms(encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
         linger: Duration::from_millis(200),
     };
     let dialogue = DialogueSettings { hostname: "relay.example".into(), ..DialogueSettings::default() };
-    Arc::new(Terms { accept: Arc::new(keeper), door: Arc::new(door), listener: "submission".into(), encryption, memory: Memory::new(u64::MAX), settings, dialogue })
+    Arc::new(Terms {
+        accept: Arc::new(keeper),
+        door: Arc::new(door),
+        listener: "submission".into(),
+        encryption,
+        memory: Memory::new(u64::MAX),
+        settings,
+        dialogue,
+    })
 }
 
 pub fn known() -> TestDoor {

@@ -65,7 +65,8 @@ fn key_create_makes_what_is_missing_and_prints_the_records_again() {
 fn sign_seals_as_the_relay_does_for_the_route_of_the_recipient() {
     let relay = RelayProcess::new(&format!("{CONFIG}\n[routes]\nrecipients.\"smart.example\" = \"hop\"\n[smart_hosts.hop]\nhost = \"smart.example\"\n"));
     let by_mx = text(&sign(&relay, LETTER, &[]).stdout);
-    let algorithms: Vec<_> = by_mx.lines().filter_map(|line| line.strip_prefix("DKIM-Signature: v=1; a=")).map(|line| line.split(';').next().unwrap()).collect();
+    let algorithms: Vec<_> =
+        by_mx.lines().filter_map(|line| line.strip_prefix("DKIM-Signature: v=1; a=")).map(|line| line.split(';').next().unwrap()).collect();
     assert_eq!(algorithms, ["ed25519-sha256", "rsa-sha256"], "{by_mx}");
     assert!(by_mx.contains("\r\nARC-Seal: i=1;") && by_mx.ends_with("\r\n\r\nHello\r\n"), "{by_mx}");
     let by_smart_host = text(&sign(&relay, LETTER, &["--to", "you@smart.example"]).stdout);

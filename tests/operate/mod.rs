@@ -2,8 +2,10 @@
 
 mod commands;
 mod credentials;
+mod events;
 mod identity;
 mod ledger;
 mod life;
+mod notices;
 mod proxy_protocol;
 mod tls;

@@ -1,1 +1,17 @@
-//! Real peers on loopback.
+//! Real peers on loopback: programs that others wrote submit mail to the relay, take mail from it and judge what it made.
+//!
+//! | file | peers |
+//! |---|---|
+//! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
+//! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
+//! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
+//!
+//! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
+//! passes; with `CI=true` it fails. `tests/run` installs them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod clients;
+mod next_hops;
+mod support;
+mod verdicts;

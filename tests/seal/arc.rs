@@ -79,6 +79,38 @@ async fn a_list_continues_a_chain_that_its_own_border_host_found_whole() {
 }
 
 #[tokio::test]
+async fn what_trusted_hosts_say_at_length_is_left_out() {
+    let mut world = World::new();
+    world.rules.trusted_authserv_ids = vec!["border.list.example".into()];
+    let reason = |octets: usize| format!("\"{}\"", "long story\r\n ".repeat(octets / 11));
+    let said = |result: &str| pass_on(format!("Authentication-Results: border.list.example; spf=pass{result}\r\n{LETTER}").into());
+    for (octets, kept) in [(800, true), (1_000, false)] {
+        let seal = world.seal(&said(&format!("; dmarc=fail reason={}", reason(octets))), &from_list()).await;
+        assert_eq!((results(&seal).contains("dmarc=fail"), results(&seal).contains("spf=pass")), (kept, true));
+        assert!(seal.fields.iter().flat_map(|field| field.text.lines()).all(|line| line.len() <= 998));
+    }
+    let seal = world.seal(&said(&format!("; dmarc=fail reason={}", reason(800)).repeat(14)), &from_list()).await;
+    let kept = results(&seal);
+    assert!(kept.matches("dmarc=fail").count() >= 9 && kept.len() <= 8_400, "{} octets", kept.len());
+}
+
+#[tokio::test]
+async fn a_chain_whose_keys_cannot_be_asked_for_travels_as_it_came() {
+    let mut world = World::new();
+    let letter = message(LETTER);
+    let first = pass_on(sealed(&world.seal(&letter, &from_author()).await, &letter, true));
+    world.dns.silence("r1._domainkey.author.example");
+    let examined = world.examine(first.octets()).await;
+    assert!(examined.chain.unknown && !examined.chain.ended);
+    assert_eq!(world.plan(&first, &from_list()).await.arc, None, "cv=fail would end it for good");
+    assert_eq!(examined.foreign_signature_verifies(), Some(true), "e1 and p1 are known to");
+
+    world.rules.trusted_authserv_ids = vec!["border.list.example".into()];
+    let vouched = pass_on([&b"Authentication-Results: border.list.example; arc=pass\r\n"[..], first.octets()].concat());
+    assert_eq!(world.plan(&vouched, &from_list()).await.arc.unwrap().cv, "pass");
+}
+
+#[tokio::test]
 async fn a_chain_grows_to_fifty_sets_and_no_further() {
     let world = World::new();
     let mut hop = message(LETTER);

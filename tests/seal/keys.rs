@@ -196,7 +196,7 @@ fn every_fault_is_found_at_once() {
         assert!(found.starts_with(expected), "{found} / {expected}");
     }
     assert!(faults.iter().any(|fault| matches!(fault.problem, KeyProblem::WorldReadable { mode: 0o644 })));
-    assert!(matches!(Keyring::load(&at("nowhere")).unwrap_err()[0].problem, KeyProblem::Unreadable(_)));
+    assert_eq!(Keyring::load(&at("nowhere")).unwrap().domains().count(), 0, "a keyring that is not there yet has no keys");
 }
 
 #[test]

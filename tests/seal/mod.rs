@@ -6,4 +6,4 @@ mod examine;
 mod keys;
 mod rfc8463;
 mod rules;
-mod support;
+pub mod support;

@@ -20,6 +20,9 @@ fn mail_without_a_key_is_refused_with_the_remedy_or_passed_as_the_operator_says(
     assert_eq!((refusal.code, refusal.blame), (550, Blame::Operator));
     assert!(refusal.text.contains("`postseal key create author.example`"), "{refusal}");
     world.rules.no_key = NoKey::Pass;
+    let platform = Some("platform.example".to_owned());
+    assert_eq!(planned(&world).unwrap(), postseal::seal::Plan { third_party: platform, ..Default::default() }, "better than no signature");
+    world.rules.domains.remove(&domain("platform.example"));
     assert_eq!(planned(&world).unwrap(), postseal::seal::Plan::default());
 
     let mut world = World::new();

@@ -90,6 +90,11 @@ impl Dns {
         let key = DomainKey::parse(record.as_bytes()).unwrap();
         self.0.insert(format!("{name}."), key.into());
     }
+
+    /// Questions about this name get no answer.
+    pub fn silence(&mut self, name: &str) {
+        self.0.insert(format!("{name}."), TxtRecord::Error(Error::Dns(DnsError::Resolver("time-out".into()))));
+    }
 }
 
 pub fn domain(name: &str) -> Domain {

@@ -10,7 +10,8 @@
 //! broken.example   SERVFAIL
 //! silent.example   SILENT
 //! ```
-//! A name that has neither records nor names below it does not exist. `SERVFAIL` and `SILENT` hold for every question about the name.
+//! A name that has neither records nor names below it does not exist. `SERVFAIL` and `SILENT` hold for every question about the name;
+//! `SERVFAIL A` for those about its A records.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -39,7 +40,7 @@ struct Zone {
 #[derive(Clone)]
 enum Entry {
     Record(RData),
-    ServFail,
+    ServFail(Option<RecordType>),
     Silent,
 }
 
@@ -87,7 +88,10 @@ async fn bind() -> (UdpSocket, TcpListener) {
 }
 
 fn parse(zone: &str) -> Vec<(Name, Entry)> {
-    let lines = zone.lines().map(|line| line.split(';').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
+    // A semicolon within quotes begins no comment.
+    let is_comment = |line: &str, at: usize| line[..at].matches('"').count() % 2 == 0;
+    let without_comment = |line: &'_ str| line.match_indices(';').find(|(at, _)| is_comment(line, *at)).map_or(line.len(), |(at, _)| at);
+    let lines = zone.lines().map(|line| line[..without_comment(line)].trim()).filter(|line| !line.is_empty());
     lines.map(|line| entry(line).unwrap_or_else(|| panic!("not a zone line: {line:?}"))).collect()
 }
 
@@ -105,7 +109,7 @@ fn entry(line: &str) -> Option<(Name, Entry)> {
             RData::MX(MX::new(preference.parse().ok()?, name(host.trim())))
         }
         "TXT" => RData::TXT(TXT::new(data.split('"').skip(1).step_by(2).map(str::to_owned).collect())),
-        "SERVFAIL" => return Some((name(owner), Entry::ServFail)),
+        "SERVFAIL" => return Some((name(owner), Entry::ServFail(data.parse().ok()))),
         "SILENT" => return Some((name(owner), Entry::Silent)),
         _ => return None,
     };
@@ -165,7 +169,8 @@ impl Zone {
             for entry in &here {
                 match entry {
                     Entry::Silent => return None,
-                    Entry::ServFail => {
+                    Entry::ServFail(Some(kind)) if *kind != query.query_type() => {}
+                    Entry::ServFail(_) => {
                         answer.metadata.response_code = ResponseCode::ServFail;
                         return Some(answer);
                     }

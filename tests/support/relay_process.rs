@@ -1,5 +1,7 @@
 //! The real program in a folder of its own, started, asked to stop and killed.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use tempfile::TempDir;
 /// A configuration, keys and spool in a temporary folder, and maybe a relay that runs with them.
 pub struct RelayProcess {
     folder: TempDir,
+    records: String,
     running: Option<Running>,
 }
 
@@ -25,11 +28,22 @@ impl RelayProcess {
     pub fn new(config: &str) -> Self {
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = tempfile::Builder::new().prefix("relay-").tempdir_in(base).unwrap();
-        let relay = Self { folder, running: None };
+        let mut relay = Self { folder, records: String::new(), running: None };
         std::fs::write(relay.config(), config).unwrap();
-        let made = relay.postseal(&["key", "create", "example.com", "--config", &relay.config().display().to_string()]);
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        relay.create_key("example.com");
         relay
+    }
+
+    /// Makes the key pair(s) of one more domain.
+    pub fn create_key(&mut self, domain: &str) {
+        let made = self.postseal(&["key", "create", domain, "--config", &self.config().display().to_string()]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.records.push_str(&String::from_utf8(made.stdout).unwrap());
+    }
+
+    /// What `postseal key create` said of all domains so far: DNS records in the form of a zone file.
+    pub fn records(&self) -> &str {
+        &self.records
     }
 
     /// Its configuration file.
@@ -73,7 +87,8 @@ impl RelayProcess {
 
     /// The address that a listener got.
     pub fn address(&self, listener: &str) -> String {
-        let opened = |event: &Value| (event["message"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
+        let opened =
+            |event: &Value| (event["event"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
         self.log().iter().find_map(opened).flatten().unwrap_or_else(|| panic!("no listener {listener}: {:?}", self.log()))
     }
 
@@ -91,7 +106,7 @@ impl RelayProcess {
     pub fn wait_until(&self, event: &str, such: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            if let Some(found) = self.log().into_iter().find(|line| line["message"] == event && such(line)) {
+            if let Some(found) = self.log().into_iter().find(|line| line["event"] == event && such(line)) {
                 return found;
             }
             assert!(started.elapsed() < Duration::from_secs(20), "no {event} in {:#?}", self.log());

@@ -30,9 +30,9 @@ pub struct Server {
 
 pub fn server(root: &Reader<'_>) -> Server {
     let table = root.table("server");
-    let hostname = table.required::<Domain>("hostname").unwrap_or_else(nobody);
+    let hostname = table.required::<Domain>("hostname", FULL_NAME).unwrap_or_else(nobody);
     if !hostname.is_fully_qualified() {
-        table.fault("hostname", &format!("\"{hostname}\" has a single label"), "the full name that the relay's PTR record gives, as in \"mx1.example.com\"");
+        table.fault("hostname", &format!("\"{hostname}\" has a single label"), FULL_NAME);
     }
     let postmaster = table.optional("postmaster").unwrap_or_else(|| postmaster_at(&hostname));
     Server {
@@ -68,9 +68,9 @@ pub fn tls(root: &Reader<'_>) -> Option<tls::Settings> {
     let certificates: Vec<tls::CertificateFiles> = table
         .tables("certificates")
         .iter()
-        .filter_map(|(_, table)| {
-            let (chain, key) = (table.required::<PathBuf>("chain"), table.required::<PathBuf>("key"));
-            Some(tls::CertificateFiles { chain: table.resolve(&chain?), key: table.resolve(&key?) })
+        .map(|(_, table)| {
+            let file = |key: &str, expected: &str| table.resolve(&table.required::<PathBuf>(key, expected).unwrap_or_default());
+            tls::CertificateFiles { chain: file("chain", "a PEM file with the certificate"), key: file("key", "a PEM file with the certificate's private key") }
         })
         .collect();
     let authorities = table.optional::<PathBuf>("client_ca_file").map(|path| table.resolve(&path));
@@ -78,7 +78,11 @@ pub fn tls(root: &Reader<'_>) -> Option<tls::Settings> {
     let client_certificates = match (authorities, demanded) {
         (None, false) => tls::ClientCertificates::Off,
         (None, true) => {
-            table.fault("client_certificate_required", "true, but there is no client_ca_file", "client_ca_file, a PEM file of those who issue client certificates");
+            table.fault(
+                "client_certificate_required",
+                "true, but there is no client_ca_file",
+                "client_ca_file, a PEM file of those who issue client certificates",
+            );
             tls::ClientCertificates::Off
         }
         (Some(file), false) => tls::ClientCertificates::Optional(file),
@@ -91,17 +95,17 @@ pub fn tls(root: &Reader<'_>) -> Option<tls::Settings> {
 pub fn users(root: &Reader<'_>, identities: &HashMap<IdentityName, crate::policy::Identity>) -> Vec<sasl::User> {
     let mut users = Vec::new();
     for (name, table) in root.tables("users") {
-        let identity = table.required::<String>("identity").map(|name| IdentityName::new(&name));
+        let identity = table.required::<String>("identity", ONE_IDENTITY).map(|name| IdentityName::new(&name));
         let credential = table.secret("credential");
         if credential.is_none() && !table.has("credential") && !table.has("credential_file") {
             table.fault("credential", "missing", "a hash that `postseal user hash` prints, or credential_file");
         }
         if let Some(identity) = identity.as_ref().filter(|identity| !identities.contains_key(identity)) {
-            table.fault("identity", &format!("\"{identity}\""), "the name of one of the tables [identities.NAME]");
+            table.fault("identity", &format!("\"{identity}\""), ONE_IDENTITY);
         }
         let credential = credential.and_then(|text| {
             use secrecy::ExposeSecret;
-            sasl::Credential::parse(text.expose_secret()).map_err(|error| table.fault("credential", &error.to_string(), "a hash that `postseal user hash` prints")).ok()
+            sasl::Credential::parse(text.expose_secret()).map_err(|error| table.fault("credential", &error.to_string(), "")).ok()
         });
         if let (Some(identity), Some(credential)) = (identity, credential) {
             users.push(sasl::User { name, identity, credential });
@@ -229,3 +233,6 @@ pub fn resolver(root: &Reader<'_>) -> dns::Settings {
         dnssec: table.value("dnssec", standard.dnssec),
     }
 }
+
+const FULL_NAME: &str = "the full name that the relay's PTR record gives, as in \"mx1.example.com\"";
+const ONE_IDENTITY: &str = "the name of one of the tables [identities.NAME]";

@@ -1,6 +1,6 @@
 //! `[listeners]`: where clients connect, and the bounds of a session.
 
-use super::super::knob::Octets;
+use super::super::knob::{Knob, Octets};
 use super::super::reader::Reader;
 use super::{GIB, KIB, MIB, TIMEOUT, octets};
 use crate::mail::Domain;
@@ -34,7 +34,7 @@ pub struct Listener {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tls {
+enum Protection {
     None,
     StartTls,
     StartTlsRequired,
@@ -45,49 +45,53 @@ enum Tls {
 pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) -> Vec<Listener> {
     let mut read = Vec::new();
     for (name, table) in root.tables("listeners") {
+        let faults_before = table.faults_so_far();
         let tls = table.one_of(
             "tls",
-            &[("none", Tls::None), ("starttls", Tls::StartTls), ("starttls-required", Tls::StartTlsRequired), ("implicit", Tls::Implicit)],
-            Tls::StartTls,
+            &[
+                ("none", Protection::None),
+                ("starttls", Protection::StartTls),
+                ("starttls-required", Protection::StartTlsRequired),
+                ("implicit", Protection::Implicit),
+            ],
+            Protection::StartTls,
         );
-        if tls != Tls::None && !has_certificate {
+        if tls != Protection::None && !has_certificate && table.faults_so_far() == faults_before {
             table.fault("tls", "TLS, but there is no certificate", "a table [tls.certificates.NAME] with chain and key, or tls = \"none\"");
         }
-        let proxied = table.value("proxy_protocol", false);
+        let is_proxied = table.value("proxy_protocol", false);
         let proxies = table.value::<Vec<IpNet>>("proxies", Vec::new());
-        if proxied && proxies.is_empty() {
+        if is_proxied && proxies.is_empty() {
             table.fault("proxies", "empty, though proxy_protocol is true", "the networks that proxies connect from");
         }
-        if !proxied && !proxies.is_empty() {
+        if !is_proxied && !proxies.is_empty() {
             table.fault("proxies", "set, though proxy_protocol is false", "proxy_protocol = true, or no proxies");
         }
         let listener = Listener {
-            implicit_tls: tls == Tls::Implicit,
-            proxies: proxied.then_some(proxies),
+            implicit_tls: tls == Protection::Implicit,
+            proxies: is_proxied.then_some(proxies),
             connections_max: table.within("connections_max", 1000, 1..=1_000_000),
             connections_per_client_max: table.within("connections_per_client_max", 100, 1..=1_000_000),
             handshake_timeout: table.within("handshake_timeout", Duration::from_secs(30), TIMEOUT),
-            write_timeout: table.within("write_timeout", Duration::from_secs(60), TIMEOUT),
+            write_timeout: table.within("write_timeout", Duration::from_mins(1), TIMEOUT),
             dialogue: dialogue(&table, hostname, tls),
-            address: table.required("address").unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            address: table.required("address", &SocketAddr::expected()).unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             name,
         };
         read.push(listener);
     }
-    if read.is_empty() {
-        root.fault("listeners", "missing", "at least one table [listeners.NAME]; nobody could connect otherwise");
-    }
+    root.demand_tables("listeners", "at least one table [listeners.NAME]; nobody could connect otherwise");
     read
 }
 
-fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Tls) -> Settings {
+fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Protection) -> Settings {
     let standard = Settings::default();
     Settings {
         hostname: hostname.to_string(),
         starttls: match tls {
-            Tls::None | Tls::Implicit => StartTls::Unavailable,
-            Tls::StartTls => StartTls::Offered,
-            Tls::StartTlsRequired => StartTls::Required,
+            Protection::None | Protection::Implicit => StartTls::Unavailable,
+            Protection::StartTls => StartTls::Offered,
+            Protection::StartTlsRequired => StartTls::Required,
         },
         sasl_mechanisms: Vec::new(),
         auth_without_tls: table.value("auth_without_tls", standard.auth_without_tls),

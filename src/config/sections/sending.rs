@@ -40,7 +40,8 @@ pub fn smart_hosts(root: &Reader<'_>) -> SmartHosts {
     let mut read = SmartHosts::default();
     for (name, table) in root.tables("smart_hosts") {
         let route = RouteName::new(&name);
-        if name == MX || name.contains('/') || name.is_empty() {
+        let can_be_named = name != MX && !name.contains('/') && !name.is_empty();
+        if !can_be_named {
             table.table_fault(&format!("\"{name}\" cannot name a smart host"), "another name; \"mx\" is the route by MX records, and names hold no \"/\"");
         }
         let port = table.within("port", 587, 1..=u16::MAX);
@@ -56,18 +57,21 @@ pub fn smart_hosts(root: &Reader<'_>) -> SmartHosts {
             ed25519: table.value("ed25519", false),
             unsigned: table.value("unsigned_fields", Vec::new()),
         };
-        let rewrite = table.one_of("reverse_path", &[("rewrite", RewriteReversePath::Rewrite), ("keep", RewriteReversePath::Keep)], RewriteReversePath::Rewrite);
+        let rewrite =
+            table.one_of("reverse_path", &[("rewrite", RewriteReversePath::Rewrite), ("keep", RewriteReversePath::Keep)], RewriteReversePath::Rewrite);
         let smart_host = SmartHost { hosts: hosts(&table, port), tls, implicit_tls, auth, ed25519: profile.ed25519, limits: Arc::new(limits(&table)) };
-        read.hosts.insert(route.clone(), Arc::new(smart_host));
-        read.profiles.insert(route.clone(), profile);
-        read.reverse_paths.insert(route, rewrite);
+        if can_be_named {
+            read.hosts.insert(route.clone(), Arc::new(smart_host));
+            read.profiles.insert(route.clone(), profile);
+            read.reverse_paths.insert(route, rewrite);
+        }
     }
     read
 }
 
 fn hosts(table: &Reader<'_>, port: u16) -> Vec<HostPort> {
     let mut hosts = Vec::new();
-    let first = table.required::<String>("host").map(|host| ("host", host));
+    let first = table.required::<String>("host", "a host name or an IP address").map(|host| ("host", host));
     let more = table.value::<Vec<String>>("fallback_hosts", Vec::new()).into_iter().map(|host| ("fallback_hosts", host));
     for (key, host) in first.into_iter().chain(more) {
         if host.parse::<IpAddr>().is_err() && host.parse::<Domain>().is_err() {
@@ -99,11 +103,15 @@ fn auth(table: &Reader<'_>) -> Option<Credentials> {
         (None, None) => None,
         (Some(user), Some(password)) => Some(Credentials { login: Login::Password { user, password }, in_clear }),
         (Some(_), None) => {
-            table.fault("password", "missing, though there is a user", "password or password_file");
+            if !table.has("password") && !table.has("password_file") {
+                table.fault("password", "missing, though there is a user", "password or password_file");
+            }
             None
         }
         (None, Some(_)) => {
-            table.fault("user", "missing, though there is a password", "the user's name");
+            if !table.has("user") {
+                table.fault("user", "missing, though there is a password", "the user's name");
+            }
             None
         }
     }
@@ -123,7 +131,8 @@ pub fn deliver(
     let schedule = Schedule {
         waits: retry(&table, Some(&standard.schedule.waits)).unwrap_or_default(),
         jitter_percent: table.within("jitter_percent", standard.schedule.jitter_percent, 0..=50),
-        delay_notice_after: Some(table.within("delay_notice_after", standard.schedule.delay_notice_after.unwrap_or_default(), AGE_OR_NONE)).filter(|after| !after.is_zero()),
+        delay_notice_after: Some(table.within("delay_notice_after", standard.schedule.delay_notice_after.unwrap_or_default(), AGE_OR_NONE))
+            .filter(|after| !after.is_zero()),
         grace_after_start: table.within("grace_after_start", standard.schedule.grace_after_start, PAUSE),
     };
     let stream_schedule = |settings: &StreamSettings| Schedule {
@@ -141,7 +150,11 @@ pub fn deliver(
         providers: providers(&table),
         tls: rules,
         stream_schedules: streams.iter().map(|(name, settings)| (name.clone(), stream_schedule(settings))).collect(),
-        identity_rates: identities.rules.iter().filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute.or(identity.rate.messages_per_minute)?)?))).collect(),
+        identity_rates: identities
+            .rules
+            .iter()
+            .filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute.or(identity.rate.messages_per_minute)?)?)))
+            .collect(),
         stream_rates: streams.iter().filter_map(|(name, settings)| Some((name.clone(), rate(settings.recipients_per_minute?)?))).collect(),
         timeouts: timeouts(&table),
         bdat: table.value("bdat", standard.bdat),
@@ -154,8 +167,10 @@ pub fn deliver(
         idle_connections_max: table.within("idle_connections_max", standard.idle_connections_max, 0..=100_000),
         schedule,
     };
-    for fault in settings.faults() {
-        table.fault("lease", &fault, "leases, time-outs and smart hosts that fit together");
+    let too_short = settings.lease_needed() * 4 / 3; // a quarter of it may have passed before it is renewed
+    if settings.lease <= too_short {
+        let expected = format!("more than {}, by a third more than timeouts.data_done and lease_margin together", too_short.written());
+        table.fault("lease", &settings.lease.written(), &expected);
     }
     (settings, roots, max_age)
 }
@@ -232,7 +247,7 @@ fn tls(table: &Reader<'_>) -> (TlsRules, TlsSettings) {
         let demand = by_domain.one_of(&name, TLS_DEMANDS, TlsDemand::Opportunistic);
         match name.parse::<Domain>() {
             Ok(domain) => domains.push((domain, demand)),
-            Err(error) => by_domain.fault(&name, &error.to_string(), "a recipient domain; names below it are included"),
+            Err(error) => by_domain.fault(&name, &error.to_string(), ""),
         }
     }
     (TlsRules { domains }, roots)
@@ -259,5 +274,5 @@ fn timeouts(table: &Reader<'_>) -> Timeouts {
 /// So many a minute, a second's worth of them at once.
 fn rate(per_minute: u32) -> Option<Rate> {
     let count = NonZeroU32::new(per_minute)?;
-    Some(Rate { count, per: Duration::from_secs(60), burst: NonZeroU32::new(per_minute / 60).unwrap_or(NonZeroU32::MIN) })
+    Some(Rate { count, per: Duration::from_mins(1), burst: NonZeroU32::new(per_minute / 60).unwrap_or(NonZeroU32::MIN) })
 }

@@ -33,14 +33,12 @@ pub fn identities(root: &Reader<'_>) -> Identities {
         for text in table.value::<Vec<String>>("certificate_names", Vec::new()) {
             match text.parse::<San>() {
                 Ok(san) => read.certificates.push(CertificateRule { name: san, identity: name.clone() }),
-                Err(error) => table.fault("certificate_names", &error.to_string(), "\"dns:host.example.com\", \"email:a@example.com\" or \"uri:spiffe://…\""),
+                Err(error) => table.fault("certificate_names", &error.to_string(), ""),
             }
         }
         read.rules.insert(name, identity(&table));
     }
-    if read.rules.is_empty() {
-        root.fault("identities", "missing", "at least one table [identities.NAME]; nobody could send otherwise");
-    }
+    root.demand_tables("identities", "at least one table [identities.NAME]; nobody could send otherwise");
     read
 }
 
@@ -62,6 +60,7 @@ fn identity(table: &Reader<'_>) -> Identity {
         },
         size_octets_max: table.within("message_octets_max", Octets(standard.size_octets_max), Octets(KIB)..=Octets(GIB)).0,
         recipients_max: table.within("recipients_max", standard.recipients_max, 1..=100_000),
+        trusted_upstream: table.value("trusted_upstream", standard.trusted_upstream),
         stream: Stream::new(&table.value("stream", standard.stream.to_string())),
         streams: table.optional::<Vec<String>>("streams").map(|names| names.iter().map(|name| Stream::new(name)).collect()),
         ..standard

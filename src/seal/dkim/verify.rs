@@ -2,7 +2,7 @@
 //!
 //! mail-auth is corrected where it differs from the standards: a signature that leaves From uncovered is no pass (RFC 6376 §6.1.1), nor
 //! is `rsa-sha1` (RFC 8301 §3.1); a wrong body hash is a failure, not neutral; ARC needs whole sets, and any error fails the chain
-//! (RFC 8617 §5.2.1).
+//! (RFC 8617 §5.2), unless it is one that waiting mends.
 
 use crate::mail::Headers;
 use crate::seal::arc::{Chain, ChainStatus};
@@ -44,19 +44,19 @@ pub async fn examine<C: DnsCache>(message: &[u8], authenticator: &MessageAuthent
 
 async fn chain<C: DnsCache>(headers: &Headers<'_>, parsed: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator, cache: &C) -> ChainFact {
     let chain = Chain::read(headers);
-    let (status, unanswered) = if !chain.exists {
+    let whole = chain.exists && chain.fault.is_none();
+    let (status, unknown) = if !chain.exists {
         (ChainStatus::None, false)
-    } else if chain.fault.is_some() {
+    } else if !whole {
         (ChainStatus::Fail, false)
     } else {
-        let output = authenticator.verify_arc(Parameters::new(parsed).with_cache(cache)).await;
-        match output.result() {
+        match authenticator.verify_arc(Parameters::new(parsed).with_cache(cache)).await.result() {
             ArcResult::Pass => (ChainStatus::Pass, false),
             ArcResult::TempError(_) => (ChainStatus::Fail, true),
-            _ => (ChainStatus::Fail, false),
+            ArcResult::None | ArcResult::Neutral(_) | ArcResult::Fail(_) | ArcResult::PermError(_) => (ChainStatus::Fail, false),
         }
     };
-    ChainFact { highest: chain.highest, status, whole: chain.exists && chain.fault.is_none(), ended: chain.ended, unanswered }
+    ChainFact { highest: chain.highest, status, whole, ended: chain.ended, unknown }
 }
 
 /// What the standards say of a signature that mail-auth verified with this result, and why unless it passed.

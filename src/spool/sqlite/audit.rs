@@ -136,7 +136,7 @@ pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> R
         }
     }
     if !again.strayed.is_empty() {
-        tracing::error!(recipients = again.strayed.len(), "spool.index_damaged");
+        tracing::error!(recipients = again.strayed.len(), "index.mended");
         reindex(batch, "recipients_by_due")?;
     }
     for (message, number) in &again.strayed {
@@ -153,7 +153,7 @@ pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> R
         mended.quarantined.extend(row::mail_id(*id).map(|id| Quarantined { id, why: why.to_owned() }));
     }
     if !(found.late.is_empty() && again.late.is_empty()) {
-        tracing::error!(queues = found.late.len(), "spool.schedule_mended");
+        tracing::error!(queues = found.late.len(), "schedule.mended");
         reindex(batch, "queues_by_due")?;
     }
     for queue in found.late.union(&again.late) {

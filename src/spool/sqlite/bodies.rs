@@ -130,6 +130,13 @@ impl Drop for Written {
     }
 }
 
+/// Whether the system had too little of something, as file descriptors: that says nothing about the file.
+pub(super) fn is_temporary(fault: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR, Errno::NOBUFS];
+    Errno::from_io_error(fault).is_some_and(|errno| scarce.contains(&errno))
+}
+
 /// Makes a directory that only we may read, and the ones above it.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -144,6 +151,13 @@ const BODY_OCTETS_EXPECTED_MAX: u64 = 256 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scarcity_is_told_from_damage() {
+        for (errno, temporary) in [(24, true), (23, true), (12, true), (11, true), (2, false), (5, false), (13, false), (28, false)] {
+            assert_eq!(is_temporary(&io::Error::from_raw_os_error(errno)), temporary, "{errno}");
+        }
+    }
 
     #[test]
     fn a_damaged_name_does_not_leave_the_directory() {

@@ -102,7 +102,7 @@ fn write_sender(batch: &mut Batch<'_>, sender: &Sender, day: i64, fate: SenderFa
         }
         SenderFate::Touch => batch.db.prepare_cached("UPDATE senders SET last_used_day = ?2 WHERE id = ?1")?.execute(params![id, day])?,
         SenderFate::Mend => {
-            tracing::error!(sender_id = sender.id, "spool.sender_damaged");
+            tracing::error!(sender_id = sender.id, "sender.damaged");
             batch.db.prepare_cached("UPDATE senders SET mailbox = ?2, last_used_day = ?3, sum = ?4 WHERE id = ?1")?.execute(params![id, mailbox, day, sum])?
         }
     };

@@ -61,7 +61,7 @@ impl Housekeeper {
 
     fn remove(&self, name: &str) {
         if let Err(error) = self.bodies.remove(name) {
-            tracing::warn!(%error, file = name, "spool.body_left_behind"); // an orphan; the next start removes it
+            tracing::warn!(%error, file = name, "body.left_behind"); // an orphan; the next start removes it
         }
     }
 
@@ -69,8 +69,8 @@ impl Housekeeper {
     fn look_at_disk(&self, was_low: bool) -> bool {
         let low = self.disk.room_for(0);
         match &low {
-            Err(error) if !was_low => tracing::warn!(%error, "spool.disk_low"),
-            Ok(()) if was_low => tracing::info!("spool.disk_recovered"),
+            Err(error) if !was_low => tracing::warn!(%error, "disk.ran_low"),
+            Ok(()) if was_low => tracing::info!("disk.recovered"),
             _ => {}
         }
         low.is_err()

@@ -212,20 +212,26 @@ impl SqliteSpool {
     }
 
     async fn read<T: Send + 'static>(&self, query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, SpoolError> {
+        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, OutOfMemory, SystemIoFailure};
         self.open_for_reading()?;
-        match self.readers.read(query).await? {
-            Ok(found) => Ok(found),
-            Err(fault) => {
-                let fatal = matches!(
-                    fault.sqlite_error_code(),
-                    Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-                );
-                if fatal {
-                    self.writer.state.fail(&fault.to_string());
-                }
-                Err(SpoolError::Failed(fault.to_string()))
+        self.readers.read(query).await?.map_err(|fault| match fault.sqlite_error_code() {
+            // Another reader of the file, or no descriptor to be had: the mail is as it was.
+            Some(DatabaseBusy | DatabaseLocked | CannotOpen | OutOfMemory) => SpoolError::Busy(fault.to_string()),
+            Some(SystemIoFailure | DatabaseCorrupt | NotADatabase) => {
+                self.writer.state.fail(&fault.to_string());
+                SpoolError::Failed(fault.to_string())
             }
-        }
+            _ => SpoolError::Failed(fault.to_string()),
+        })
+    }
+
+    /// As [`Self::read`], for delivery: what was sent from a spool that failed could not be written down, and would be sent again.
+    async fn read_to_deliver<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, SpoolError> {
+        self.writer.state.working()?;
+        self.read(query).await
     }
 
     /// Looks for mail that damage has hidden, page by page.
@@ -260,6 +266,7 @@ impl SqliteSpool {
         match written.await.map_err(|e| SpoolError::Failed(e.to_string()))? {
             Ok(ready) => Ok(ready),
             Err(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => Err(self.disk.full(self.disk.free_octets()?)),
+            Err(e) if bodies::is_temporary(&e) => Err(SpoolError::Busy(format!("a body's file: {e}"))),
             Err(e) => {
                 let why = format!("a body's file: {e}");
                 self.writer.state.fail(&why);
@@ -271,29 +278,24 @@ impl SqliteSpool {
     /// Reads a body from where its row says it is, and compares; in words, what does not fit.
     async fn read_body(&self, id: MailId) -> Result<Result<Bytes, String>, SpoolError> {
         let number = row::number(id);
-        let found = self.read(move |db| readers::body(db, number)).await?;
+        let found = self.read_to_deliver(move |db| readers::body(db, number).map(|found| found.map(|body| body.map(checked_if_here)))).await?;
         let (facts, octets) = match found {
             None => return Err(SpoolError::Unknown(id)),
             Some(Err(why)) => return Ok(Err(why)),
             Some(Ok(found)) => found,
         };
+        let name = match (octets, facts.body_file.clone()) {
+            (Some(checked), None) => return Ok(checked),
+            (None, Some(name)) => name,
+            _ => return Ok(Err("its body is missing".to_owned())),
+        };
         let bodies = Arc::clone(&self.bodies);
-        let checked = tokio::task::spawn_blocking(move || {
-            let octets_expected = u64::try_from(facts.body_octets).unwrap_or(0);
-            let octets = match (octets, &facts.body_file) {
-                (Some(octets), None) => octets,
-                (None, Some(name)) => bodies.read(name, octets_expected).map_err(|e| format!("its body's file \"{name}\": {e}"))?,
-                _ => return Err("its body is missing".to_owned()),
-            };
-            if octets.len() as u64 != octets_expected {
-                return Err(format!("its body has {} octets and should have {octets_expected}", octets.len()));
-            }
-            if i64::from(crc32c::crc32c(&octets)) != facts.body_sum {
-                return Err("its body does not fit its checksum".to_owned());
-            }
-            Ok(Bytes::from(octets))
+        let read = tokio::task::spawn_blocking(move || match bodies.read(&name, u64::try_from(facts.body_octets).unwrap_or(0)) {
+            Ok(octets) => Ok(check_body(&facts, octets)),
+            Err(e) if bodies::is_temporary(&e) => Err(SpoolError::Busy(format!("a body's file: {e}"))),
+            Err(e) => Ok(Err(format!("its body's file \"{name}\": {e}"))),
         });
-        checked.await.map_err(|e| SpoolError::Failed(e.to_string()))
+        read.await.map_err(|e| SpoolError::Failed(e.to_string()))?
     }
 }
 
@@ -315,11 +317,11 @@ impl Spool for SqliteSpool {
     }
 
     async fn due(&self, now: Timestamp, queues_max: NonZeroUsize) -> Result<Vec<Due>, SpoolError> {
-        self.read(move |db| readers::due(db, now, queues_max)).await
+        self.read_to_deliver(move |db| readers::due(db, now, queues_max)).await
     }
 
     async fn next_due_at(&self) -> Result<Option<Timestamp>, SpoolError> {
-        self.read(readers::next_due_at).await
+        self.read_to_deliver(readers::next_due_at).await
     }
 
     async fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> Result<Claimed, SpoolError> {
@@ -352,7 +354,7 @@ impl Spool for SqliteSpool {
         for notice in notices {
             ready.push(match self.make_ready(notice.clone()).await {
                 // What the next hop said must not be lost over a notice's file: the reserve has room for the row.
-                Err(SpoolError::Full { .. }) => in_database(notice),
+                Err(SpoolError::Full { .. } | SpoolError::Busy(_)) => in_database(notice),
                 made => made?,
             });
         }
@@ -436,6 +438,24 @@ impl std::fmt::Debug for SqliteSpool {
 
 fn in_database(mail: Sealed) -> Ready {
     Ready { body_sum: crc32c::crc32c(mail.message.octets()), mail, body: None }
+}
+
+/// A body that came with its row is checked where it was read.
+fn checked_if_here((facts, octets): (row::MailRow, Option<Vec<u8>>)) -> (row::MailRow, Option<Result<Bytes, String>>) {
+    let checked = octets.map(|octets| check_body(&facts, octets));
+    (facts, checked)
+}
+
+/// In words, what does not fit.
+fn check_body(facts: &row::MailRow, octets: Vec<u8>) -> Result<Bytes, String> {
+    let octets_expected = u64::try_from(facts.body_octets).unwrap_or(0);
+    if octets.len() as u64 != octets_expected {
+        return Err(format!("its body has {} octets and should have {octets_expected}", octets.len()));
+    }
+    if i64::from(crc32c::crc32c(&octets)) != facts.body_sum {
+        return Err("its body does not fit its checksum".to_owned());
+    }
+    Ok(Bytes::from(octets))
 }
 
 fn octets_of(mail: &Sealed) -> u64 {

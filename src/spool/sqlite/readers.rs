@@ -100,7 +100,7 @@ pub(super) fn sender(db: &Connection, id: u64) -> rusqlite::Result<Option<Mailbo
     let Some((mailbox, sum)) = found else { return Ok(None) };
     let mailbox = String::from_utf8_lossy(&mailbox);
     if row::sender_sum(number, &mailbox) != sum {
-        tracing::error!(sender_id = id, "spool.sender_damaged");
+        tracing::error!(sender_id = id, "sender.damaged");
         return Ok(None);
     }
     Ok(Mailbox::parse(&mailbox).ok())

@@ -207,7 +207,7 @@ impl Counter {
         number.copy_from_slice(&commits.to_le_bytes());
         sum.copy_from_slice(&crc32c::crc32c(number).to_le_bytes());
         if let Err(error) = self.file.write_all_at(&octets, 0) {
-            tracing::warn!(%error, "spool.counter_not_written");
+            tracing::warn!(%error, "counter.fell_behind");
         }
     }
 

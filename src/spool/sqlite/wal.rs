@@ -58,7 +58,7 @@ impl Wal {
     pub fn watch(&self, db: &Connection) -> rusqlite::Result<()> {
         let octets = self.measure();
         if octets > self.octets_max {
-            tracing::warn!(octets, octets_max = self.octets_max, "spool.wal_grew");
+            tracing::warn!(octets, octets_max = self.octets_max, "wal.grew");
             self.truncate(db)?;
         } else if octets > self.checkpoint_octets && !self.asked.swap(true, Ordering::Relaxed) {
             // Were the housekeeper gone, the maximum above would still hold.

@@ -1,0 +1,125 @@
+//! What a file without fault means, and what is warned of.
+
+use super::{good, good_and, read};
+use postseal::seal::NoKey;
+
+#[test]
+fn an_author_domain_needs_no_table() {
+    let domains = |authors: &str, more: &str| {
+        let config = read(&(good(&[("[\"example.com\"]", authors)]) + more), &[]).unwrap();
+        config.domains.iter().map(|(domain, settings)| format!("{domain} {}", settings.bounce_domain)).collect::<Vec<_>>()
+    };
+    assert_eq!(domains("[\"example.com\"]", ""), ["example.com b.example.com"]);
+    assert_eq!(domains("[\"example.com\", \"news.example.com\"]", ""), ["example.com b.example.com", "news.example.com b.news.example.com"]);
+    assert_eq!(domains("[\".example.com\", \"*.example.org\"]", ""), ["example.com b.example.com", "example.org b.example.org"]);
+    assert_eq!(
+        domains("[\"news.example.com\"]", "[domains.\"example.com\"]\nbounce_domain = \"r.example.com\"\n"),
+        ["example.com r.example.com"],
+        "a table above it speaks for it"
+    );
+    assert_eq!(domains("[\"example.com\"]", "[domains.\"news.example.com\"]\n"), ["example.com b.example.com", "news.example.com b.news.example.com"]);
+    assert_eq!(
+        domains("[\"example.com\"]", "[identities.list]\nmode = \"forward\"\nforward_domain = \"lists.example.net\"\n"),
+        ["example.com b.example.com", "lists.example.net b.lists.example.net"]
+    );
+}
+
+#[test]
+fn rooms_agree_on_the_domains() {
+    let config = read(&good(&[]), &[]).unwrap();
+    let domain = "example.com".parse().unwrap();
+    assert!(config.domains.contains_key(&domain) && config.policy.domains.contains_key(&domain) && config.readdress.domains.contains_key(&domain));
+}
+
+#[test]
+fn a_platform_signs_only_with_a_table_of_its_own() {
+    let config = read(&good_and("[domains.\"example.com\"]\nthird_party_domain = \"platform.example\"\n[domains.\"platform.example\"]\n"), &[]).unwrap();
+    assert_eq!(config.domains[&"example.com".parse().unwrap()].third_party.as_ref().map(ToString::to_string).as_deref(), Some("platform.example"));
+}
+
+#[test]
+fn port_465_means_tls_from_the_first_octet() {
+    let config = read(&good_and("[smart_hosts.a]\nhost = \"a.example\"\nport = 465\n[smart_hosts.b]\nhost = \"b.example\"\n[routes]\ndefault = \"a\"\n[routes.recipients]\n\"b.example\" = \"b\"\n"), &[]).unwrap();
+    assert_eq!(config.smart_hosts.hosts.values().map(|host| (host.hosts[0].port, host.implicit_tls)).collect::<Vec<_>>(), [(465, true), (587, false)]);
+}
+
+#[test]
+fn a_name_server_listens_on_53() {
+    let config = read(&good_and("[resolver]\nnameservers = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]\n"), &[]).unwrap();
+    assert_eq!(config.resolver.nameservers.unwrap().iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.53:53", "[2001:db8::53]:5353"]);
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    use postseal::config::{Config, Document};
+    let document = Document::of(&good_and("[spool]\ndirectory = \"queue\"\n"), std::path::Path::new("/etc/postseal/postseal.toml"), []).unwrap();
+    let config = Config::of(&document).unwrap();
+    assert_eq!((config.spool.directory.to_str(), config.server.keys.to_str()), (Some("/etc/postseal/queue"), Some("/etc/postseal/keys")));
+}
+
+#[test]
+fn a_stream_takes_from_deliver_what_it_does_not_say() {
+    let config = read(&good_and("[deliver]\nretry = [\"7m\"]\n[streams.bulk]\ndelay_notice_after = \"0s\"\n[streams.quick]\nretry = [\"1m\"]\n"), &[]).unwrap();
+    let of = |name: &str| config.deliver.stream_schedules.iter().find(|(stream, _)| stream.to_string() == name).map(|(_, schedule)| schedule.clone()).unwrap();
+    assert_eq!((of("bulk").waits[0].as_secs(), of("bulk").delay_notice_after), (420, None));
+    assert_eq!((of("quick").waits[0].as_secs(), of("quick").delay_notice_after), (60, config.deliver.schedule.delay_notice_after));
+}
+
+/// Passwords and hashes are in memory; they must not get into a log with the rest.
+#[test]
+fn secrets_are_not_printed() {
+    let credential = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    let text = good_and(&format!(
+        "[smart_hosts.a]\nhost = \"a.example\"\nuser = \"u\"\npassword = \"hunter2\"\n[users.bob]\nidentity = \"app\"\ncredential = \"{credential}\"\n"
+    ));
+    let printed = format!("{:?}", read(&text, &[]).unwrap());
+    assert!(printed.contains("bob") && printed.contains("a.example"));
+    for secret in ["hunter2", "W22ZaJ0SNY7soEsUEjb6gQ", "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY", "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU"] {
+        assert!(!printed.contains(secret), "{secret} is printed");
+    }
+}
+
+#[test]
+fn what_is_allowed_but_risky_is_warned_of() {
+    let text = good(&[
+        ("127.0.0.1", "0.0.0.0"),
+        ("tls = \"none\"", "tls = \"none\"\nauth_without_tls = true"),
+        ("networks = [\"10.0.0.0/8\"]", "networks = [\"198.51.100.0/24\"]\nallow_public_networks = true"),
+    ]) + r#"
+[identities.idle]
+author_domains = ["example.org"]
+[smart_hosts.hop]
+host = "192.0.2.1"
+user = "u"
+password = "x"
+auth_in_clear = true
+tls = "none"
+[seal]
+no_key = "pass"
+[spool]
+file_systems = "volatile"
+[deliver]
+private_addresses_allowed = true
+"#;
+    let config = read(&text, &[]).unwrap();
+    assert_eq!(config.seal.no_key, NoKey::Pass);
+    assert_eq!(
+        config.warnings().collect::<Vec<_>>(),
+        [
+            "deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network",
+            "identity \"app\": allow_public_networks is true: whoever has an address in its networks may send mail of example.com",
+            "identity \"idle\" is nobody: it has neither networks nor certificate_names, and no user",
+            "listener \"app\": auth_without_tls is true: passwords cross the network in clear",
+            "seal.no_key is \"pass\": mail of a domain without a key leaves unsigned, and large receivers reject it",
+            "smart host \"hop\" is not used: neither routes.default nor routes.recipients names it",
+            "smart host \"hop\": auth_in_clear is true: its password may cross the network in clear",
+            "spool.file_systems is \"volatile\": on a tmpfs, accepted mail is lost when the machine or container stops",
+        ]
+    );
+}
+
+#[test]
+fn users_without_tls_are_warned_of() {
+    let user = "[users.bob]\nidentity = \"app\"\ncredential = \"$argon2id$v=19$m=19456,t=2,p=1$bm8gcGFzc3dvcmQgYXQgYWxs$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n";
+    assert_eq!(read(&good_and(user), &[]).unwrap().warnings().collect::<Vec<_>>(), ["no user can log in: no listener has TLS, and none sets auth_without_tls"]);
+}

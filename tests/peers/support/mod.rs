@@ -1,0 +1,263 @@
+//! Peers as processes of their own: found, started on free loopback ports under temporary folders, stopped with all their children.
+
+pub mod bind;
+pub mod certificates;
+pub mod lab;
+pub mod letters;
+pub mod postfix;
+#[path = "../../support/relay_process.rs"]
+pub mod relay_process;
+pub mod smtp_sink;
+pub mod verifiers;
+
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A program that a test needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Bind,
+    Postfix,
+    SmtpSink,
+    Swaks,
+    Python,
+    Curl,
+    Dkimpy,
+    MailDkim,
+    OpenDkim,
+    Rspamd,
+    ScramPlugin,
+    Root,
+}
+
+impl Peer {
+    /// Its name, and what brings it.
+    fn described(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bind => ("BIND", "Debian: bind9"),
+            Self::Postfix => ("Postfix", "Debian: postfix"),
+            Self::SmtpSink => ("smtp-sink", "Debian: postfix"),
+            Self::Swaks => ("swaks", "Debian: swaks"),
+            Self::Python => ("Python", "Debian: python3"),
+            Self::Curl => ("curl", "Debian: curl"),
+            Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
+            Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
+            Self::Rspamd => ("rspamd", "Debian: rspamd"),
+            Self::ScramPlugin => ("SCRAM for Cyrus SASL", "Debian: libsasl2-modules"),
+            Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
+        }
+    }
+
+    fn is_there(self) -> bool {
+        match self {
+            Self::Bind => program("named").is_some(),
+            Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
+            Self::SmtpSink => program("smtp-sink").is_some(),
+            Self::Swaks => program("swaks").is_some(),
+            Self::Python => program("python3").is_some(),
+            Self::Curl => program("curl").is_some(),
+            Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
+            Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
+            Self::OpenDkim => program("opendkim").is_some(),
+            Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
+            Self::ScramPlugin => scram_plugin(),
+            Self::Root => geteuid().is_root(),
+        }
+    }
+}
+
+/// Whether one of `peers` is not on this machine: then the test says so and passes, except with `CI=true`, where nothing may be missing.
+pub fn missing(peers: &[Peer]) -> bool {
+    let missing: Vec<_> = peers.iter().filter(|peer| !peer.is_there()).map(|peer| peer.described()).collect();
+    for (name, remedy) in &missing {
+        println!("skipped: {name} is missing ({remedy})");
+    }
+    assert!(missing.is_empty() || std::env::var("CI").as_deref() != Ok("true"), "in CI no peer may be missing: {missing:?}");
+    !missing.is_empty()
+}
+
+/// Where a program is; servers often lie outside an ordinary user's `PATH`.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(["/usr/sbin", "/usr/local/sbin", "/sbin"]).map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
+}
+
+/// The Python that has dkimpy.
+pub fn python() -> PathBuf {
+    let made_by_tests_run = || {
+        let tools = std::env::var_os("POSTSEAL_TOOLS")
+            .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/postseal-tools"), PathBuf::from);
+        Some(tools.join("python/bin/python3")).filter(|path| path.is_file())
+    };
+    std::env::var_os("POSTSEAL_PYTHON").map(PathBuf::from).or_else(made_by_tests_run).unwrap_or_else(|| PathBuf::from("python3"))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn scram_plugin() -> bool {
+    let Ok(folders) = std::fs::read_dir("/usr/lib") else { return false };
+    let plugins = folders.flatten().map(|entry| entry.path().join("sasl2")).chain([PathBuf::from("/usr/lib/sasl2")]);
+    plugins.into_iter().any(|folder| folder.join("libscram.so").exists())
+}
+
+/// A folder for a peer, which may run as a user of its own: everybody may pass through it, and its path is short enough for sockets.
+pub fn folder(prefix: &str) -> TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::Builder::new().prefix(&format!("postseal-{prefix}-")).tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// A port that nobody has, TCP and UDP, below those that the system hands out to clients. Each test process has a block of them to
+/// itself, so that a port may be named long before its server starts.
+pub fn free_port() -> u16 {
+    static BLOCK: OnceLock<(u16, File)> = OnceLock::new();
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (first, _lock) = BLOCK.get_or_init(port_block);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < BLOCK_PORTS, "more than {BLOCK_PORTS} ports in one process");
+        let address = (Ipv4Addr::LOCALHOST, first + number);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return first + number;
+        }
+    }
+}
+
+/// The first block that no other process holds; the lock ends with this process.
+fn port_block() -> (u16, File) {
+    let folder = std::env::temp_dir().join("postseal-test-ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    let held = |number: u16| {
+        let file = File::create(folder.join(number.to_string())).ok()?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some((20_000 + number * BLOCK_PORTS, file))
+    };
+    (0..40).find_map(held).expect("forty test processes hold all blocks of ports")
+}
+
+const BLOCK_PORTS: u16 = 256;
+
+/// Waits until `done` gives something; fails after 30 seconds.
+pub fn wait_for<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    wait_or_tell(done, || what.to_owned())
+}
+
+/// Waits until `done` gives something; fails after 30 seconds with what `told` says then.
+pub fn wait_or_tell<T>(mut done: impl FnMut() -> Option<T>, told: impl Fn() -> String) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = done() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for {}", told());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs a client to its end with this on its standard input; gives its exit code and everything it said.
+pub fn run(command: &mut Command, input: &[u8]) -> (i32, String) {
+    use std::io::Write as _;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writing = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    let said = [stdout, stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned()).concat();
+    (status.code().unwrap_or(-1), said)
+}
+
+/// A server in a process group of its own, all of which ends when this is dropped, or when the test's process dies.
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it; what it says goes to the file `log`.
+    pub fn spawn(name: &'static str, program: &Path, arguments: &[&str], log: &Path) -> Self {
+        let output = File::create(log).unwrap();
+        let mut command = match self::program("setpriv") {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "TERM"]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).process_group(0);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self { name, child, log: log.to_owned() }
+    }
+
+    /// Waits until it takes connections on this port of 127.0.0.1.
+    pub fn wait_for_port(mut self, port: u16) -> Self {
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(30), "{} does not listen ({ended:?}): {}", self.name, self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// Waits until it said this.
+    pub fn wait_for_word(mut self, word: &str) -> Self {
+        let began = Instant::now();
+        while !self.log().contains(word) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(30), "{} never said {word:?} ({ended:?}): {}", self.name, self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Signals it and its children.
+    pub fn signal_group(&self, signal: Signal) {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = kill_process_group(group.unwrap(), signal);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal_group(Signal::TERM);
+        self.signal_group(Signal::CONT);
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(2) && self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.signal_group(Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// What a file keeps with LF, as it was on the wire.
+pub fn with_crlf(octets: &[u8]) -> Vec<u8> {
+    let mut crlf = Vec::with_capacity(octets.len() + octets.len() / 32);
+    for (at, octet) in octets.iter().enumerate() {
+        if *octet == b'\n' && (at == 0 || octets[at - 1] != b'\r') {
+            crlf.push(b'\r');
+        }
+        crlf.push(*octet);
+    }
+    crlf
+}
