@@ -251,6 +251,20 @@ pub const EVENTS: &[Event] = &[
     },
     // Spool.
     Event {
+        name: "spool.swept",
+        levels: &[Info],
+        fields: &["took_ms", "history", "senders", "queues", "rescheduled", "quarantined"],
+        means: "What is too old to be kept was removed, and rows, index and schedule were compared.",
+        remedy: "Nothing, unless something was quarantined or rescheduled: then look at the disk.",
+    },
+    Event {
+        name: "spool.stalled",
+        levels: &[Warn],
+        fields: &["during", "error"],
+        means: "The spool could not answer for a moment: too many open files, or a reader in the way. It is asked again.",
+        remedy: "If it goes on, raise the limit of open files.",
+    },
+    Event {
         name: "spool.refused",
         levels: &[Error, Warn, Info],
         fields: &["during", "error", "attempts"],

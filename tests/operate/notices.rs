@@ -245,7 +245,7 @@ fn submit(relay: &RelayProcess, from: &str, to: &[&str], message: &str) {
 }
 
 fn events(relay: &RelayProcess, event: &str) -> Vec<serde_json::Value> {
-    relay.log().into_iter().filter(|line| line["message"] == event).collect()
+    relay.log().into_iter().filter(|line| line["event"] == event).collect()
 }
 
 async fn waited_for(relay: &RelayProcess, event: &str) -> serde_json::Value {
