@@ -225,6 +225,13 @@ pub const EVENTS: &[Event] = &[
         remedy: "warn: do what the reply says, mostly about a key. error: a defect of postseal.",
     },
     Event {
+        name: "examination.failed",
+        levels: &[Warn],
+        fields: &["identity", "within_ms"],
+        means: "The DNS did not say in time whether the signatures that a message came with verify; it was accepted and left as it is.",
+        remedy: "See whether the name servers in `[resolver]` answer. If one identity does this often, ask what it signs with.",
+    },
+    Event {
         name: "preparation.broke",
         levels: &[Error],
         fields: &["error"],
