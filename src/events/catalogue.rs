@@ -282,27 +282,6 @@ pub const EVENTS: &[Event] = &[
         remedy: "Mend the disk, then restart: recovery reads what is really there.",
     },
     Event {
-        name: "delivery.stopped",
-        levels: &[Error],
-        fields: &["during", "error"],
-        means: "Delivery met a spool that has failed, and waits for its restart.",
-        remedy: "See `spool.failed`.",
-    },
-    Event {
-        name: "spool.swept",
-        levels: &[Info],
-        fields: &["took_ms", "history", "senders", "queues", "rescheduled", "quarantined"],
-        means: "What is past its days was removed, and what is there was looked through.",
-        remedy: "Nothing; what was found damaged has lines of its own.",
-    },
-    Event {
-        name: "sweep.failed",
-        levels: &[Warn],
-        fields: &["error"],
-        means: "The spool could not be swept; the next sweep tries again.",
-        remedy: "If it lasts: see what the error names; the spool grows meanwhile.",
-    },
-    Event {
         name: "spool.closed_unclean",
         levels: &[Warn],
         fields: &["error"],
