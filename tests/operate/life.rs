@@ -263,7 +263,7 @@ async fn going_down_waits_for_the_reply_to_a_final_dot_and_the_mail_is_not_sent_
 /// A client that says nothing more in the middle of its message, and a next hop that never answers: both are given `server.drain`.
 #[tokio::test(flavor = "multi_thread")]
 async fn going_down_takes_no_longer_than_it_may() {
-    let hop = NextHop::start(Script::modern().when(At::Message, [Wait(Duration::from_secs(600))]));
+    let hop = NextHop::start(Script::modern().when(At::Message, [Wait(Duration::from_mins(10))]));
     let mut relay = RelayProcess::new(&config(&hop, "").replace("hostname = ", "drain = \"1s\"\n        hostname = "));
     relay.start();
     let address = relay.address("submission");
