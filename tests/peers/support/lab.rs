@@ -103,7 +103,7 @@ impl Lab {
 
     /// Waits for an event of the relay's log that is such.
     pub fn event(&self, name: &str, such: impl Fn(&Value) -> bool) -> Value {
-        self.event_such(name, |event| event["message"] == name && such(event))
+        self.event_such(name, |event| event["event"] == name && such(event))
     }
 
     /// Waits for any event that is such; fails after 30 seconds with everything the relay said.
