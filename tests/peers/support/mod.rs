@@ -179,10 +179,11 @@ pub fn run(command: &mut Command, input: &[u8]) -> (i32, String) {
     (status.code().unwrap_or(-1), said)
 }
 
-/// A server in a process group of its own, all of which ends when this is dropped, or when the test's process dies.
+/// A server in a process group of its own, all of which ends when this is dropped, or when the test's process dies of whatever.
 pub struct Process {
     name: &'static str,
     child: Child,
+    guard: Child,
     log: PathBuf,
 }
 
@@ -190,17 +191,14 @@ impl Process {
     /// Starts it; what it says goes to the file `log`.
     pub fn spawn(name: &'static str, program: &Path, arguments: &[&str], log: &Path) -> Self {
         let output = File::create(log).unwrap();
-        let mut command = match self::program("setpriv") {
-            Some(setpriv) => {
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "TERM"]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).process_group(0);
         let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { name, child, log: log.to_owned() }
+        // The guard's standard input ends when this process does. A parent-death signal would not do: servers that change their user lose it.
+        let script = "cat > /dev/null; kill -TERM -- -\"$0\"; sleep 1; kill -KILL -- -\"$0\"";
+        let mut guard = Command::new("/bin/sh");
+        guard.args(["-c", script, &child.id().to_string()]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Self { name, child, guard: guard.spawn().unwrap(), log: log.to_owned() }
     }
 
     /// Waits until it takes connections on this port of 127.0.0.1.
@@ -232,13 +230,15 @@ impl Process {
 
     /// Signals it and its children.
     pub fn signal_group(&self, signal: Signal) {
-        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let _ = kill_process_group(group.unwrap(), signal);
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Before its input ends, and all of it: its `cat` would stay.
+        let _ = kill_process_group(Pid::from_child(&self.guard), Signal::KILL);
+        let _ = self.guard.wait();
         self.signal_group(Signal::TERM);
         self.signal_group(Signal::CONT);
         let asked = Instant::now();
