@@ -252,7 +252,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
             }
         }
         // A failed spool has said so itself.
-        Err(error) => tracing::warn!(%error, "sweep.failed"),
+        Err(error) => tracing::warn!(during = "sweep", %error, "spool.refused"),
     }
 }
 

@@ -79,7 +79,7 @@ fn defer(around: &Circumstances<'_>, recipient: &Leased, evidence: Evidence) -> 
     match around.schedule.after(deferral) {
         Next::GiveUp => (How::Failed(expired(evidence, mail, around.now)), recipient.notify.on_failure().then_some(Action::Failed)),
         Next::Retry(next_at) => {
-            let late = !recipient.delay_told && recipient.notify.on_delay() && around.schedule.is_late(mail.accepted_at, around.now);
+            let late = !recipient.delay_told && recipient.notify.on_delay() && around.schedule.is_late(mail.accepted_at, mail.expires_at, around.now);
             (How::Deferred { evidence, next_at, delay_told: recipient.delay_told }, late.then_some(Action::Delayed))
         }
     }

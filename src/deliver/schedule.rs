@@ -16,6 +16,8 @@ pub struct Schedule {
     pub delay_notice_after: Option<Duration>,
     /// After a start nothing is given up for its age before this has passed: a long stop or a jump of the clock bounces nothing.
     pub grace_after_start: Duration,
+    /// How long mail is tried; that long before its end it was due for the first time.
+    pub max_age: Duration,
 }
 
 /// What follows an attempt that was deferred.
@@ -54,10 +56,12 @@ impl Schedule {
         Next::Retry(next_at.min(given_up_at))
     }
 
-    /// Whether a mail of this age that is deferred once more is to be reported as late.
+    /// Whether a mail that is deferred once more is to be reported as late. One that was to wait (`X-Postseal-Deliver-After`) is not late for
+    /// having waited.
     #[must_use]
-    pub fn is_late(&self, accepted_at: Timestamp, now: Timestamp) -> bool {
-        self.delay_notice_after.is_some_and(|after| now.since(accepted_at) >= after)
+    pub fn is_late(&self, accepted_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> bool {
+        let due_at = accepted_at.max(expires_at - self.max_age);
+        self.delay_notice_after.is_some_and(|after| now.since(due_at) >= after)
     }
 
     fn wait(&self, attempts_before: u32, seed: u64) -> Duration {
@@ -78,6 +82,7 @@ impl Default for Schedule {
             jitter_percent: 15,
             delay_notice_after: Some(Duration::from_hours(4)),
             grace_after_start: Duration::from_hours(1),
+            max_age: Duration::from_hours(5 * 24),
         }
     }
 }
@@ -142,8 +147,12 @@ mod tests {
     #[test]
     fn a_delay_is_told_after_its_time_only() {
         let schedule = Schedule::default();
-        assert!(!schedule.is_late(START, START + Duration::from_secs(4 * 3600 - 1)));
-        assert!(schedule.is_late(START, START + Duration::from_hours(4)));
-        assert!(!Schedule { delay_notice_after: None, ..schedule }.is_late(START, START + 9 * DAY));
+        let expires_at = START + 5 * DAY;
+        assert!(!schedule.is_late(START, expires_at, START + Duration::from_secs(4 * 3600 - 1)));
+        assert!(schedule.is_late(START, expires_at, START + Duration::from_hours(4)));
+        assert!(!schedule.is_late(START, expires_at + DAY, START + DAY + Duration::from_hours(3)), "it was to wait for a day");
+        assert!(schedule.is_late(START, expires_at + DAY, START + DAY + Duration::from_hours(4)));
+        assert!(schedule.is_late(START, expires_at - 4 * DAY, START + Duration::from_hours(4)), "a notice does not come sooner than it may");
+        assert!(!Schedule { delay_notice_after: None, ..schedule }.is_late(START, expires_at, START + 9 * DAY));
     }
 }

@@ -36,7 +36,9 @@ pub struct Settings {
     pub stream_schedules: BTreeMap<Stream, Schedule>,
     /// How many recipients of an identity's mail are attempted in what time; the rest waits.
     pub identity_rates: BTreeMap<IdentityName, Rate>,
-    /// The same by stream.
+    /// How many transactions of an identity's messages are begun in what time.
+    pub identity_message_rates: BTreeMap<IdentityName, Rate>,
+    /// How many recipients of a stream's mail are attempted in what time.
     pub stream_rates: BTreeMap<Stream, Rate>,
     /// Times of each stage of a session.
     pub timeouts: Timeouts,
@@ -97,6 +99,7 @@ impl Default for Settings {
             schedule: Schedule::default(),
             stream_schedules: BTreeMap::new(),
             identity_rates: BTreeMap::new(),
+            identity_message_rates: BTreeMap::new(),
             stream_rates: BTreeMap::new(),
             timeouts: Timeouts::default(),
             bdat: false,

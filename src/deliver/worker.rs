@@ -6,7 +6,7 @@
 use super::attempt::{Ended, Report};
 use super::pool::Pool;
 use super::settings::Settings;
-use super::throttle::Throttle;
+use super::throttle::{Rate, Throttle};
 use super::tls::ClientTls;
 use super::{Notices, Reseal, lane};
 use crate::dns::Resolver;
@@ -68,12 +68,19 @@ pub(super) struct Shared<S: Spool> {
     /// Running attempts end now.
     pub cut: CancellationToken,
     clock: Clock,
-    identities: Mutex<Throttle<IdentityName>>,
-    streams: Mutex<Throttle<Stream>>,
+    turns: Mutex<Throttle<Counted>>,
     /// More queues are due than have a lane.
     crowded: AtomicBool,
     /// The spool failed when it was asked last, which was said: nothing more is sent.
     spool_failed: AtomicBool,
+}
+
+/// What has a rate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Counted {
+    MessagesOf(IdentityName),
+    RecipientsOf(IdentityName),
+    Stream(Stream),
 }
 
 impl Delivery {
@@ -102,12 +109,11 @@ impl Delivery {
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clock,
-            identities: Mutex::default(),
-            streams: Mutex::default(),
+            turns: Mutex::default(),
             crowded: AtomicBool::new(false),
             spool_failed: AtomicBool::new(false),
         });
-        let dispatcher = tokio::spawn(dispatch(shared.clone()));
+        let dispatcher = tokio::spawn(keep_dispatching(shared.clone()));
         Self { handle: Box::new(shared), dispatcher: Mutex::new(Some(dispatcher)) }
     }
 
@@ -217,20 +223,25 @@ impl<S: Spool> Shared<S> {
     /// Whether the rates of identity and stream let this lease go now.
     ///
     /// # Errors
-    /// When its turn comes.
+    /// When its turn comes; nothing was taken then.
     pub fn take_turn(&self, settings: &Settings, lease: &Lease) -> Result<(), Timestamp> {
         let (mail, now) = (&lease.mail, self.now());
-        let count = u32::try_from(lease.recipients.len()).unwrap_or(u32::MAX);
-        if let Some(rate) = settings.identity_rates.get(&mail.identity) {
-            self.identities.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.identity, rate, count, now)?;
-        }
-        if let Some(rate) = settings.stream_rates.get(&mail.stream)
-            && let Err(turn) = self.streams.lock().unwrap_or_else(PoisonError::into_inner).take(&mail.stream, rate, count, now)
-        {
-            if let Some(rate) = settings.identity_rates.get(&mail.identity) {
-                self.identities.lock().unwrap_or_else(PoisonError::into_inner).give_back(&mail.identity, rate, count);
+        let recipients = u32::try_from(lease.recipients.len()).unwrap_or(u32::MAX);
+        let counted = [
+            settings.identity_message_rates.get(&mail.identity).map(|rate| (Counted::MessagesOf(mail.identity.clone()), rate, 1)),
+            settings.identity_rates.get(&mail.identity).map(|rate| (Counted::RecipientsOf(mail.identity.clone()), rate, recipients)),
+            settings.stream_rates.get(&mail.stream).map(|rate| (Counted::Stream(mail.stream.clone()), rate, recipients)),
+        ];
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken: Vec<(Counted, &Rate, u32)> = Vec::new();
+        for (what, rate, count) in counted.into_iter().flatten() {
+            if let Err(turn) = turns.take(&what, rate, count, now) {
+                for (what, rate, count) in &taken {
+                    turns.give_back(what, rate, *count);
+                }
+                return Err(turn);
             }
-            return Err(turn);
+            taken.push((what, rate, count));
         }
         Ok(())
     }
@@ -269,6 +280,14 @@ struct Lanes {
     tasks: JoinSet<Result<(), SpoolError>>,
     queues: HashMap<Id, Queue>,
     nudges: HashMap<Queue, Arc<Notify>>,
+}
+
+/// A defect of ours must not stop delivery in silence. What was under way then is due again when its leases run out.
+async fn keep_dispatching<S: Spool>(shared: Arc<Shared<S>>) {
+    while let Err(fault) = tokio::spawn(dispatch(shared.clone())).await {
+        tracing::error!(error = %fault, "delivery.broke");
+        tokio::time::sleep(AFTER_A_FAULT).await;
+    }
 }
 
 async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
@@ -436,8 +455,7 @@ pub(super) mod log {
             SpoolError::Closed => info!(during, error = %fault, "spool.refused"),
             SpoolError::LeaseLost(id) => warn!(mail_id = %id, during, error = %fault, "lease.lost"),
             SpoolError::Damaged(id, _) => error!(mail_id = %id, during, error = %fault, "mail.quarantined"),
-            SpoolError::Busy(_) => warn!(during, error = %fault, "spool.refused"),
-            SpoolError::Failed(_) => error!(during, error = %fault, "delivery.stopped"),
+            SpoolError::Busy(_) => warn!(during, error = %fault, "spool.stalled"),
             _ => error!(during, error = %fault, "spool.refused"),
         }
     }

@@ -198,3 +198,19 @@ async fn a_providers_rate_holds() {
     rig.until(30, 0, 0).await;
     assert!(began.elapsed() > Duration::from_millis(1900), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn messages_and_their_recipients_have_rates_of_their_own() {
+    let hop = NextHop::start(Script::modern());
+    let mut settings = lab(hop.address().port());
+    let number = |n| NonZeroU32::new(n).unwrap();
+    settings.identity_message_rates.insert(IdentityName::new("shop"), Rate { count: number(1), per: SECOND * 60, burst: number(2) });
+    settings.identity_rates.insert(IdentityName::new("shop"), Rate { count: number(100), per: SECOND * 60, burst: number(100) });
+    let rig = Rig::start_with(ZONE, settings).await;
+    commit_many(&rig, 3, |_| rig.mail(&["a@example.com", "b@example.com", "c@example.com"])).await;
+    rig.until(6, 0, 0).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.counts(), (6, 0, 0));
+    rig.advance(SECOND * 61);
+    rig.until(9, 0, 0).await;
+}

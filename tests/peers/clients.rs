@@ -158,10 +158,8 @@ fn curl_submits_in_every_way() {
         assert_eq!(code, 0, "{}: {said}", came.recipient);
         check(&postfix, &lab, came);
     }
-    const LOGIN_DENIED: i32 = 67;
     let (code, said) = curl(&lab, "smtps", "tls", "refused@example.net", &["--user", &format!("{USER}:wrong")]);
     assert_eq!(code, LOGIN_DENIED, "{said}");
-    const SEND_ERROR: i32 = 55;
     let (code, said) = curl(&lab, "smtp", "plain", "refused@example.net", &[]);
     assert!(code == SEND_ERROR && said.contains("530"), "a stranger: {code} {said}");
     lab.stop();
@@ -212,6 +210,9 @@ fn postfix_relays_through_it() {
     lab.stop();
 }
 
+/// curl's exit codes.
+const LOGIN_DENIED: i32 = 67;
+const SEND_ERROR: i32 = 55;
 const PEERS: [Peer; 3] = [lab::PEERS[0], Peer::Postfix, Peer::Root];
 
 /// A receiving Postfix; a relay that knows alice and sends `sink.example` to smtp-sink.

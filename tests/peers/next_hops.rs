@@ -8,6 +8,7 @@ use crate::support::postfix::{Postfix, Setup};
 use crate::support::smtp_sink::SmtpSink;
 use crate::support::verifiers::{Arrived, Dkimpy, ForeignKey, Says, Verifier};
 use crate::support::{Peer, folder, free_port, missing, wait_for};
+use std::fmt::Write as _;
 
 #[test]
 fn postfix_takes_mail_by_mx_over_starttls() {
@@ -142,12 +143,14 @@ fn tls_is_as_strict_as_was_demanded() {
         ("clear-required", clear, "required", false),
         ("clear-verified", clear, "verified", false),
     ];
-    let routes: String = cases.iter().map(|(name, ..)| format!("\"{name}.example\" = \"{name}\"\n")).collect();
-    let hosts: String = cases
-        .iter()
-        .map(|(name, host, demand, _)| format!("[smart_hosts.{name}]\nhost = \"mx.example.net\"\nport = {}\ntls = \"{demand}\"\n", ports[*host]))
-        .collect();
-    let lab = Lab::start(&Plan { mx_port: ports[trusted], tables: &format!("[routes.recipients]\n{routes}{hosts}"), ..Plan::default() });
+    let mut tables = String::from("[routes.recipients]\n");
+    for (name, ..) in &cases {
+        writeln!(tables, "\"{name}.example\" = \"{name}\"").unwrap();
+    }
+    for (name, host, demand, _) in &cases {
+        writeln!(tables, "[smart_hosts.{name}]\nhost = \"mx.example.net\"\nport = {}\ntls = \"{demand}\"", ports[*host]).unwrap();
+    }
+    let lab = Lab::start(&Plan { mx_port: ports[trusted], tables: &tables, ..Plan::default() });
     let strangers = folder("stranger");
     let certificates = [Some(lab.authority.issue("mx.example.net")), Some(Authority::new(strangers.path()).issue("mx.example.net")), None];
     let domains: Vec<String> = cases.iter().map(|(name, ..)| format!("{name}.example")).collect();
@@ -243,11 +246,12 @@ fn smtp_sink_fails_in_every_way_and_nothing_is_lost() {
     if missing(&[Peer::Bind, Peer::SmtpSink]) {
         return;
     }
-    use std::fmt::Write as _;
     let mut sinks: Vec<_> = FAULTS.iter().map(|fault| (fault, SmtpSink::start(fault.options))).collect();
     let reports = SmtpSink::start(&[]);
     let mut tables = String::from("[routes.recipients]\n");
-    FAULTS.iter().for_each(|Fault { name, .. }| writeln!(tables, "\"{name}.example\" = \"{name}\"").unwrap());
+    for Fault { name, .. } in FAULTS {
+        writeln!(tables, "\"{name}.example\" = \"{name}\"").unwrap();
+    }
     for (Fault { name, .. }, sink) in &sinks {
         writeln!(tables, "[smart_hosts.{name}]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"", sink.port()).unwrap();
     }

@@ -134,9 +134,11 @@ pub fn deliver(
         delay_notice_after: Some(table.within("delay_notice_after", standard.schedule.delay_notice_after.unwrap_or_default(), AGE_OR_NONE))
             .filter(|after| !after.is_zero()),
         grace_after_start: table.within("grace_after_start", standard.schedule.grace_after_start, PAUSE),
+        max_age,
     };
     let stream_schedule = |settings: &StreamSettings| Schedule {
         waits: settings.retry.clone().unwrap_or_else(|| schedule.waits.clone()),
+        max_age: settings.max_age.unwrap_or(max_age),
         delay_notice_after: settings.delay_notice.or(schedule.delay_notice_after).filter(|after| !after.is_zero()),
         ..schedule.clone()
     };
@@ -153,7 +155,12 @@ pub fn deliver(
         identity_rates: identities
             .rules
             .iter()
-            .filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute.or(identity.rate.messages_per_minute)?)?)))
+            .filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute?)?)))
+            .collect(),
+        identity_message_rates: identities
+            .rules
+            .iter()
+            .filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.messages_per_minute?)?)))
             .collect(),
         stream_rates: streams.iter().filter_map(|(name, settings)| Some((name.clone(), rate(settings.recipients_per_minute?)?))).collect(),
         timeouts: timeouts(&table),

@@ -45,7 +45,7 @@ pub struct Lab {
     pub relay: RelayProcess,
     pub dns: Bind,
     pub authority: Authority,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 /// One transaction to submit.
@@ -69,12 +69,7 @@ impl Lab {
         plan.keys.iter().for_each(|domain| relay.create_key(domain));
         let dns = Bind::start(dns_port, &format!("{ZONE}{}\n{}", relay.records(), plan.zone));
         relay.start();
-        Self { relay, dns, authority, folder }
-    }
-
-    /// Its folder, where certificates lie.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+        Self { relay, dns, authority, _folder: folder }
     }
 
     /// Host and port of a listener: `plain`, `starttls`, `tls`, `proxied`.

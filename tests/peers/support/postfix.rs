@@ -183,7 +183,9 @@ fn delivered(file: &[u8]) -> Delivered {
     let mut own_octets = 0;
     for line in text.split_inclusive('\n') {
         if line.starts_with([' ', '\t']) {
-            fields.last_mut().unwrap().push_str(&format!(" {}", line.trim()));
+            let field = fields.last_mut().unwrap();
+            field.push(' ');
+            field.push_str(line.trim());
         } else if fields.len() == OWN_FIELDS {
             break;
         } else {
