@@ -271,7 +271,7 @@ pub const EVENTS: &[Event] = &[
         name: "spool.refused",
         levels: &[Error, Warn, Info],
         fields: &["during", "error", "attempts"],
-        means: "The spool did not do what it was asked. A submission was told to try again later; a delivery is tried again.",
+        means: "The spool did not do what it was asked. A submission was told to try again later; a delivery or a sweep is tried again.",
         remedy: "warn: make room on the disk or raise the bound it names; see who else uses the spool. error: see `spool.failed`.",
     },
     Event {

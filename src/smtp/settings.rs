@@ -73,7 +73,7 @@ impl Default for Settings {
             auth_without_tls: false,
             bare_lf: BareLf::Reject,
             command_octets_max: 512,
-            message_octets_max: 50 * 1024 * 1024,
+            message_octets_max: 35 * 1024 * 1024,
             line_octets_max: 1024 * 1024,
             recipients_max: 1000,
             mails_max: None,
