@@ -21,6 +21,7 @@ use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
 use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
+use snapshot::FirstSecret;
 use front::{Front, IdSource};
 use home::Home;
 use std::net::SocketAddr;
@@ -35,7 +36,16 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// Every fault of every key file.
 pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, Vec<String>> {
-    snapshot::read(config, now).map(|read| read.snapshot)
+    snapshot::read(config, FirstSecret::StandIn, now).map(|read| read.snapshot)
+}
+
+/// What a start would find wrong with the files that `config` names: keys, certificates, roots. Opens no spool and no listener, and
+/// makes nothing. Gives the warnings.
+///
+/// # Errors
+/// Every fault.
+pub fn look(config: &Config) -> Result<Vec<String>, StartFault> {
+    Material::read(config, FirstSecret::StandIn).map(|material| material.warnings)
 }
 
 /// A running relay.
@@ -84,7 +94,7 @@ impl Relay {
     /// Every fault of keys and certificates at once; a spool or an address that cannot be had. Nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartFault> {
         let began_at = clock::now();
-        let material = Material::read(&config)?;
+        let material = Material::read(&config, FirstSecret::Make)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
         let gate = sasl::Gate::new(config.auth);
@@ -132,7 +142,7 @@ impl Relay {
     /// # Errors
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
-        let material = Material::read(&config)?;
+        let material = Material::read(&config, FirstSecret::Make)?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors)?;
         self.report_what_stays(&config);
@@ -285,9 +295,9 @@ struct Material {
 }
 
 impl Material {
-    fn read(config: &Config) -> Result<Self, StartFault> {
+    fn read(config: &Config, first_secret: FirstSecret) -> Result<Self, StartFault> {
         let mut faults = Vec::new();
-        let read = snapshot::read(config, clock::now()).map_err(|more| faults.extend(more)).ok();
+        let read = snapshot::read(config, first_secret, clock::now()).map_err(|more| faults.extend(more)).ok();
         let tls = match config.tls.as_ref().map(tls::Tls::load) {
             None => None,
             Some(Ok(tls)) => Some(tls),

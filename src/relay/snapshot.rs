@@ -17,18 +17,27 @@ pub struct Read {
     pub warnings: Vec<String>,
 }
 
-/// Reads the keyring that `config` names. The first token secret is made when there is none.
+/// What is done when there is no secret of bounce tokens yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstSecret {
+    /// It is made: the relay starts.
+    Make,
+    /// One that is forgotten again stands in: nothing that is made will be sent.
+    StandIn,
+}
+
+/// Reads the keyring that `config` names.
 ///
 /// # Errors
 /// Every fault of every key file.
-pub fn read(config: &Config, now: Timestamp) -> Result<Read, Vec<String>> {
+pub fn read(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Result<Read, Vec<String>> {
     let texts = |faults: Vec<keys::KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
     let directory = &config.server.keys;
     let mut faults = Vec::new();
     // No folder is a relay without keys, which says so below, domain by domain.
     let loaded = if directory.exists() { Keyring::load(directory) } else { Ok(Keyring::default()) };
     let keyring = loaded.map_err(|more| faults.extend(texts(more)));
-    let secrets = token_secrets(config, now).map_err(|more| faults.extend(more));
+    let secrets = token_secrets(config, first_secret, now).map_err(|more| faults.extend(more));
     let (Ok(keyring), Ok(secrets)) = (keyring, secrets) else { return Err(faults) };
 
     let ring = ring(&secrets, config.readdress.token_age_days_max).map_err(|fault| vec![fault])?;
@@ -83,11 +92,14 @@ fn signers(keyring: &Keyring, domain: &Domain) -> Result<DomainSeal, String> {
     Ok(seal)
 }
 
-fn token_secrets(config: &Config, now: Timestamp) -> Result<Vec<TokenSecret>, Vec<String>> {
+fn token_secrets(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Result<Vec<TokenSecret>, Vec<String>> {
     let directory = &config.server.keys;
     let secrets = keys::load_token_secrets(directory).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if !secrets.is_empty() {
         return Ok(secrets);
+    }
+    if first_secret == FirstSecret::StandIn {
+        return Ok(vec![TokenSecret { id: 0, created: now, secret: [0; 32].into() }]);
     }
     let made = keys::create_token_secret(directory, now);
     made.map(|secret| vec![secret]).map_err(|error| vec![format!("the first secret of bounce tokens cannot be made: {error}")])
