@@ -12,17 +12,17 @@ use crate::dns::{self, Resolver};
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
-use crate::ingress::listener::{self, Listener, Unwrap};
+use crate::ingress::listener::{self, Admission, Listener, Unwrap};
 use crate::ingress::{sasl, tls};
 use crate::mail::Timestamp;
 use crate::policy::Usage;
 use crate::prepare::Snapshot;
+use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
 use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,7 +46,10 @@ pub struct Relay {
     delivery: Arc<Delivery>,
     sweeping: Sweeping,
     gate: Arc<sasl::Gate>,
-    doors: HashMap<String, OpenDoor>,
+    memory: Arc<Memory>,
+    doors: Vec<OpenDoor>,
+    /// Listeners that take no connections any more; those they have are ending.
+    closing: Vec<JoinHandle<()>>,
     /// The configuration in force; what a reload compares with.
     config: Config,
 }
@@ -56,8 +59,17 @@ struct OpenDoor {
     address: SocketAddr,
     configured: config::Listener,
     terms: Arc<ArcSwap<Terms<Front<SqliteSpool>>>>,
+    admission: Arc<Admission>,
     closing: CancellationToken,
     running: JoinHandle<()>,
+}
+
+/// What becomes a listener of the configuration.
+enum Opening {
+    /// The open door at this place of the list: its socket is at the right address.
+    Kept(usize),
+    /// A new socket.
+    Bound(Listener),
 }
 
 /// Why a relay cannot start, or cannot take a new configuration: each a sentence with its remedy.
@@ -88,10 +100,13 @@ impl Relay {
             due: delivery.waker(),
             ids,
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
+            examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
         });
+        let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
-        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, doors: HashMap::new(), config };
+        let (doors, closing) = (Vec::new(), Vec::new());
+        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -105,7 +120,7 @@ impl Relay {
     /// The listeners by name, with the addresses they got.
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let mut addresses: Vec<_> = self.doors.iter().map(|(name, door)| (name.clone(), door.address)).collect();
+        let mut addresses: Vec<_> = self.doors.iter().map(|door| (door.configured.name.clone(), door.address)).collect();
         addresses.sort();
         addresses
     }
@@ -119,14 +134,15 @@ impl Relay {
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
         let material = Material::read(&config)?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
-        let bound = bind_new(&config, &self.doors)?;
+        let openings = openings(&config, &self.doors)?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.snapshot.store(Arc::new(material.snapshot));
         self.delivery.reload(config.deliver.clone(), material.client_tls);
+        self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
-        self.replace_doors(bound, &guard);
+        self.replace_doors(openings, &guard);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
@@ -136,13 +152,13 @@ impl Relay {
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
         tracing::info!(within_ms = millis(within), "drain.started");
-        let doors: Vec<_> = self.doors.drain().map(|(_, door)| door).collect();
-        for door in &doors {
+        for door in &self.doors {
             door.closing.cancel();
         }
+        let closing: Vec<_> = self.closing.drain(..).chain(self.doors.drain(..).map(|door| door.running)).collect();
         let ingress = async {
-            for door in doors {
-                let _ = door.running.await;
+            for running in closing {
+                let _ = running.await;
             }
         };
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
@@ -154,35 +170,27 @@ impl Relay {
     }
 
     fn open_doors(&mut self, guard: &Arc<Guard>) -> Result<(), StartFault> {
-        let bound = bind_new(&self.config, &self.doors)?;
-        self.replace_doors(bound, guard);
+        let openings = openings(&self.config, &self.doors)?;
+        self.replace_doors(openings, guard);
         Ok(())
     }
 
-    /// Closes listeners that are gone or moved, gives the others their new terms, opens the new ones.
-    fn replace_doors(&mut self, bound: Vec<(config::Listener, Listener)>, guard: &Arc<Guard>) {
-        let wanted = &self.config.listeners;
-        self.doors.retain(|name, door| {
-            let stays = wanted.iter().any(|listener| listener.name == *name && door.stays(listener));
-            if !stays {
-                door.closing.cancel();
-                tracing::info!(listener = name, address = %door.address, "listener.closed");
-            }
-            stays
-        });
-        for listener in wanted {
-            if let Some(door) = self.doors.get_mut(&listener.name) {
-                door.terms.store(Arc::new(terms(listener, &self.front, guard, self.config.server.drain)));
-                door.configured = listener.clone();
-            }
+    /// Gives the listeners that stay their new terms, opens the new ones, closes those that are gone.
+    fn replace_doors(&mut self, openings: Vec<(config::Listener, Opening)>, guard: &Arc<Guard>) {
+        let mut old: Vec<_> = std::mem::take(&mut self.doors).into_iter().map(Some).collect();
+        for (configured, opening) in openings {
+            let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, self.config.server.drain));
+            let door = match opening {
+                Opening::Kept(at) => old[at].take().map(|door| door.under(configured, terms)),
+                Opening::Bound(listener) => OpenDoor::open(configured, listener, terms),
+            };
+            self.doors.extend(door);
         }
-        for (configured, listener) in bound {
-            let Ok(address) = listener.address() else { continue };
-            let terms = Arc::new(ArcSwap::from_pointee(terms(&configured, &self.front, guard, self.config.server.drain)));
-            let closing = CancellationToken::new();
-            let running = tokio::spawn(listener.run(terms.clone(), closing.clone()));
-            tracing::info!(listener = configured.name, %address, "listener.opened");
-            self.doors.insert(configured.name.clone(), OpenDoor { address, configured, terms, closing, running });
+        self.closing.retain(|running| !running.is_finished());
+        for door in old.into_iter().flatten() {
+            door.closing.cancel();
+            tracing::info!(listener = door.configured.name, address = %door.address, "listener.closed");
+            self.closing.push(door.running);
         }
     }
 
@@ -201,10 +209,20 @@ impl Relay {
 }
 
 impl OpenDoor {
-    /// The socket can go on under the new settings.
-    fn stays(&self, new: &config::Listener) -> bool {
-        let old = &self.configured;
-        old.address == new.address && old.proxies == new.proxies && old.connections_max == new.connections_max && old.connections_per_client_max == new.connections_per_client_max
+    /// `None` where the system does not say which address it gave.
+    fn open(configured: config::Listener, listener: Listener, terms: Arc<Terms<Front<SqliteSpool>>>) -> Option<Self> {
+        let address = listener.address().ok()?;
+        let (terms, admission, closing) = (Arc::new(ArcSwap::new(terms)), listener.admission(), CancellationToken::new());
+        let running = tokio::spawn(listener.run(terms.clone(), closing.clone()));
+        tracing::info!(listener = configured.name, %address, "listener.opened");
+        Some(Self { address, configured, terms, admission, closing, running })
+    }
+
+    /// The same socket under new settings; who is connected stays.
+    fn under(self, configured: config::Listener, terms: Arc<Terms<Front<SqliteSpool>>>) -> Self {
+        self.terms.store(terms);
+        self.admission.change(configured.connections_max, configured.connections_per_client_max, proxy(&configured));
+        Self { configured, ..self }
     }
 }
 
@@ -281,7 +299,9 @@ impl Material {
         let client_tls = ClientTls::new(&config.roots).map_err(|fault| faults.push(fault.to_string())).ok();
         let resolver = Resolver::new(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
         let authenticator = dns::authenticator(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else { return Err(StartFault(faults)) };
+        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else {
+            return Err(StartFault(faults));
+        };
         if !faults.is_empty() {
             return Err(StartFault(faults));
         }
@@ -296,7 +316,7 @@ fn guard(config: &Config, gate: &Arc<sasl::Gate>, tls: Option<&tls::Tls>) -> Res
     Ok(Arc::new(Guard { identities: Arc::new(identities), sasl: Arc::new(sasl), tls: tls.map(tls::Tls::current) }))
 }
 
-fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &Arc<Guard>, drain: Duration) -> Terms<Front<SqliteSpool>> {
+fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &Arc<Guard>, memory: &Arc<Memory>, drain: Duration) -> Terms<Front<SqliteSpool>> {
     let encryption = match (listener.implicit_tls, listener.dialogue.starttls) {
         (true, _) => Encryption::Implicit,
         (false, StartTls::Offered) => Encryption::StartTls,
@@ -308,6 +328,7 @@ fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &A
         door: guard.clone(),
         listener: listener.name.as_str().into(),
         encryption,
+        memory: memory.clone(),
         settings: connection::Settings {
             handshake_timeout: listener.handshake_timeout,
             write_timeout: listener.write_timeout,
@@ -318,25 +339,35 @@ fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &A
     }
 }
 
-/// Binds the listeners that are new or have moved; all or none.
-fn bind_new(config: &Config, open: &HashMap<String, OpenDoor>) -> Result<Vec<(config::Listener, Listener)>, StartFault> {
-    let (mut bound, mut faults) = (Vec::new(), Vec::new());
-    for configured in &config.listeners {
-        if open.get(&configured.name).is_some_and(|door| door.stays(configured)) {
-            continue;
-        }
-        let proxy = configured.proxies.clone().map(|trusted| Arc::new(Proxies { trusted, timeout: configured.handshake_timeout }) as Arc<dyn Unwrap>);
-        let settings = listener::Settings {
-            connections_max: configured.connections_max,
-            connections_per_client_max: configured.connections_per_client_max,
-            ..listener::Settings::at(configured.address)
-        };
-        match Listener::bind(settings, proxy) {
-            Ok(listener) => bound.push((configured.clone(), listener)),
-            Err(error) => faults.push(format!("listener \"{}\" cannot listen at {}: {error}", configured.name, configured.address)),
+/// Binds the listeners at addresses that are not open yet; all or none. An open door is kept for a listener at its address, by name first:
+/// a socket cannot be bound twice, and need not be, whatever else of the listener changes.
+fn openings(config: &Config, open: &[OpenDoor]) -> Result<Vec<(config::Listener, Opening)>, StartFault> {
+    let mut free: Vec<usize> = (0..open.len()).collect();
+    let mut keep = |fits: &dyn Fn(&config::Listener) -> bool| free.iter().position(|at| fits(&open[*at].configured)).map(|found| free.remove(found));
+    let by_name: Vec<_> = config.listeners.iter().map(|wanted| keep(&|old| old.name == wanted.name && old.address == wanted.address)).collect();
+    let (mut openings, mut faults) = (Vec::new(), Vec::new());
+    for (wanted, by_name) in config.listeners.iter().zip(by_name) {
+        let kept = by_name.or_else(|| keep(&|old| old.address == wanted.address));
+        match kept.map_or_else(|| bind(wanted).map(Opening::Bound), |at| Ok(Opening::Kept(at))) {
+            Ok(opening) => openings.push((wanted.clone(), opening)),
+            Err(error) => faults.push(format!("listener \"{}\" cannot listen at {}: {error}", wanted.name, wanted.address)),
         }
     }
-    if faults.is_empty() { Ok(bound) } else { Err(StartFault(faults)) }
+    if faults.is_empty() { Ok(openings) } else { Err(StartFault(faults)) }
+}
+
+fn bind(listener: &config::Listener) -> std::io::Result<Listener> {
+    let settings = listener::Settings {
+        connections_max: listener.connections_max,
+        connections_per_client_max: listener.connections_per_client_max,
+        ..listener::Settings::at(listener.address)
+    };
+    Listener::bind(settings, proxy(listener))
+}
+
+fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {
+    let trusted = listener.proxies.clone()?;
+    Some(Arc::new(Proxies { trusted, timeout: listener.handshake_timeout }))
 }
 
 fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), StartFault> {

@@ -11,13 +11,16 @@ use std::process::ExitCode;
 /// What was typed.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Make the key pair(s) of a domain and print the DNS records to publish
+    /// Make the key pair(s) that a domain lacks and print the DNS records to publish; with nothing to make, print them again
     Create {
         /// The author domain, as in example.com
         domain: Domain,
         /// An Ed25519 pair too, even if the configuration does not turn it on for the domain
         #[arg(long)]
         ed25519: bool,
+        /// Make new ones beside those that are there: every active key signs, so publish the record before the relay reloads
+        #[arg(long)]
+        another: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -38,12 +41,12 @@ pub struct Place {
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Create { domain, ed25519, place } => create(&domain, ed25519, &place),
+        Command::Create { domain, ed25519, another, place } => create(&domain, ed25519, another, &place),
         Command::List(place) => list(&place),
     }
 }
 
-fn create(domain: &Domain, ed25519: bool, place: &Place) -> anyhow::Result<ExitCode> {
+fn create(domain: &Domain, ed25519: bool, another: bool, place: &Place) -> anyhow::Result<ExitCode> {
     let (directory, config) = place.find()?;
     if !domain.is_fully_qualified() {
         bail!("\"{domain}\" has a single label; expected an author domain, as in example.com");
@@ -54,12 +57,20 @@ fn create(domain: &Domain, ed25519: bool, place: &Place) -> anyhow::Result<ExitC
         algorithms.push(Algorithm::Ed25519);
     }
     let now = crate::clock::now();
-    let made = keys::create(&directory, domain, &algorithms, State::Active, now)?;
+    if !another && directory.exists() {
+        let keyring = Keyring::load(&directory).map_err(|faults| all(&faults))?;
+        algorithms.retain(|algorithm| keyring.active(domain, *algorithm).next().is_none());
+    }
+    let made = if algorithms.is_empty() { Vec::new() } else { keys::create(&directory, domain, &algorithms, State::Active, now)? };
     if keys::load_token_secrets(&directory).is_ok_and(|secrets| secrets.is_empty()) {
         keys::create_token_secret(&directory, now)?;
     }
+    if made.is_empty() {
+        eprintln!("postseal: {domain} has its keys already, none was made; --another makes one beside them");
+    }
+    let keyring = Keyring::load(&directory).map_err(|faults| all(&faults))?;
     println!("; keys of {domain} in {}; publish these records before you send", directory.display());
-    for key in &made {
+    for key in keyring.keys(domain) {
         if let Some(record) = key.record() {
             println!("{}. IN TXT {}", key.id, record.zone_strings());
         }
@@ -80,6 +91,9 @@ fn create(domain: &Domain, ed25519: bool, place: &Place) -> anyhow::Result<ExitC
 
 fn list(place: &Place) -> anyhow::Result<ExitCode> {
     let (directory, _) = place.find()?;
+    if !directory.exists() {
+        bail!("there is no folder {} yet; `postseal key create DOMAIN` makes it", directory.display());
+    }
     let keyring = Keyring::load(&directory).map_err(|faults| all(&faults))?;
     for domain in keyring.domains() {
         for key in keyring.keys(domain) {
@@ -108,4 +122,3 @@ impl Place {
 pub fn all<F: std::fmt::Display>(faults: &[F]) -> anyhow::Error {
     anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
-

@@ -7,7 +7,7 @@ use crate::mail::{Client, Envelope, Headers, IdentityName, MailIds, Mailbox, Pro
 use crate::policy::Mode;
 use crate::prepare::{self, Facts};
 use crate::relay;
-use crate::seal::Examined;
+use crate::seal::{self, Examined};
 use anyhow::{Context, bail};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,6 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     io::stdin().lock().read_to_end(&mut message).context("standard input cannot be read")?;
     let message = with_crlf(&message);
     let identity = identity(args.identity.as_deref(), &message, &config)?;
+    let examined = unexamined(&message);
     let submission = Submission {
         envelope: Envelope {
             reverse_path: ReversePath::Null,
@@ -55,7 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         message: message.into(),
         received_at: now,
     };
-    let facts = Facts { ids: MailIds::reserve(now, rand::random(), 1), examined: Examined::default(), sender_counter: 0 };
+    let facts = Facts { ids: MailIds::reserve(now, rand::random(), 1), examined, sender_counter: 0 };
     let sealed = prepare::prepare(&submission, &read, facts, now).map_err(|refusal: Refusal| anyhow::anyhow!("the relay would refuse it: {refusal}"))?;
     let mut out = io::stdout().lock();
     for mail in sealed {
@@ -64,7 +65,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The identity named, or the only one that may write as this author.
+/// Without the DNS nothing can be said of signatures that are there already: they are left alone, and a chain is not continued.
+fn unexamined(message: &[u8]) -> Examined {
+    let Ok(headers) = Headers::parse(message) else { return Examined::default() };
+    if !seal::wants_examination(&headers) {
+        return Examined::default();
+    }
+    let examined = Examined::unanswered(&headers);
+    let chain = if examined.chain.unknown { ", and its ARC chain is not continued" } else { "" };
+    eprintln!("postseal: the message carries signatures already; they are not verified here, as the relay would: nothing under them is changed{chain}");
+    examined
+}
+
+/// The identity named, the only one there is, or the only one that may write as this author.
 fn identity(named: Option<&str>, message: &[u8], config: &Config) -> anyhow::Result<IdentityName> {
     if let Some(name) = named {
         let name = IdentityName::new(name);
@@ -73,10 +86,15 @@ fn identity(named: Option<&str>, message: &[u8], config: &Config) -> anyhow::Res
         }
         return Ok(name);
     }
+    if let (1, Some(only)) = (config.policy.identities.len(), config.policy.identities.keys().next()) {
+        return Ok(only.clone());
+    }
     let headers = Headers::parse(message).context("standard input is no message")?;
     let author = crate::mail::author::author(&headers).context("the message has no author to sign for")?;
     let domain = author.mailbox.domain();
-    let may = |mode: &Mode, patterns: &[crate::policy::DomainPattern]| *mode == Mode::Author && domain.is_some_and(|domain| patterns.iter().any(|pattern| pattern.matches(domain)));
+    let may = |mode: &Mode, patterns: &[crate::policy::DomainPattern]| {
+        *mode == Mode::Author && domain.is_some_and(|domain| patterns.iter().any(|pattern| pattern.matches(domain)))
+    };
     let mut fitting = config.policy.identities.iter().filter(|(_, identity)| may(&identity.mode, &identity.author_domains)).map(|(name, _)| name);
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => Ok(only.clone()),

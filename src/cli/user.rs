@@ -1,8 +1,8 @@
 //! `postseal user …`
 
+use crate::ingress::sasl::{hash_argon2id, scram_verifier};
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
-use crate::ingress::sasl::{hash_argon2id, scram_verifier};
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use zeroize::Zeroizing;

@@ -1,7 +1,7 @@
 //! What only several sections together show: faults, and what is allowed but should be known.
 
 use super::Config;
-use super::knob::Knob;
+use super::knob::{Knob, Octets};
 use super::reader::Reader;
 use super::sections::who::listed;
 use crate::ingress::identity::{self, Fault};
@@ -15,6 +15,7 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
     who_is_who(root, config);
     identities(root, config);
     ages(root, config);
+    memory(root, config);
     for (domain, settings) in &config.domains {
         if let Some(platform) = settings.third_party.as_ref().filter(|platform| !config.domains.contains_key(platform)) {
             root.fault_at(
@@ -66,6 +67,15 @@ fn identities(root: &Reader<'_>, config: &Config) {
                 root.fault_at(&["identities", name.as_str(), "author_domains"], &found, "domains that send, or parked = false");
             }
         }
+    }
+}
+
+/// A message that one listener takes must not be more than all of them have room for.
+fn memory(root: &Reader<'_>, config: &Config) {
+    let octets_max = config.server.incoming_octets_max;
+    if let Some(listener) = config.listeners.iter().find(|listener| listener.dialogue.message_octets_max > octets_max) {
+        let expected = format!("at least listeners.{}.message_octets_max, {}", listener.name, Octets(listener.dialogue.message_octets_max).written());
+        root.fault_at(&["server", "incoming_octets_max"], &Octets(octets_max).written(), &expected);
     }
 }
 

@@ -398,8 +398,8 @@ pub(super) mod log {
         };
         let Facts { host, address, reply, tls, rule } = Facts::of(provider, evidence);
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
+        let error = if matches!(how, How::Delivered(_)) { "" } else { evidence.text.as_str() };
         let (author_domain, unknown_end) = (&mail.signing_domain, evidence.unknown_end);
-        let error = if matches!(how, How::Delivered(_)) { "" } else { &evidence.text };
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
             warn!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");

@@ -3,14 +3,14 @@
 //! "There is none" and "nobody knows" are kept apart: the first is an answer, the second a [`DnsFault`]. RFC 5321 §5.1, RFC 7505.
 
 use crate::mail::Domain;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverOpts, ResolverConfig};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::TokioResolver;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::Semaphore;

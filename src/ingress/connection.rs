@@ -6,6 +6,7 @@
 use super::Accept;
 use crate::clock;
 use crate::mail::{EnhancedCode, IdentityName, Proof, Refusal, Submission, Timestamp, TlsSession};
+use crate::smtp::memory::Memory;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Action, Bounds, Dialogue, Input, Peer, User};
 use crate::smtp::settings::{Settings as DialogueSettings, StartTls};
@@ -33,6 +34,8 @@ pub struct Terms<A> {
     pub listener: Arc<str>,
     /// When TLS begins.
     pub encryption: Encryption,
+    /// What messages being received share, over all listeners.
+    pub memory: Arc<Memory>,
     /// Of the shell.
     pub settings: Settings,
     /// Of the dialogue. `starttls` and `sasl_mechanisms` follow from `encryption` and `door`.
@@ -59,9 +62,9 @@ pub trait Door: Send + Sync + 'static {
 
 /// One authentication under way.
 pub trait Exchange: Send {
-    /// Takes a response. The first is empty when none came with the command; a mechanism in which the client speaks first answers it
-    /// with an empty challenge.
-    fn step<'a>(&'a mut self, response: &'a [u8]) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
+    /// Takes a response. The first is `None` when none came with the command: a mechanism in which the client speaks first answers it
+    /// with an empty challenge. An empty one (`AUTH PLAIN =`) is a response like any other.
+    fn step<'a>(&'a mut self, response: Option<&'a [u8]>) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
 }
 
 /// What a step of an authentication led to.
@@ -186,7 +189,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
             }
             _ => Wire::Plain(stream),
         };
-        let dialogue = Dialogue::new(settings, peer, time.now());
+        let dialogue = Dialogue::new(settings, peer, time.now()).within(Arc::clone(&terms.memory));
         Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, time })
     }
 
@@ -228,9 +231,9 @@ impl<S: Stream, A: Accept> Connection<S, A> {
                 Action::StartTls => self.start_tls().await?,
                 Action::Authenticate { mechanism, initial } => {
                     self.exchange = self.terms.door.authentication(&mechanism, self.origin.address);
-                    self.authenticate(initial.unwrap_or_default()).await?
+                    self.authenticate(initial).await?
                 }
-                Action::Respond(response) => self.authenticate(response).await?,
+                Action::Respond(response) => self.authenticate(Some(response)).await?,
                 Action::Hand(submission) => self.hand(submission).await?,
             };
             self.dialogue.handle(answer, self.time.now());
@@ -260,10 +263,10 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         Ok(Input::TlsStarted(session, known))
     }
 
-    async fn authenticate(&mut self, response: Vec<u8>) -> io::Result<Input<'static>> {
+    async fn authenticate(&mut self, response: Option<Vec<u8>>) -> io::Result<Input<'static>> {
         self.send().await?;
         let Some(mut exchange) = self.exchange.take() else { return Ok(Input::Authenticated(Err(Refusal::ourselves()))) };
-        let step = self.meanwhile(exchange.step(&response)).await;
+        let step = self.meanwhile(exchange.step(response.as_deref())).await;
         Ok(match step {
             Some(Step::Challenge(challenge)) => {
                 self.exchange = Some(exchange);

@@ -50,20 +50,16 @@ impl Door for Guard {
 
     fn authentication(&self, mechanism: &str, address: IpAddr) -> Option<Box<dyn Exchange>> {
         let exchange = self.sasl.start(mechanism)?.from_client(address);
-        Some(Box::new(Authentication { exchange, begun: false }))
+        Some(Box::new(Authentication(exchange)))
     }
 }
 
-struct Authentication {
-    exchange: sasl::Exchange,
-    begun: bool,
-}
+struct Authentication(sasl::Exchange);
 
 impl Exchange for Authentication {
-    fn step<'a>(&'a mut self, response: &'a [u8]) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>> {
+    fn step<'a>(&'a mut self, response: Option<&'a [u8]>) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>> {
         Box::pin(async move {
-            let none_given = !std::mem::replace(&mut self.begun, true) && response.is_empty();
-            match self.exchange.step((!none_given).then_some(response)).await {
+            match self.0.step(response).await {
                 sasl::Step::Challenge(challenge) => Step::Challenge(challenge),
                 sasl::Step::Refused(refusal) => Step::Refused(refusal),
                 sasl::Step::Accepted { identity, user, final_challenge } => Step::Accepted(User { identity, name: user, last_challenge: final_challenge }),

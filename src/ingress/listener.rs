@@ -52,8 +52,13 @@ pub struct Unwrapped {
 pub struct Listener {
     socket: TcpListener,
     settings: Settings,
-    proxy: Option<Arc<dyn Unwrap>>,
+    admission: Arc<Admission>,
+}
+
+/// Whom a listener lets in: what can change while its socket stays.
+pub struct Admission {
     places: Arc<Places>,
+    proxy: ArcSwap<Option<Arc<dyn Unwrap>>>,
 }
 
 impl Settings {
@@ -79,7 +84,14 @@ impl Listener {
         socket.bind(&settings.address.into())?;
         socket.listen(settings.backlog.into())?;
         let places = Arc::new(Places::new(settings.connections_max, settings.connections_per_client_max));
-        Ok(Self { socket: TcpListener::from_std(socket.into())?, settings, proxy, places })
+        let admission = Arc::new(Admission { places, proxy: ArcSwap::from_pointee(proxy) });
+        Ok(Self { socket: TcpListener::from_std(socket.into())?, settings, admission })
+    }
+
+    /// Whom it lets in, to be changed while it runs.
+    #[must_use]
+    pub fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
     }
 
     /// The address it listens at; the port as the system gave it.
@@ -113,18 +125,27 @@ impl Listener {
     }
 
     fn admit<A: Accept>(&self, stream: TcpStream, peer: SocketAddr, terms: Arc<Terms<A>>, drain: &CancellationToken, open: &mut JoinSet<()>) {
-        let Some(place) = self.places.take() else {
+        let Some(place) = self.admission.places.take() else {
             return turn_away(&stream, &terms, peer.ip());
         };
         // Replies are written whole: waiting for more to send would only delay them. A socket without the option works, too.
         let _ = stream.set_nodelay(true);
-        open.spawn(admitted(stream, peer, place, self.proxy.clone(), terms, drain.clone()));
+        let proxy = Option::clone(&self.admission.proxy.load());
+        open.spawn(admitted(stream, peer, place, proxy, terms, drain.clone()));
     }
 
     /// Out of file descriptors or memory: accepting again at once would fail at once.
     async fn rest(&self, error: &io::Error, listener: &str) {
         tracing::warn!(%listener, %error, "accept.failed");
         sleep(self.settings.pause).await;
+    }
+}
+
+impl Admission {
+    /// For the connections that come from now on; those that are open stay, and count.
+    pub fn change(&self, connections_max: usize, connections_per_client_max: usize, proxy: Option<Arc<dyn Unwrap>>) {
+        self.places.limit(connections_max, connections_per_client_max);
+        self.proxy.store(Arc::new(proxy));
     }
 }
 
@@ -172,13 +193,12 @@ async fn turn_away_slowly<A>(mut stream: Box<dyn Stream>, terms: &Terms<A>, clie
 
 /// Connections at a time, in all and by client.
 struct Places {
-    all_max: usize,
-    client_max: usize,
     taken: Mutex<Taken>,
 }
 
-#[derive(Default)]
 struct Taken {
+    all_max: usize,
+    client_max: usize,
     all: usize,
     by_client: HashMap<IpAddr, usize>,
 }
@@ -191,12 +211,17 @@ struct Place {
 
 impl Places {
     fn new(all_max: usize, client_max: usize) -> Self {
-        Self { all_max, client_max, taken: Mutex::default() }
+        Self { taken: Mutex::new(Taken { all_max, client_max, all: 0, by_client: HashMap::new() }) }
+    }
+
+    fn limit(&self, all_max: usize, client_max: usize) {
+        let mut taken = self.taken();
+        (taken.all_max, taken.client_max) = (all_max, client_max);
     }
 
     fn take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken();
-        if taken.all >= self.all_max {
+        if taken.all >= taken.all_max {
             return None;
         }
         taken.all += 1;
@@ -215,11 +240,14 @@ impl Place {
         let client = neighbourhood(address);
         let places = Arc::clone(&self.places);
         let mut taken = places.taken();
+        let client_max = taken.client_max;
         let count = taken.by_client.entry(client).or_default();
-        let free = *count < places.client_max;
+        let free = *count < client_max;
         if free {
             *count += 1;
             self.client = Some(client);
+        } else if *count == 0 {
+            taken.by_client.remove(&client);
         }
         drop(taken);
         free.then_some(self)

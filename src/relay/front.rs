@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::ingress::{Accept, Allowance};
-use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Mailbox, MailIds, Receipt, Refusal, ReversePath, Submission, Timestamp};
+use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
 use crate::prepare::{self, Facts, Snapshot};
 use crate::seal::dkim::verify;
@@ -29,6 +29,8 @@ pub struct Front<S> {
     pub ids: Arc<IdSource>,
     /// As many preparations at a time as there are cores to sign on.
     pub sealing: Arc<Semaphore>,
+    /// Examinations at a time: each is some DNS questions.
+    pub examinations: Semaphore,
     /// What each identity has used of its rates.
     pub usage: Mutex<Usage>,
 }
@@ -75,7 +77,7 @@ impl<S: Spool> Accept for Front<S> {
 impl<S: Spool> Front<S> {
     async fn commit(&self, submission: &Arc<Submission>) -> Result<Receipt, Refusal> {
         let needed = prepare::facts_needed(submission);
-        let examined = if needed.examination { self.examined(submission).await? } else { Examined::default() };
+        let examined = if needed.examination { self.examined(submission).await } else { Examined::default() };
         let mut sender_counter = 0;
         for _ in 0..COMMITS_MAX {
             let ids = self.ids.reserve(clock::now(), needed.ids);
@@ -114,13 +116,17 @@ impl<S: Spool> Front<S> {
         })
     }
 
-    /// What DNS says of signatures the message came with. Where it does not say in time, a signature counts as one that does not verify
-    /// for lack of an answer, never as forged.
-    async fn examined(&self, submission: &Submission) -> Result<Examined, Refusal> {
-        let examination = verify::examine(&submission.message, &self.authenticator, &NoCache);
-        tokio::time::timeout(EXAMINATION_TIMEOUT, examination)
-            .await
-            .map_err(|_| Refusal::operator(451, EnhancedCode::new(4, 4, 3), "the keys of the signatures in this message could not be looked up in time; try again later"))
+    /// What DNS says of signatures the message came with. Where it does not say in time, or too many ask, the message is taken all the
+    /// same: nothing under its signatures is changed, and nothing is claimed about them.
+    async fn examined(&self, submission: &Submission) -> Examined {
+        let examination = async {
+            let _turn = self.examinations.acquire().await;
+            verify::examine(&submission.message, &self.authenticator, &NoCache).await
+        };
+        tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await.unwrap_or_else(|_| {
+            tracing::warn!(identity = %submission.client.identity, within_ms = EXAMINATION_TIMEOUT.as_secs() * 1000, "examination.failed");
+            Headers::parse(&submission.message).map(|headers| Examined::unanswered(&headers)).unwrap_or_default()
+        })
     }
 
     fn usage(&self) -> std::sync::MutexGuard<'_, Usage> {
@@ -201,3 +207,5 @@ fn refusal_of(error: &SpoolError) -> Refusal {
 const COMMITS_MAX: u32 = 8;
 /// DNS questions about the signatures of one message, all together.
 const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Messages at a time whose signatures are looked up.
+pub const EXAMINATIONS_MAX: usize = 64;

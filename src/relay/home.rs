@@ -74,7 +74,9 @@ impl Reseal for Home {
         if !seal::needs_resealing(&mail.seal, rules, now) {
             return None;
         }
-        let made = Message::parse(message.clone()).map_err(|fault| fault.to_string()).and_then(|message| seal::make(&mail.seal.plan, &message, rules, now).map_err(|error| error.to_string()));
+        let made = Message::parse(message.clone())
+            .map_err(|fault| fault.to_string())
+            .and_then(|message| seal::make(&mail.seal.plan, &message, rules, now).map_err(|error| error.to_string()));
         match made {
             Ok(seal) => {
                 tracing::info!(mail_id = %mail.id, author_domain = %mail.signing_domain, "mail.sealed_again");

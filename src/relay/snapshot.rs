@@ -25,7 +25,9 @@ pub fn read(config: &Config, now: Timestamp) -> Result<Read, Vec<String>> {
     let texts = |faults: Vec<keys::KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
     let directory = &config.server.keys;
     let mut faults = Vec::new();
-    let keyring = Keyring::load(directory).map_err(|more| faults.extend(texts(more)));
+    // No folder is a relay without keys, which says so below, domain by domain.
+    let loaded = if directory.exists() { Keyring::load(directory) } else { Ok(Keyring::default()) };
+    let keyring = loaded.map_err(|more| faults.extend(texts(more)));
     let secrets = token_secrets(config, now).map_err(|more| faults.extend(more));
     let (Ok(keyring), Ok(secrets)) = (keyring, secrets) else { return Err(faults) };
 

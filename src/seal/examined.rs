@@ -1,6 +1,6 @@
 //! What was found out about the signatures a message came with. Facts only: [`super::dkim::verify::examine`] asks for them.
 
-use super::arc::ChainStatus;
+use super::arc::{Chain, ChainStatus};
 use super::results::MethodResult;
 use crate::mail::Headers;
 
@@ -69,6 +69,17 @@ impl Examined {
         let known = self.chain.status == ChainStatus::Pass || any(DkimResult::Pass);
         (known || !(self.chain.unknown || any(DkimResult::TempError))).then_some(known)
     }
+
+    /// What is known of a message whose signatures the DNS was not asked about, or did not answer for in time: that they are there.
+    #[must_use]
+    pub fn unanswered(headers: &Headers<'_>) -> Self {
+        let fact = |(domain, selector, b): (String, String, String)| DkimFact { domain, selector, b, result: DkimResult::TempError, reason: None };
+        let dkim = headers.named("dkim-signature").take(UNANSWERED_MAX).map(|_| fact(Default::default())).collect();
+        let chain = Chain::read(headers);
+        let status = if chain.exists { ChainStatus::Fail } else { ChainStatus::None };
+        let whole = chain.exists && chain.fault.is_none();
+        Self { dkim, chain: ChainFact { highest: chain.highest, status, whole, ended: chain.ended, unknown: whole } }
+    }
 }
 
 impl DkimResult {
@@ -107,3 +118,6 @@ pub fn wants_examination(headers: &Headers<'_>) -> bool {
     const NAMES: [&str; 4] = ["dkim-signature", "arc-seal", "arc-message-signature", "arc-authentication-results"];
     headers.iter().any(|field| NAMES.iter().any(|name| field.name.eq_ignore_ascii_case(name)))
 }
+
+/// Signatures that [`Examined::unanswered`] tells of.
+const UNANSWERED_MAX: usize = 10;

@@ -2,6 +2,7 @@
 //! sizes and NUL hold for the assembled message as they do behind `DATA`.
 
 use super::data::{Content, ContentRules};
+use super::memory::Share;
 use crate::mail::Refusal;
 use bytes::Bytes;
 
@@ -32,8 +33,8 @@ pub enum Chunked {
 impl Chunks {
     /// Before the first chunk.
     #[must_use]
-    pub const fn new(rules: ContentRules) -> Self {
-        Self { content: Content::new(rules) }
+    pub const fn new(rules: ContentRules, share: Share) -> Self {
+        Self { content: Content::new(rules, share) }
     }
 
     /// Begins a chunk of `octets`; `last` is the keyword `LAST`. `None` when the message would be larger than allowed: its octets
@@ -82,7 +83,7 @@ mod tests {
     const RULES: ContentRules = ContentRules { message_octets_max: 10, line_octets_max: 20, bare_lf: BareLf::Reject };
 
     fn assemble(pieces: &[&[u8]]) -> Result<Bytes, String> {
-        let mut chunks = Chunks::new(RULES);
+        let mut chunks = Chunks::new(RULES, Share::default());
         for (number, piece) in pieces.iter().enumerate() {
             let mut chunk = chunks.begin(piece.len() as u64, number + 1 == pieces.len()).ok_or("too large")?;
             assert_eq!(chunk.read(&[piece, &b"QUIT\r\n"[..]].concat()), piece.len());

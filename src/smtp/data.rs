@@ -5,6 +5,7 @@
 //! what follows is then known to be commands again.
 
 use super::line::BareLf;
+use super::memory::{Share, no_room};
 use crate::mail::{EnhancedCode, Refusal};
 use bytes::Bytes;
 use memchr::{memchr, memchr3};
@@ -24,6 +25,7 @@ pub struct ContentRules {
 #[derive(Debug)]
 pub struct Content {
     rules: ContentRules,
+    share: Share,
     octets: Vec<u8>,
     size: u64,
     fault: Option<Fault>,
@@ -62,6 +64,7 @@ enum Dot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     TooLarge,
+    NoRoom,
     BareCr { line: u64 },
     BareLf { line: u64 },
     Nul { line: u64 },
@@ -71,8 +74,8 @@ enum Fault {
 impl DataReader {
     /// For the message behind a `354`.
     #[must_use]
-    pub const fn new(rules: ContentRules) -> Self {
-        Self { content: Content::new(rules), dot: Dot::None }
+    pub const fn new(rules: ContentRules, share: Share) -> Self {
+        Self { content: Content::new(rules, share), dot: Dot::None }
     }
 
     /// Takes octets up to the end of the message: how many, and whether it is whole.
@@ -140,8 +143,8 @@ impl DataReader {
 impl Content {
     /// Nothing yet.
     #[must_use]
-    pub const fn new(rules: ContentRules) -> Self {
-        Self { rules, octets: Vec::new(), size: 0, fault: None, at: LineStart::AfterCrLf, after_cr: false, line_octets: 0, lines: 0 }
+    pub const fn new(rules: ContentRules, share: Share) -> Self {
+        Self { rules, share, octets: Vec::new(), size: 0, fault: None, at: LineStart::AfterCrLf, after_cr: false, line_octets: 0, lines: 0 }
     }
 
     /// Octets so far, whether kept or not.
@@ -206,7 +209,7 @@ impl Content {
             self.end_line(LineStart::AfterCrLf);
         }
         match self.refusal() {
-            None => Ok(self.octets.into()),
+            None => Ok(self.share.hold(self.octets)),
             Some(refusal) => Err(refusal),
         }
     }
@@ -242,6 +245,9 @@ impl Content {
         if self.size > self.rules.message_octets_max {
             self.blame(Fault::TooLarge);
         }
+        if self.fault.is_none() && !self.share.grow(octets.len() as u64) {
+            self.blame(Fault::NoRoom);
+        }
         if self.fault.is_none() {
             self.octets.extend_from_slice(octets);
         }
@@ -250,6 +256,7 @@ impl Content {
     /// The first fault counts and frees what was kept; the size outranks the rest.
     fn blame(&mut self, fault: Fault) {
         self.octets = Vec::new();
+        self.share.give_back();
         if self.fault.is_none() || fault == Fault::TooLarge {
             self.fault = Some(fault);
         }
@@ -265,6 +272,7 @@ impl Fault {
         let unfit = |text: String| Refusal::submitter(550, EnhancedCode::new(5, 6, 0), text);
         match self {
             Self::TooLarge => too_large(rules.message_octets_max),
+            Self::NoRoom => no_room(),
             Self::BareCr { line } => unfit(format!("line {line} of the message holds a CR without LF; lines end in CR LF (RFC 5321 2.3.8)")),
             Self::BareLf { line } => unfit(format!("line {line} of the message ends in LF without CR; lines end in CR LF (RFC 5321 2.3.8)")),
             Self::Nul { line } => unfit(format!("line {line} of the message holds a NUL; encode binary data as base64")),
@@ -287,7 +295,7 @@ mod tests {
 
     /// The message in `input`, fed in pieces of `step`, and what remained unread.
     fn read(input: &[u8], step: usize, rules: ContentRules) -> Option<(Result<Bytes, String>, usize)> {
-        let mut reader = DataReader::new(rules);
+        let mut reader = DataReader::new(rules, Share::default());
         let mut total = 0;
         for piece in input.chunks(step) {
             let (taken, ended) = reader.read(piece);
@@ -357,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_not_kept() {
-        let mut reader = DataReader::new(RULES);
+        let mut reader = DataReader::new(RULES, Share::default());
         for _ in 0..1000 {
             reader.read(b"12345678\r\n");
         }

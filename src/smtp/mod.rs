@@ -8,6 +8,7 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod line;
+pub mod memory;
 pub mod reply;
 pub mod server;
 pub mod settings;

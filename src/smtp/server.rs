@@ -21,6 +21,7 @@ use super::chunk::{Chunk, Chunks};
 use super::command::{self, AUTH_LINE_OCTETS_MAX, Command, Mail, Malformed, Rcpt};
 use super::data::DataReader;
 use super::line::{LineFault, LineReader};
+use super::memory::Memory;
 use super::reply::Reply;
 use super::settings::{Settings, StartTls};
 use crate::mail::{
@@ -35,6 +36,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Dialogue {
     settings: Arc<Settings>,
+    memory: Option<Arc<Memory>>,
     peer: Peer,
     user: Option<User>,
     state: State,
@@ -188,6 +190,7 @@ impl Dialogue {
         let deadline = now + settings.timeouts.idle;
         Self {
             settings,
+            memory: None,
             peer,
             user: None,
             state: State::Unannounced,
@@ -199,6 +202,12 @@ impl Dialogue {
             line_began_at: None,
             drain_until: None,
         }
+    }
+
+    /// The memory that its messages share with those of other dialogues; without, they are bounded one by one only.
+    #[must_use]
+    pub fn within(self, memory: Arc<Memory>) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// Takes what happened. An answer that was not asked for is dropped: its transaction is gone. Nothing follows the end.

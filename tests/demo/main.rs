@@ -159,7 +159,11 @@ fn say(text: &str) -> anyhow::Result<()> {
 /// The relay's log goes to a file; on failure its end is shown.
 fn begin_log(path: &Path) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("the log {} cannot be written", path.display()))?;
-    let lines = tracing_subscriber::fmt().with_ansi(false).event_format(Lines::Text).with_env_filter(EnvFilter::new("off,postseal=debug")).with_writer(std::sync::Mutex::new(file));
+    let lines = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .event_format(Lines::Text)
+        .with_env_filter(EnvFilter::new("off,postseal=debug"))
+        .with_writer(std::sync::Mutex::new(file));
     lines.try_init().map_err(|error| anyhow::anyhow!("no log: {error}"))
 }
 

@@ -4,6 +4,7 @@ use super::world;
 use postseal::ingress::connection::{Door, Encryption, Exchange, Origin, Settings, Step, Stream, Terms, serve};
 use postseal::ingress::{Accept, Allowance};
 use postseal::mail::{Client, EnhancedCode, ForwardPath, IdentityName, Mailbox, Receipt, Refusal, ReversePath, Submission};
+use postseal::smtp::memory::Memory;
 use postseal::smtp::server::User;
 use postseal::smtp::settings::Settings as DialogueSettings;
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -79,11 +80,11 @@ impl Door for TestDoor {
 struct Plain;
 
 impl Exchange for Plain {
-    fn step<'a>(&'a mut self, response: &'a [u8]) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>> {
+    fn step<'a>(&'a mut self, response: Option<&'a [u8]>) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>> {
         Box::pin(async move {
             match response {
-                b"" => Step::Challenge(Vec::new()),
-                b"\0app\0secret" => Step::Accepted(User { identity: IdentityName::new("by-password"), name: "app".into(), last_challenge: None }),
+                None => Step::Challenge(Vec::new()),
+                Some(b"\0app\0secret") => Step::Accepted(User { identity: IdentityName::new("by-password"), name: "app".into(), last_challenge: None }),
                 _ => Step::Refused(Refusal::submitter(535, EnhancedCode::new(5, 7, 8), "wrong credentials")),
             }
         })
@@ -100,7 +101,15 @@ pub fn terms(encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
         linger: Duration::from_millis(200),
     };
     let dialogue = DialogueSettings { hostname: "relay.example".into(), ..DialogueSettings::default() };
-    Arc::new(Terms { accept: Arc::new(keeper), door: Arc::new(door), listener: "submission".into(), encryption, settings, dialogue })
+    Arc::new(Terms {
+        accept: Arc::new(keeper),
+        door: Arc::new(door),
+        listener: "submission".into(),
+        encryption,
+        memory: Memory::new(u64::MAX),
+        settings,
+        dialogue,
+    })
 }
 
 pub fn known() -> TestDoor {

@@ -75,6 +75,7 @@ async fn new_terms_hold_for_new_connections() {
         door: Arc::clone(&old.door),
         listener: Arc::clone(&old.listener),
         encryption: old.encryption,
+        memory: Arc::clone(&old.memory),
         settings: old.settings,
         dialogue,
     }));

@@ -5,4 +5,5 @@ mod dialogues;
 mod fragments;
 mod house;
 mod listeners;
+mod memory;
 mod world;

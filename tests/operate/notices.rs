@@ -49,7 +49,8 @@ async fn who_wants_no_notice_gets_none_and_nobody_hears_of_a_null_sender() {
     until(|| events(&relay, "attempt.failed").len() == 3).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(events(&relay, "notice.made").len(), 0);
-    let rcpts: Vec<String> = hop.sessions().into_iter().flat_map(|session| session.commands).map(|command| command.line).filter(|line| line.contains(APP)).collect();
+    let rcpts: Vec<String> =
+        hop.sessions().into_iter().flat_map(|session| session.commands).map(|command| command.line).filter(|line| line.contains(APP)).collect();
     assert_eq!(rcpts, Vec::<String>::new());
 }
 
@@ -111,7 +112,8 @@ async fn a_message_refused_for_two_fails_for_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_stream_gives_up_after_its_own_age_with_the_last_words() {
     let hop = NextHop::start(Script::modern().when(At::rcpt("full@example.net"), [Say("452 4.2.2 the mailbox is full")]));
-    let settings = "retry = [\"1h\"]\njitter_percent = 0\ngrace_after_start = \"0s\"\ndelay_notice_after = \"0s\"\n[streams.bulk]\nretry = [\"1s\"]\nmax_age = \"2s\"";
+    let settings =
+        "retry = [\"1h\"]\njitter_percent = 0\ngrace_after_start = \"0s\"\ndelay_notice_after = \"0s\"\n[streams.bulk]\nretry = [\"1s\"]\nmax_age = \"2s\"";
     let relay = started(&by_smart_host(&hop, settings));
     submit(&relay, "<app@example.com>", &["<full@example.net>"], &message("patient"));
     submit(&relay, "<app@example.com>", &["<full@example.net>"], &format!("X-Postseal-Stream: bulk\r\n{}", message("hasty")));
@@ -296,5 +298,5 @@ async fn signers(relay: &RelayProcess, message: &[u8]) -> Vec<String> {
     let parsed = AuthenticatedMessage::parse(message).unwrap();
     let outputs = authenticator.verify_dkim(&parsed).await;
     let sound = outputs.iter().filter(|output| matches!(output.result(), DkimResult::Pass));
-    sound.filter_map(|output| output.signature()).map(|signature| signature.d.to_string()).collect()
+    sound.filter_map(|output| output.signature()).map(|signature| signature.d.clone()).collect()
 }

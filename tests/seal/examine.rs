@@ -1,12 +1,12 @@
 //! Signatures that a message came with, and the places where mail-auth alone would be too kind or too vague.
 
-use super::support::{LETTER, NOW, World, from_author, message, sealed};
+use super::support::{LETTER, NOW, World, from_author, from_list, message, sealed};
 use postseal::keys::Algorithm;
 use postseal::mail::{Field, Headers};
 use postseal::seal::dkim::canonical::select;
 use postseal::seal::dkim::verify::SIGNATURES_MAX;
 use postseal::seal::dkim::{BodyHash, Canonicalization, SignatureField, Signer};
-use postseal::seal::{DkimResult, Examined, wants_examination};
+use postseal::seal::{DkimResult, Examined, plan, wants_examination};
 
 /// A genuine signature over any names.
 fn sign(signer: &Signer, text: &str, names: &[&str], expires: Option<i64>) -> String {
@@ -66,6 +66,19 @@ async fn a_signature_below_ours_survives() {
     assert_eq!(world.verdict(&sealed(&seal, &signed, true)).await, "e1=pass r1=pass p1=pass o1=pass arc=pass");
     let said = seal.plan.arc.unwrap().results;
     assert!(said.starts_with("mx.postseal.example; auth=pass; arc=none; dkim=pass header.d=other.example header.s=o1 header.b="), "{said}");
+}
+
+#[tokio::test]
+async fn where_the_dns_did_not_answer_nothing_is_claimed_and_nothing_changed() {
+    let world = World::new();
+    let letter = message(LETTER);
+    let through = sealed(&world.seal(&letter, &from_author()).await, &letter, true);
+    let headers = Headers::parse(&through).unwrap();
+    let found = Examined::unanswered(&headers);
+    assert!(!found.dkim.is_empty() && found.dkim.iter().all(|fact| fact.result == DkimResult::TempError));
+    assert_eq!(found.foreign_signature_verifies(), None, "it may");
+    assert!(plan(&from_list(), &headers, &found, &world.rules).unwrap().arc.is_none(), "neither pass nor fail may be said of the chain");
+    assert_eq!(Examined::unanswered(&Headers::parse(LETTER.as_bytes()).unwrap()), Examined::default());
 }
 
 #[test]

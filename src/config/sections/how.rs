@@ -22,6 +22,8 @@ pub struct Server {
     pub keys: PathBuf,
     /// How long a drain may take.
     pub drain: Duration,
+    /// Octets of all messages being received at a time.
+    pub incoming_octets_max: u64,
     /// Threads that seal; 0: one a core.
     pub sealing_threads: usize,
 }
@@ -36,7 +38,8 @@ pub fn server(root: &Reader<'_>) -> Server {
     Server {
         postmaster,
         keys: table.resolve(&table.value("keys", PathBuf::from("keys"))),
-        drain: table.within("drain", Duration::from_secs(30), PAUSE),
+        drain: table.within("drain", Duration::from_secs(20), PAUSE),
+        incoming_octets_max: table.within("incoming_octets_max", Octets(256 * MIB), Octets(MIB)..=Octets(1024 * GIB)).0,
         sealing_threads: table.within("sealing_threads", 0, 0..=1024),
         hostname,
     }

@@ -6,6 +6,7 @@ use crate::mail::{Envelope, Recipient, Refusal, Submission, Timestamp};
 use crate::smtp::chunk::{Chunked, Chunks};
 use crate::smtp::command::{self, Mail, Rcpt};
 use crate::smtp::data::{ContentRules, DataReader, too_large};
+use crate::smtp::memory::{Memory, Share, no_room};
 use crate::smtp::reply::Reply;
 use bytes::Bytes;
 
@@ -46,6 +47,9 @@ impl Dialogue {
         if mail.size.is_some_and(|size| size > bounds.message_octets_max) {
             return self.refuse(State::Ready(hello), too_large(bounds.message_octets_max));
         }
+        if !self.has_room_for(mail.size.unwrap_or(0)) {
+            return self.refuse(State::Ready(hello), no_room());
+        }
         self.say(Reply::new(250, (2, 1, 0), "ok"));
         State::Mailing(hello, Box::new(Transaction { mail, bounds, recipients: Vec::new(), refused_recipients: false, began_at: now }))
     }
@@ -84,8 +88,11 @@ impl Dialogue {
         if let Some(refusal) = transaction.without_recipients() {
             return self.refuse(State::Mailing(hello, transaction), refusal);
         }
+        if !self.has_room_for(1) {
+            return self.refuse(State::Mailing(hello, transaction), no_room());
+        }
         self.say(Reply::plain(354, vec!["end the message with a dot on a line of its own".to_owned()]));
-        let reader = DataReader::new(self.content_rules(&transaction));
+        let reader = DataReader::new(self.content_rules(&transaction), self.share());
         State::Data(hello, transaction, reader)
     }
 
@@ -97,11 +104,19 @@ impl Dialogue {
         }
     }
 
+    fn has_room_for(&self, octets: u64) -> bool {
+        self.memory.as_ref().is_none_or(|memory| memory.has_room_for(octets))
+    }
+
+    fn share(&self) -> Share {
+        self.memory.as_ref().map(Memory::share).unwrap_or_default()
+    }
+
     pub(super) fn first_chunk(&mut self, hello: Hello, transaction: Box<Transaction>, (octets, last): (u64, bool), now: Timestamp) -> State {
         if let Some(refusal) = transaction.without_recipients() {
             return skip(octets, now, refusal, State::Mailing(hello, transaction));
         }
-        let chunks = Chunks::new(self.content_rules(&transaction));
+        let chunks = Chunks::new(self.content_rules(&transaction), self.share());
         chunk(hello, transaction, chunks, (octets, last), now)
     }
 
