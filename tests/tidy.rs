@@ -57,7 +57,19 @@ const SHELLS: &[&str] = &[
 ];
 
 /// What only a shell may write.
-const TOUCHES: &[&str] = &["tokio::net", "std::net::TcpListener", "std::net::TcpStream", "std::net::UdpSocket", "std::fs", "SystemTime::now", "Instant::now", "clock::now", "SystemRandom", "rand::rng", "tracing::"];
+const TOUCHES: &[&str] = &[
+    "tokio::net",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::fs",
+    "SystemTime::now",
+    "Instant::now",
+    "clock::now",
+    "SystemRandom",
+    "rand::rng",
+    "tracing::",
+];
 
 #[test]
 fn imports_run_down_or_upstream() {

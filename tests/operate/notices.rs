@@ -298,5 +298,5 @@ async fn signers(relay: &RelayProcess, message: &[u8]) -> Vec<String> {
     let parsed = AuthenticatedMessage::parse(message).unwrap();
     let outputs = authenticator.verify_dkim(&parsed).await;
     let sound = outputs.iter().filter(|output| matches!(output.result(), DkimResult::Pass));
-    sound.filter_map(|output| output.signature()).map(|signature| signature.d.to_string()).collect()
+    sound.filter_map(|output| output.signature()).map(|signature| signature.d.clone()).collect()
 }

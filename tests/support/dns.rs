@@ -89,7 +89,7 @@ async fn bind() -> (UdpSocket, TcpListener) {
 
 fn parse(zone: &str) -> Vec<(Name, Entry)> {
     // A semicolon within quotes begins no comment.
-    let is_comment = |line: &str, at: usize| line[..at].matches('"').count() % 2 == 0;
+    let is_comment = |line: &str, at: usize| line[..at].matches('"').count().is_multiple_of(2);
     let without_comment = |line: &'_ str| line.match_indices(';').find(|(at, _)| is_comment(line, *at)).map_or(line.len(), |(at, _)| at);
     let lines = zone.lines().map(|line| line[..without_comment(line)].trim()).filter(|line| !line.is_empty());
     lines.map(|line| entry(line).unwrap_or_else(|| panic!("not a zone line: {line:?}"))).collect()
