@@ -72,17 +72,10 @@ fn identities(root: &Reader<'_>, config: &Config) {
 
 /// A message that one listener takes must not be more than all of them have room for.
 fn memory(root: &Reader<'_>, config: &Config) {
-<<<<<<< HEAD
     let shared = config.server.incoming_octets_max;
     if let Some(listener) = config.listeners.iter().find(|listener| listener.dialogue.message_octets_max > shared) {
         let expected = format!("at least listeners.{}.message_octets_max, {}", listener.name, Octets(listener.dialogue.message_octets_max).written());
         root.fault_at(&["server", "incoming_octets_max"], &Octets(shared).written(), &expected);
-=======
-    let octets_max = config.server.incoming_octets_max;
-    if let Some(listener) = config.listeners.iter().find(|listener| listener.dialogue.message_octets_max > octets_max) {
-        let expected = format!("at least listeners.{}.message_octets_max, {}", listener.name, Octets(listener.dialogue.message_octets_max).written());
-        root.fault_at(&["server", "incoming_octets_max"], &Octets(octets_max).written(), &expected);
->>>>>>> events
     }
 }
 

@@ -152,11 +152,7 @@ pub fn deliver(
         providers: providers(&table),
         tls: rules,
         stream_schedules: streams.iter().map(|(name, settings)| (name.clone(), stream_schedule(settings))).collect(),
-        identity_rates: identities
-            .rules
-            .iter()
-            .filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute?)?)))
-            .collect(),
+        identity_rates: identities.rules.iter().filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute?)?))).collect(),
         identity_message_rates: identities
             .rules
             .iter()
