@@ -19,7 +19,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let (faults, count) = match Config::load(&path) {
         Ok(config) => match relay::look(&config) {
             Ok(warnings) => {
-                warnings.iter().for_each(|warning| println!("warning: {warning}"));
+                for warning in warnings {
+                    println!("warning: {warning}");
+                }
                 println!("{}: no faults", path.display());
                 return Ok(ExitCode::SUCCESS);
             }

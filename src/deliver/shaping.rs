@@ -284,7 +284,7 @@ mod tests {
             shaping.taken(&place, START);
         }
         admitted(&mut shaping, &place, START);
-        assert_eq!(shaping.connections(&place.group), (10, 10));
+        assert_eq!(shaping.connections(&place.group), (20, 20));
         shaping.leave(&place, START);
         assert_eq!(shaping.admit(&place, START), Admission::Granted);
         assert_eq!(shaping.admit(&place, START), Admission::Full);
@@ -350,19 +350,19 @@ mod tests {
     #[test]
     fn a_group_recovers_by_itself() {
         let (mut shaping, place) = (Shaping::default(), Providers::default().place("mx.example.net"));
-        for _ in 0..10 {
+        for _ in 0..20 {
             shaping.admit(&place, START);
             shaping.taken(&place, START);
         }
         shaping.slow_down(&place, place.limits.reaction(&reply("421 4.7.0 slow down")), START);
-        assert_eq!(shaping.connections(&place.group), (10, 5));
+        assert_eq!(shaping.connections(&place.group), (20, 10));
         let mut now = START + SECOND * 60;
         assert_eq!(shaping.paused(&place, now), None);
-        for _ in 0..5 {
+        for _ in 0..10 {
             now = now + place.limits.growth;
             shaping.taken(&place, now);
         }
-        assert_eq!(shaping.connections(&place.group).1, 10);
+        assert_eq!(shaping.connections(&place.group).1, 20);
         // Free again: the next trouble starts with the first pause.
         shaping.taken(&place, now);
         shaping.slow_down(&place, place.limits.reaction(&reply("421 4.7.0 slow down")), now);

@@ -402,9 +402,9 @@ pub(super) mod log {
         let (author_domain, unknown_end) = (&mail.signing_domain, evidence.unknown_end);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
+            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
         } else {
-            info!(mail_id = %id, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
+            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
         }
     }
 

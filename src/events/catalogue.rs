@@ -59,6 +59,7 @@ pub const FIELDS: &[Field] = &[
     ("quarantined", "damaged mails, held"),
     ("queue", "route and recipient domain"),
     ("queues", "how many queues"),
+    ("recipient", "the address an attempt was for"),
     ("recipients", "how many recipients"),
     ("reply", "the SMTP reply: the next hop's own words in `attempt.*` and `provider.*`, else ours to the client"),
     ("rescheduled", "queues whose schedule was mended"),
@@ -80,8 +81,23 @@ pub const FIELDS: &[Field] = &[
 ];
 
 /// What the end of an attempt tells.
-const ATTEMPT: &[&str] =
-    &["mail_id", "queue", "provider", "host", "address", "author_domain", "stream", "status", "reply", "error", "tls", "attempts", "unknown_end", "rule"];
+const ATTEMPT: &[&str] = &[
+    "mail_id",
+    "recipient",
+    "queue",
+    "provider",
+    "host",
+    "address",
+    "author_domain",
+    "stream",
+    "status",
+    "reply",
+    "error",
+    "tls",
+    "attempts",
+    "unknown_end",
+    "rule",
+];
 
 /// All events, along the journey of a mail.
 pub const EVENTS: &[Event] = &[

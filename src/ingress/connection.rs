@@ -157,6 +157,8 @@ struct Connection<S, A> {
     unsent: Vec<u8>,
     drain: CancellationToken,
     draining: bool,
+    /// The next refusal is that of a message, which is in the log already.
+    refusal_told: bool,
     time: Time,
 }
 
@@ -190,7 +192,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
             _ => Wire::Plain(stream),
         };
         let dialogue = Dialogue::new(settings, peer, time.now()).within(Arc::clone(&terms.memory));
-        Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, time })
+        Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, refusal_told: false, time })
     }
 
     /// Read, feed, perform.
@@ -242,7 +244,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
     }
 
     fn say(&mut self, reply: &Reply) {
-        if reply.code() >= 400 {
+        if reply.code() >= 400 && !std::mem::take(&mut self.refusal_told) {
             let text = reply.to_string();
             tracing::info!(listener = %self.terms.listener, client = %self.origin.address, reply = text.trim_end(), "command.refused");
         }
@@ -288,8 +290,12 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let accept = Arc::clone(&self.terms.accept);
         let commit = tokio::spawn(async move { accept.accept(submission).await });
         Ok(match self.meanwhile(commit).await {
-            Some(Ok(committed)) => Input::Committed(committed),
+            Some(Ok(committed)) => {
+                self.refusal_told = committed.is_err();
+                Input::Committed(committed)
+            }
             Some(Err(error)) => {
+                self.refusal_told = true;
                 tracing::error!(listener = %self.terms.listener, client = %self.origin.address, %error, "submission.broke");
                 Input::Committed(Err(Refusal::ourselves()))
             }
