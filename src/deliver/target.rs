@@ -2,7 +2,7 @@
 
 use super::tls::TlsDemand;
 use crate::mail::outcome::Remote;
-use crate::mail::{Blame, EnhancedCode, Outcome, RemoteReply, Timestamp};
+use crate::mail::{Blame, EnhancedCode, Evidence, Outcome, RemoteReply, Timestamp};
 use crate::smtp::client::{Peer, Stage};
 use secrecy::{ExposeSecret, SecretString};
 use std::hash::{Hash, Hasher};
@@ -185,15 +185,19 @@ impl Default for Timeouts {
 }
 
 impl OpenFault {
-    /// What it means for mail to this target alone; another address or MX may still do. Only a next hop that says 5xx to greeting or
-    /// EHLO fails for good; TLS, credentials and the network are mended by waiting or by an operator.
+    /// What it means for mail to this target alone; another address or MX may still do. Never a failure for good: even a 5xx to greeting
+    /// or EHLO says that this host does not talk to us, not that the mail is unwanted, and an address on a block list must not bounce
+    /// a whole queue. TLS, credentials and the network are mended by waiting or by an operator.
     #[must_use]
     pub fn outcome(&self, target: &Target, at: Timestamp) -> Outcome {
         let peer = Peer { remote: target.remote(), tls: None };
         if let Self::Greeting(reply) | Self::Ehlo(reply) = self {
             return match peer.outcome(reply, self.to_string(), at) {
-                Outcome::Delivered(evidence) => Outcome::Deferred(evidence),
-                other => other,
+                Outcome::Delivered(evidence) | Outcome::Deferred(evidence) => Outcome::Deferred(evidence),
+                Outcome::Failed(evidence) => {
+                    let (subject, detail) = evidence.status.subject_and_detail();
+                    Outcome::Deferred(Evidence { status: EnhancedCode::new(4, subject, detail), ..evidence })
+                }
             };
         }
         let mut evidence = peer.evidence(self.status(), self.to_string(), at);
