@@ -102,7 +102,7 @@ impl Default for Settings {
             identity_message_rates: BTreeMap::new(),
             stream_rates: BTreeMap::new(),
             timeouts: Timeouts::default(),
-            bdat: false,
+            bdat: true,
             lease: Duration::from_mins(20),
             lease_margin: Duration::from_mins(1),
             queues_max: 500,

@@ -27,7 +27,7 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// The name given in EHLO.
     pub ehlo_name: String,
-    /// Send by BDAT where CHUNKING is offered. DATA is the better known way, and what is sent has no bare CR or LF either way.
+    /// Send by BDAT where CHUNKING is offered (RFC 3030): nothing in a counted message can be taken for its end. As Exim does by default.
     pub bdat: bool,
 }
 
