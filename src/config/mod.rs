@@ -120,12 +120,13 @@ fn meant(root: &Reader<'_>) -> Config {
     let identities = who::identities(root);
     let users = how::users(root, &identities.rules);
     let domains = who::domains(root, &identities);
-    let streams = who::streams(root);
+    let pools = sending::pools(root, &hostname);
+    let streams = who::streams(root, &pools);
     let smart_hosts = sending::smart_hosts(root);
     let routes = who::routes(root, &smart_hosts);
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), ..how::seal(root, &hostname) };
-    let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams);
+    let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),

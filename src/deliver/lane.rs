@@ -363,7 +363,7 @@ async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: 
 async fn find_way<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue) -> Result<Way, Outcome> {
     let (route, host) = queue.parts();
     let nowhere = |why: Nowhere| why.outcome(shared.now());
-    if route != Queue::MX {
+    if !Queue::goes_by_mx(route) {
         let Some((_, smart_host)) = settings.smart_hosts.iter().find(|(name, _)| name.as_str() == route) else {
             return Err(nowhere(Nowhere::NoSuchRoute(route.to_owned())));
         };
@@ -373,11 +373,11 @@ async fn find_way<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Que
     match Host::parse(host) {
         Ok(Host::Domain(domain)) => {
             let plan = mx_plan(shared, settings, &domain).await.map_err(nowhere)?;
-            Ok(Way::by_mx(plan, Some(domain)))
+            Ok(Way::by_mx(plan, Some(domain), Queue::pool(route)))
         }
         Ok(Host::Literal(address)) => {
             let plan = route::plan_literal(address, &settings.routes).map_err(|why| nowhere(why.into()))?;
-            Ok(Way::by_mx(plan, None))
+            Ok(Way::by_mx(plan, None, Queue::pool(route)))
         }
         Err(fault) => Err(nowhere(Nowhere::NoSuchRoute(fault.to_string()))),
     }

@@ -36,7 +36,7 @@ pub mod worker;
 
 pub use ending::{Action, Told};
 pub use provider::{Limits, Providers};
-pub use settings::{HostPort, Settings, SmartHost};
+pub use settings::{HostPort, Settings, SmartHost, Source};
 pub use worker::{Clock, Delivery, Tally};
 
 use crate::mail::Timestamp;

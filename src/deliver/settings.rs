@@ -16,12 +16,10 @@ use std::time::Duration;
 /// The settings of the station *deliver*. Replaced as a whole by a reload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The name given in EHLO: the name that our address has in reverse DNS.
-    pub ehlo_name: String,
-    /// The address to connect from over IPv4; `None`: the system chooses.
-    pub source_v4: Option<Ipv4Addr>,
-    /// The same over IPv6.
-    pub source_v6: Option<Ipv6Addr>,
+    /// Who we are, unless a pool says otherwise.
+    pub source: Source,
+    /// Who we are for the mail of some streams by MX: routes `mx:POOL`.
+    pub pools: BTreeMap<String, Source>,
     /// Routes by MX.
     pub routes: RouteRules,
     /// Smart hosts by the names of their routes.
@@ -60,6 +58,23 @@ pub struct Settings {
     pub idle_connections_max: usize,
 }
 
+/// Who we are towards next hops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The name given in EHLO: the name that our address has in reverse DNS.
+    pub ehlo_name: String,
+    /// The address to connect from over IPv4; `None`: the system chooses.
+    pub v4: Option<Ipv4Addr>,
+    /// The same over IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { ehlo_name: "localhost".to_owned(), v4: None, v6: None }
+    }
+}
+
 /// A next hop that takes everything of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SmartHost {
@@ -89,9 +104,8 @@ pub struct HostPort {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            ehlo_name: "localhost".to_owned(),
-            source_v4: None,
-            source_v6: None,
+            source: Source::default(),
+            pools: BTreeMap::new(),
             routes: RouteRules::default(),
             smart_hosts: BTreeMap::new(),
             providers: Providers::default(),

@@ -92,6 +92,7 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
         Mode::Author => control::read(header, name, identity, settings, now)?,
         Mode::Forward { .. } => control::Wishes::default(),
     };
+    let stream = wishes.stream.unwrap_or_else(|| identity.stream.clone());
     Ok(Permit {
         identity: name.clone(),
         mode: identity.mode.clone(),
@@ -99,11 +100,11 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
         signing_domain,
         reverse_path: reverse_path::decide(&submission.envelope.reverse_path, name, identity, settings)?,
         trusted_upstream: identity.trusted_upstream,
-        stream: wishes.stream.unwrap_or_else(|| identity.stream.clone()),
         track_id: wishes.track_id,
         tag: wishes.tag,
         deliver_after: wishes.deliver_after,
-        parts: route::parts(&submission.envelope.recipients, settings),
+        parts: route::parts(&submission.envelope.recipients, &stream, settings),
+        stream,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The way of each recipient: by the most specific rule for its domain.
 
 use super::{Part, Settings};
-use crate::mail::{Mailbox, Recipient, RouteName};
+use crate::mail::{Mailbox, Recipient, RouteName, Stream};
 
 /// The name of the route by MX records.
 pub(super) const MX: &str = "mx";
@@ -14,11 +14,13 @@ pub fn route<'a>(recipient: &Mailbox, settings: &'a Settings) -> &'a RouteName {
     matching.max_by_key(|rule| rule.recipients.specificity()).map_or(&settings.default_route, |rule| &rule.route)
 }
 
-/// The recipients by route, in order of first occurrence.
-pub(super) fn parts(recipients: &[Recipient], settings: &Settings) -> Vec<Part> {
+/// The recipients by route, in order of first occurrence; what goes by MX leaves by the pool of its stream.
+pub(super) fn parts(recipients: &[Recipient], stream: &Stream, settings: &Settings) -> Vec<Part> {
+    let by_mx = |route: &RouteName| route.as_str() == MX;
     let mut parts: Vec<Part> = Vec::new();
     for recipient in recipients {
         let route = route(&recipient.mailbox, settings);
+        let route = settings.pools.get(stream).filter(|_| by_mx(route)).unwrap_or(route);
         match parts.iter_mut().find(|part| part.route == *route) {
             Some(part) => part.recipients.push(recipient.clone()),
             None => parts.push(Part { route: route.clone(), recipients: vec![recipient.clone()] }),

@@ -16,6 +16,8 @@ pub struct Settings {
     pub routes: Vec<RouteRule>,
     /// The way for all other recipients.
     pub default_route: RouteName,
+    /// Streams whose mail by MX leaves by a pool of its own, and the route that says so.
+    pub pools: BTreeMap<Stream, RouteName>,
     /// Every stream there is.
     pub streams: BTreeSet<Stream>,
     /// Who stands behind `<Postmaster>` (RFC 5321 §4.5.1), and behind senders that can receive nothing where their identity names nobody.
@@ -154,6 +156,7 @@ impl Settings {
             domains: BTreeMap::new(),
             routes: Vec::new(),
             default_route: RouteName::new(crate::policy::route::MX),
+            pools: BTreeMap::new(),
             streams: BTreeSet::from([Stream::new(DEFAULT_STREAM)]),
             postmaster,
             address_literals: false,

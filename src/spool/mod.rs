@@ -219,7 +219,7 @@ impl Queue {
     /// The queue of a recipient on a route: its domain for `mx`, else the route itself. Printed `mx/example.com`, `ses/`.
     #[must_use]
     pub fn of(route: &RouteName, recipient: &Mailbox) -> Self {
-        if route.as_str() == Self::MX { Self(format!("{route}/{}", recipient.host).into()) } else { Self(format!("{route}/").into()) }
+        if Self::goes_by_mx(route.as_str()) { Self(format!("{route}/{}", recipient.host).into()) } else { Self(format!("{route}/").into()) }
     }
 
     /// A queue by its printed form, as the spool stores it.
@@ -238,6 +238,18 @@ impl Queue {
     #[must_use]
     pub fn parts(&self) -> (&str, &str) {
         self.0.split_once('/').unwrap_or((&self.0, ""))
+    }
+
+    /// Whether a route goes by MX records: `mx`, or `mx:POOL` from the addresses of a pool.
+    #[must_use]
+    pub fn goes_by_mx(route: &str) -> bool {
+        route == Self::MX || Self::pool(route).is_some()
+    }
+
+    /// The pool whose addresses a route by MX records leaves from.
+    #[must_use]
+    pub fn pool(route: &str) -> Option<&str> {
+        route.strip_prefix(Self::MX)?.strip_prefix(':')
     }
 
     /// The route by MX records.

@@ -5,7 +5,7 @@ use crate::support::next_hop::NextHop;
 use bytes::Bytes;
 use postseal::deliver::target::Timeouts;
 use postseal::deliver::tls::{ClientTls, Roots, TlsSettings};
-use postseal::deliver::{Action, Delivery, Notices, Reseal, Settings, Tally, Told};
+use postseal::deliver::{Action, Delivery, Notices, Reseal, Settings, Source, Tally, Told};
 use postseal::dns::Resolver;
 use postseal::mail::{Domain, IdentityName, MailId, MailIds, Mailbox, Message, Notify, ReversePath, RouteName, Stream, Timestamp};
 use postseal::seal::{FieldKind, Kind, Needs, Plan, Seal, SealField, Sealed, SealedRecipient};
@@ -183,7 +183,8 @@ impl Rig {
 /// Loopback allowed, a port of our own, short times.
 pub fn lab(port: u16) -> Settings {
     let time = Duration::from_secs(10);
-    let mut settings = Settings { ehlo_name: "relay.example".to_owned(), idle: Duration::from_millis(300), ..Settings::default() };
+    let mut settings =
+        Settings { source: Source { ehlo_name: "relay.example".to_owned(), ..Source::default() }, idle: Duration::from_millis(300), ..Settings::default() };
     settings.routes.mx_port = port;
     settings.routes.private_addresses_allowed = true;
     settings.timeouts =

@@ -184,6 +184,25 @@ async fn a_rate_limit_of_the_provider_pauses_all_its_hosts_and_no_others() {
     assert_eq!(google.sessions().len(), sessions, "nobody of the provider is talked to in the pause");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_leave_by_the_name_and_address_of_their_pool() {
+    let hop = NextHop::start(Script::modern());
+    let dns = Dns::serve("example.net MX 10 mx.example.net\nmx.example.net A 127.0.0.1").await;
+    let pool = "[streams.bulk]\npool = \"bulk\"\n[pools.bulk]\nehlo_name = \"bulk.example.com\"\nsource_v4 = \"127.0.0.9\"\n";
+    let relay = started(&format!("{}\n{pool}", by_mx(&dns, hop.address().port())));
+    submit(&relay, "<app@example.com>", &["<you@example.net>"], &message("single"));
+    submit(&relay, "<app@example.com>", &["<you@example.net>"], &format!("X-Postseal-Stream: bulk\r\n{}", message("many")));
+    until(|| hop.messages().len() == 2).await;
+    let mut seen: Vec<(String, String, bool)> = Vec::new();
+    for session in hop.sessions().iter().filter(|session| !session.transactions.is_empty()) {
+        let subject = String::from_utf8_lossy(&session.transactions[0].octets).lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned));
+        let ehlo = session.commands.iter().rev().find(|command| command.line.starts_with("EHLO ")).unwrap().line.clone();
+        seen.push((subject.unwrap(), ehlo, session.client.unwrap().ip().to_string() == "127.0.0.9"));
+    }
+    seen.sort();
+    assert_eq!(seen, [("many".into(), "EHLO bulk.example.com".into(), true), ("single".into(), "EHLO relay.example.com".into(), false)]);
+}
+
 fn by_smart_host(hop: &NextHop, deliver: &str) -> String {
     format!(
         "{HOUSE}

@@ -11,7 +11,7 @@ use crate::deliver::target::{Credentials, Login, Timeouts};
 use crate::deliver::throttle::Rate;
 use crate::deliver::tls::{Roots, TlsDemand, TlsSettings};
 use crate::deliver::tls_policy::TlsRules;
-use crate::deliver::{HostPort, Settings, SmartHost};
+use crate::deliver::{HostPort, Settings, SmartHost, Source};
 use crate::mail::{Domain, RouteName, Stream};
 use crate::readdress::RewriteReversePath;
 use crate::seal::RouteProfile;
@@ -40,7 +40,7 @@ pub fn smart_hosts(root: &Reader<'_>) -> SmartHosts {
     let mut read = SmartHosts::default();
     for (name, table) in root.tables("smart_hosts") {
         let route = RouteName::new(&name);
-        let can_be_named = name != MX && !name.contains('/') && !name.is_empty();
+        let can_be_named = name != MX && !name.contains(['/', ':']) && !name.is_empty();
         if !can_be_named {
             table.table_fault(&format!("\"{name}\" cannot name a smart host"), "another name; \"mx\" is the route by MX records, and names hold no \"/\"");
         }
@@ -124,6 +124,7 @@ pub fn deliver(
     smart_hosts: &SmartHosts,
     identities: &Identities,
     streams: &HashMap<Stream, StreamSettings>,
+    pools: BTreeMap<String, Source>,
 ) -> (Settings, TlsSettings, Duration) {
     let table = root.table("deliver");
     let standard = Settings::default();
@@ -144,9 +145,8 @@ pub fn deliver(
     };
     let (rules, roots) = tls(&table);
     let settings = Settings {
-        ehlo_name: table.optional::<Domain>("ehlo_name").unwrap_or_else(|| hostname.clone()).to_string(),
-        source_v4: table.optional("source_v4"),
-        source_v6: table.optional("source_v6"),
+        source: source(&table, hostname),
+        pools,
         routes: routes(&table, hostname),
         smart_hosts: smart_hosts.hosts.clone(),
         providers: providers(&table),
@@ -176,6 +176,19 @@ pub fn deliver(
         table.fault("lease", &settings.lease.written(), &expected);
     }
     (settings, roots, max_age)
+}
+
+fn source(table: &Reader<'_>, hostname: &Domain) -> Source {
+    Source {
+        ehlo_name: table.optional::<Domain>("ehlo_name").unwrap_or_else(|| hostname.clone()).to_string(),
+        v4: table.optional("source_v4"),
+        v6: table.optional("source_v6"),
+    }
+}
+
+/// `[pools]`: names and addresses that streams leave by.
+pub fn pools(root: &Reader<'_>, hostname: &Domain) -> BTreeMap<String, Source> {
+    root.tables("pools").into_iter().map(|(name, table)| (name, source(&table, hostname))).collect()
 }
 
 /// The waits between attempts.

@@ -185,9 +185,11 @@ pub struct StreamSettings {
     pub delay_notice: Option<Duration>,
     /// How many recipients are attempted in a minute; the rest waits.
     pub recipients_per_minute: Option<u32>,
+    /// The pool whose addresses it leaves by, of [pools.NAME].
+    pub pool: Option<String>,
 }
 
-pub fn streams(root: &Reader<'_>) -> HashMap<Stream, StreamSettings> {
+pub fn streams<P>(root: &Reader<'_>, pools: &BTreeMap<String, P>) -> HashMap<Stream, StreamSettings> {
     let mut streams = HashMap::new();
     for (name, table) in root.tables("streams") {
         let settings = StreamSettings {
@@ -195,7 +197,11 @@ pub fn streams(root: &Reader<'_>) -> HashMap<Stream, StreamSettings> {
             retry: sending::retry(&table, None),
             delay_notice: table.optional_within("delay_notice_after", AGE_OR_NONE),
             recipients_per_minute: table.optional_within("recipients_per_minute", PER_MINUTE),
+            pool: table.optional::<String>("pool"),
         };
+        if let Some(pool) = settings.pool.as_ref().filter(|pool| !pools.contains_key(*pool)) {
+            table.fault("pool", &format!("\"{pool}\""), "the name of one of the tables [pools.NAME]");
+        }
         streams.insert(Stream::new(&name), settings);
     }
     streams
@@ -241,6 +247,7 @@ pub fn policy(
         domains: domains.iter().map(|(domain, settings)| (domain.clone(), settings.author)).collect(),
         routes,
         default_route,
+        pools: streams.iter().filter_map(|(stream, settings)| Some((stream.clone(), RouteName::new(&format!("{MX}:{}", settings.pool.as_ref()?))))).collect(),
         streams: standard.streams.iter().chain(streams.keys()).cloned().collect(),
         address_literals: table.value("address_literals", standard.address_literals),
         deliver_after_max: table.within("deliver_after_max", standard.deliver_after_max, AGE_OR_NONE),
