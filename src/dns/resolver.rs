@@ -2,6 +2,7 @@
 //!
 //! "There is none" and "nobody knows" are kept apart: the first is an answer, the second a [`DnsFault`]. RFC 5321 §5.1, RFC 7505.
 
+use super::resource::{Data, Kind};
 use crate::mail::Domain;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
@@ -11,7 +12,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -201,12 +202,35 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn txt(&self, name: &Domain) -> Result<Vec<String>, DnsFault> {
-        let Found::Records(lookup) = self.lookup(name, RecordType::TXT).await? else { return Ok(Vec::new()) };
-        let text = |data: &RData| match data {
-            RData::TXT(txt) => Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()),
-            _ => None,
-        };
-        Ok(lookup.answers().iter().filter_map(|record| text(&record.data)).collect())
+        let found = self.resources(name, Kind::Txt).await?;
+        Ok(found.into_iter().filter_map(|data| if let Data::Txt(text) = data { Some(text) } else { None }).collect())
+    }
+
+    /// The records of one type at a name, aliases followed. Empty when there are none.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn resources(&self, name: &Domain, kind: Kind) -> Result<Vec<Data>, DnsFault> {
+        let Found::Records(lookup) = self.lookup(name, record_type(kind)).await? else { return Ok(Vec::new()) };
+        Ok(lookup.answers().iter().filter_map(|record| data(&record.data)).filter(|data| data.kind() == kind).take(RECORDS_MAX).collect())
+    }
+
+    /// Whether a name exists, with whatever records: no NXDOMAIN on its SOA (which is how Yahoo asks).
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn exists(&self, name: &Domain) -> Result<bool, DnsFault> {
+        Ok(!matches!(self.lookup(name, RecordType::SOA).await?, Found::Nothing { domain_exists: false }))
+    }
+
+    /// The names of an address by its PTR records (RFC 1035 §3.5, RFC 3596 §2.5). Empty when it has none.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, DnsFault> {
+        let reverse = reverse_name(address);
+        let found = self.resources(&reverse, Kind::Ptr).await?;
+        Ok(found.into_iter().filter_map(|data| if let Data::Ptr(name) = data { Some(name) } else { None }).collect())
     }
 
     async fn lookup(&self, domain: &Domain, kind: RecordType) -> Result<Found, DnsFault> {
@@ -225,6 +249,43 @@ impl Addresses {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
+    }
+}
+
+/// The name that an address's PTR records stand at.
+///
+/// # Panics
+/// Never: digits and dots in these lengths are a name.
+#[must_use]
+#[allow(clippy::expect_used, reason = "digits and dots in these lengths are a name")]
+pub fn reverse_name(address: IpAddr) -> Domain {
+    let name = Name::from(address).to_ascii();
+    Domain::parse(&name).expect("a reverse name is a name")
+}
+
+/// A record's content; `None` for types that mail does not need, and for names that are none.
+pub(super) fn data(data: &RData) -> Option<Data> {
+    let name = |name: &Name| Domain::parse(&name.to_ascii()).ok();
+    Some(match data {
+        RData::TXT(txt) => Data::Txt(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect()),
+        RData::MX(mx) if mx.exchange.is_root() => Data::Mx { preference: mx.preference, host: None },
+        RData::MX(mx) => Data::Mx { preference: mx.preference, host: Some(name(&mx.exchange)?) },
+        RData::A(address) => Data::A(address.0),
+        RData::AAAA(address) => Data::Aaaa(address.0),
+        RData::CNAME(target) => Data::Cname(name(&target.0)?),
+        RData::PTR(target) => Data::Ptr(name(&target.0)?),
+        _ => return None,
+    })
+}
+
+pub(super) const fn record_type(kind: Kind) -> RecordType {
+    match kind {
+        Kind::Txt => RecordType::TXT,
+        Kind::Mx => RecordType::MX,
+        Kind::A => RecordType::A,
+        Kind::Aaaa => RecordType::AAAA,
+        Kind::Cname => RecordType::CNAME,
+        Kind::Ptr => RecordType::PTR,
     }
 }
 
@@ -288,5 +349,6 @@ fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault>
 /// Records read of one answer; a domain with more has a fault of its own.
 const MX_RECORDS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 32;
+const RECORDS_MAX: usize = 256;
 /// "There is none" is believed no longer than this, so that a domain that was just set up is found.
 const NEGATIVE_AGE_MAX: Duration = Duration::from_mins(15);
