@@ -15,6 +15,7 @@ mod create;
 mod durable;
 mod keyring;
 mod ledger;
+pub mod lifecycle;
 mod pem;
 mod record;
 mod selector;
