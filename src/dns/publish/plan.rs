@@ -2,7 +2,7 @@
 //! unless there is nothing of its purpose yet, or the operator names it.
 
 use super::{Edit, Seen};
-use crate::dns::records::{Standing, Wanted, equivalent, same_purpose};
+use crate::dns::records::{Standing, Wanted, same_purpose};
 use crate::dns::resource::{Data, Kind, Owner};
 use std::fmt;
 
@@ -49,10 +49,11 @@ pub fn step(wanted: &[&Wanted], seen: &Seen, replace: bool) -> Option<Step> {
         return Some(Step::LeftAlone { owner, kind, why: Reason::Alias { target } });
     }
     let is_ours = first.standing == Standing::Ours;
-    let is_wanted = |data: &Data| wanted.iter().any(|wanted| equivalent(&wanted.resource.data, data));
+    let is_wanted = |data: &Data| wanted.iter().any(|wanted| wanted.is_met_by(data));
     let competes = |data: &&Data| !is_wanted(data) && (is_ours || wanted.iter().any(|wanted| same_purpose(&wanted.resource.data, data)));
     let competitors: Vec<&Data> = seen.data.iter().filter(competes).collect();
-    let missing: Vec<&Data> = wanted.iter().map(|wanted| &wanted.resource.data).filter(|data| !seen.data.iter().any(|seen| equivalent(data, seen))).collect();
+    let is_met = |wanted: &&&Wanted| seen.data.iter().any(|data| wanted.is_met_by(data));
+    let missing: Vec<&Data> = wanted.iter().filter(|wanted| !is_met(wanted)).map(|wanted| &wanted.resource.data).collect();
     if missing.is_empty() && competitors.is_empty() {
         return Some(Step::Right);
     }

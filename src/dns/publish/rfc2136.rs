@@ -78,7 +78,7 @@ impl Rfc2136 {
 
     /// The same with another clock.
     #[must_use]
-    pub const fn with_clock(self, now: fn() -> Timestamp) -> Self {
+    pub fn with_clock(self, now: fn() -> Timestamp) -> Self {
         Self { now, ..self }
     }
 
