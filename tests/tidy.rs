@@ -49,6 +49,7 @@ const SHELLS: &[&str] = &[
     "deliver/lane.rs",
     "deliver/attempt.rs",
     "dns/resolver.rs",
+    "dns/exchange.rs",
     "spool/sqlite/",
     "keys/",
     "seal/dkim/verify.rs",

@@ -9,6 +9,7 @@
 
 mod create;
 mod keyring;
+pub mod lifecycle;
 mod pem;
 mod record;
 mod store;
