@@ -3,6 +3,7 @@
 use crate::dns::{Addresses, DnsFault, MxAnswer};
 use crate::keys::{Algorithm, Record, State};
 use crate::mail::{Domain, KeyId, Timestamp};
+use crate::verdict::spf_walk;
 use std::net::IpAddr;
 
 /// An answer of the DNS, or why there is none.
@@ -23,6 +24,8 @@ pub struct Subject {
     pub third_party: Option<Domain>,
     /// The addresses its mail leaves from, where they are known.
     pub leaves: Leaves,
+    /// The name of the relay that takes its bounces; `None` when that is not known.
+    pub relay: Option<Domain>,
 }
 
 /// What a domain is for.
@@ -78,6 +81,8 @@ pub struct DomainFacts {
     pub mx: Asked<MxAnswer>,
     /// Its TXT records.
     pub txt: Asked<Vec<String>>,
+    /// Its SPF, walked and counted; for the addresses that send, where it is the envelope sender's.
+    pub spf: spf_walk::Walk,
     /// The TXT records at `_dmarc.` of the domain and the names above it (RFC 9989 §4.10).
     pub dmarc: Vec<Step>,
     /// Where its reports go.
@@ -136,8 +141,8 @@ pub struct BounceFacts {
     pub mx: Asked<MxAnswer>,
     /// The hosts they go to.
     pub hosts: Vec<HostFacts>,
-    /// Its TXT records.
-    pub txt: Asked<Vec<String>>,
+    /// Its SPF, walked and counted, for the addresses that send.
+    pub spf: spf_walk::Walk,
     /// As of a domain.
     pub dmarc: Vec<Step>,
     /// TXT at `_mta-sts.`.
@@ -221,6 +226,8 @@ pub struct SourceFacts {
     pub addresses: Vec<AddressFacts>,
     /// They are not configured: they are those of the EHLO name.
     pub presumed: bool,
+    /// SPF of the EHLO name; `None` when that is no domain name.
+    pub spf: Option<spf_walk::Walk>,
 }
 
 /// What reverse DNS says of an address.
@@ -230,6 +237,22 @@ pub struct AddressFacts {
     pub address: IpAddr,
     /// Its PTR names, each with its own addresses.
     pub names: Asked<Vec<(Domain, Asked<Addresses>)>>,
+}
+
+impl DomainFacts {
+    /// No question was answered with anything: the name servers are silent, or there is no such domain.
+    #[must_use]
+    pub fn said_nothing(&self) -> bool {
+        let some = |texts: &Asked<Vec<String>>| texts.as_ref().is_ok_and(|texts| !texts.is_empty());
+        let below = self.dmarc.iter().take(1).any(|step| some(&step.texts)) || self.keys.iter().any(|key| some(&key.texts)) || some(&self.bimi) || some(&self.wildcard);
+        let own = some(&self.txt) || matches!(self.mx, Ok(MxAnswer::Hosts(_) | MxAnswer::Null));
+        let bounce = self.bounce.as_ref().is_some_and(|bounce| bounce.exists == Ok(true));
+        match self.exists {
+            Ok(true) => false,
+            Ok(false) => !own && !below && !bounce,
+            Err(_) => self.txt.is_err() && self.mx.is_err() && self.dmarc.iter().all(|step| step.texts.is_err()),
+        }
+    }
 }
 
 impl OurKey {

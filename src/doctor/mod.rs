@@ -17,6 +17,5 @@ pub mod rule;
 mod rules;
 
 pub use facts::{CertificateFacts, DomainFacts, ExpectedKey, Leaves, RelayFacts, RelaySubject, Source, Subject, Use};
-pub use report::Report;
 pub use rule::{Code, Demand, Finding, Provider, Remedy, Rule, Status, When};
 pub use rules::{examine, examine_relay};

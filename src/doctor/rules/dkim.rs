@@ -6,6 +6,7 @@ use super::{below, listed, quoted, unanswered};
 use crate::dns::Resource;
 use crate::keys::{Algorithm, PublicKey, Record, RecordError, State};
 use crate::mail::{Domain, KeyId};
+use crate::verdict::Check;
 use rsa::RsaPublicKey;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
@@ -40,7 +41,7 @@ pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
 
 /// Whether a signature of the domain itself by an RSA key would pass; `None` when nobody can say.
 pub(super) fn author_signature(facts: &DomainFacts) -> Option<bool> {
-    let signing = |found: &&KeyFacts| found.expected.id.domain == facts.subject.domain && found.expected.ours.as_ref().is_none_or(|ours| ours.state == State::Active);
+    let signing = |found: &&KeyFacts| found.expected.id.domain == facts.subject.domain && signs(found);
     let mut unknown = facts.keys.is_empty();
     for found in facts.keys.iter().filter(signing) {
         match key(found).status {
@@ -50,6 +51,21 @@ pub(super) fn author_signature(facts: &DomainFacts) -> Option<bool> {
         }
     }
     (!unknown).then_some(false)
+}
+
+/// Whether signatures by this key are to be expected: by an active one, or by one that somebody named.
+pub(super) fn signs(found: &KeyFacts) -> bool {
+    found.expected.ours.as_ref().is_none_or(|ours| ours.state == State::Active)
+}
+
+/// What a receiver would find of a signature by this key, and why it does not pass.
+pub(super) fn signature(found: &KeyFacts) -> (Check, String) {
+    let finding = key(found);
+    match finding.status {
+        Status::Ok | Status::Warn => (Check::Pass, String::new()),
+        Status::Unknown => (Check::TempError, finding.seen),
+        Status::Fail => (Check::PermError, finding.seen),
+    }
 }
 
 /// A key by itself.

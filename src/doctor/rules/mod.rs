@@ -1,5 +1,6 @@
 //! From facts to findings: one file a family of rules. Pure.
 
+mod alignment;
 mod bimi;
 mod bounce;
 mod dkim;
@@ -7,10 +8,11 @@ mod dmarc;
 mod exists;
 mod parked;
 mod relay;
+mod spf;
 mod transport;
 
 use super::facts::{DomainFacts, RelayFacts, Use};
-use super::rule::{Finding, Rule};
+use super::rule::{Finding, Rule, Status};
 use crate::dns::DnsFault;
 use crate::mail::{Domain, Timestamp};
 
@@ -25,13 +27,15 @@ pub fn examine(facts: &DomainFacts, bulk: bool) -> Vec<Finding> {
         return parked::findings(facts);
     }
     let mut findings = vec![existence];
+    findings.extend(spf::findings(facts));
     findings.extend(dkim::findings(facts));
     findings.extend(dmarc::findings(facts, bulk));
+    findings.push(alignment::finding(facts, bulk));
     findings.extend(bounce::findings(facts));
     findings.extend(transport::findings(facts));
     findings.extend(bimi::findings(facts));
     findings.extend(parked::contradiction(facts));
-    findings
+    if bulk { findings } else { one_is_enough(findings) }
 }
 
 /// Everything there is to say of the relay itself, at this time.
@@ -40,10 +44,24 @@ pub fn examine_relay(facts: &RelayFacts, now: Timestamp) -> Vec<Finding> {
     relay::findings(facts, now)
 }
 
+/// Below the bulk threshold SPF or DKIM is enough: where one passes, what is wrong with the other only warns.
+fn one_is_enough(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let is_spf = |finding: &Finding| finding.rule.id == "spf-bounce" || (finding.rule.id == "spf-author" && !finding.rule.demands.is_empty());
+    let is_dkim = |finding: &Finding| finding.rule.id == "dkim-author";
+    let passes = |which: &dyn Fn(&Finding) -> bool| findings.iter().any(|finding| which(finding) && matches!(finding.status, Status::Ok | Status::Warn));
+    let (spf, dkim) = (passes(&is_spf), passes(&is_dkim));
+    let soften = |finding: &Finding| finding.status == Status::Fail && ((is_spf(finding) && dkim) || (finding.rule.id.starts_with("dkim") && spf));
+    for finding in findings.iter_mut().filter(|finding| soften(finding)) {
+        finding.status = Status::Warn;
+        finding.seen.push_str("; a sender below the bulk threshold needs only one of SPF and DKIM");
+    }
+    findings
+}
+
 /// Every rule there is, for the schema and the documentation.
 #[must_use]
 pub fn all() -> Vec<&'static Rule> {
-    [exists::RULES, dkim::RULES, dmarc::RULES, bounce::RULES, transport::RULES, bimi::RULES, parked::RULES, relay::RULES].concat()
+    [exists::RULES, spf::RULES, dkim::RULES, dmarc::RULES, alignment::RULES, bounce::RULES, transport::RULES, bimi::RULES, parked::RULES, relay::RULES].concat()
 }
 
 /// What somebody else wrote, in quotation marks and cut where it is endless.

@@ -15,8 +15,8 @@ static PTR: Rule = Rule {
     why: "an address that sends mail must have a name, and that name must lead back to it (forward-confirmed reverse DNS)",
     demands: &[
         Demand { by: Provider::Gmail, of: When::Always, codes: &["451 4.7.23", "550 5.7.25", "550 5.7.1"] },
-        Demand { by: Provider::Yahoo, of: When::Always, codes: &["553"] },
-        Demand { by: Provider::Microsoft, of: When::Always, codes: &["550 DY-001"] },
+        Demand { by: Provider::Yahoo, of: When::Always, codes: &[] },
+        Demand { by: Provider::Microsoft, of: When::Always, codes: &[] },
         Demand { by: Provider::Apple, of: When::Bulk, codes: &[] },
     ],
 };
@@ -24,7 +24,7 @@ static PTR: Rule = Rule {
 static GENERIC: Rule = Rule {
     id: "ptr-generic",
     why: "a name that is made of the address looks like a home connection; Yahoo and Microsoft refuse those",
-    demands: &[Demand { by: Provider::Yahoo, of: When::Always, codes: &["553"] }, Demand { by: Provider::Microsoft, of: When::Always, codes: &["550 DY-001"] }],
+    demands: &[Demand { by: Provider::Yahoo, of: When::Always, codes: &[] }, Demand { by: Provider::Microsoft, of: When::Always, codes: &["550 DY-001"] }],
 };
 
 static EHLO: Rule = Rule {
