@@ -11,6 +11,7 @@ pub use document::Document;
 pub use fault::{Fault, Faults};
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
+pub use sections::rotation::DomainRotation;
 pub use sections::sending::SmartHosts;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
@@ -18,7 +19,7 @@ use crate::deliver::tls::TlsSettings;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
-use crate::{deliver, dns, normalise, policy, readdress, seal, spool};
+use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
 use sections::{how, listeners, sending, who};
 use std::collections::HashMap;
@@ -44,6 +45,8 @@ pub struct Config {
     pub auth: sasl::Limits,
     /// `[domains]`.
     pub domains: Domains,
+    /// `[rotation]`.
+    pub rotation: rotation::Settings,
     /// Policy, of several sections.
     pub policy: policy::Settings,
     /// `[normalise]`.
@@ -119,7 +122,8 @@ fn meant(root: &Reader<'_>) -> Config {
     let listeners = listeners::listeners(root, &hostname, tls.is_some());
     let identities = who::identities(root);
     let users = how::users(root, &identities.rules);
-    let domains = who::domains(root, &identities);
+    let rotation = sections::rotation::rotation(root);
+    let domains = who::domains(root, &identities, &rotation);
     let pools = sending::pools(root, &hostname);
     let streams = who::streams(root, &pools);
     let smart_hosts = sending::smart_hosts(root);
@@ -141,6 +145,7 @@ fn meant(root: &Reader<'_>) -> Config {
         identities,
         users,
         domains,
+        rotation,
         policy,
         seal,
         smart_hosts,

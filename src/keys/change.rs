@@ -192,6 +192,39 @@ impl OpenLedger {
         Ok(true)
     }
 
+    /// A key signs from now on and these do no more, in one write: there is no moment with neither.
+    ///
+    /// # Errors
+    /// As for [`OpenLedger::advance`]; nothing is changed then.
+    pub fn activate(&mut self, selector: &Selector, retire: &[Selector], why: &str, at: Timestamp) -> Result<(), ChangeError> {
+        for (selector, to) in std::iter::once((selector, State::Active)).chain(retire.iter().map(|old| (old, State::Retiring))) {
+            let key = self.id(selector);
+            let Some(Entry { state: from, .. }) = self.entries().get(selector) else { return Err(ChangeError::Unknown(key)) };
+            if *from != to && !from.may_become(to) {
+                return Err(ChangeError::NoWay { key, from: *from, to });
+            }
+        }
+        if self.private(selector, State::Active)?.is_none() {
+            return Err(ChangeError::NoFile(self.id(selector), State::Active));
+        }
+        self.change(|ledger| {
+            let by = format!("{selector} signs instead");
+            for (selector, to, why) in std::iter::once((selector, State::Active, why)).chain(retire.iter().map(|old| (old, State::Retiring, &*by))) {
+                if let Some(entry) = ledger.get_mut(selector).filter(|entry| entry.state != to) {
+                    entry.enter(to, why, at);
+                }
+            }
+        })
+    }
+
+    /// Remembers how long resolvers may keep a wrong record that was seen at a key's name.
+    ///
+    /// # Errors
+    /// There is no such key, or the disk refuses.
+    pub fn remember_wrong(&mut self, selector: &Selector, ttl: Option<Duration>) -> Result<(), ChangeError> {
+        self.edit(selector, |entry| entry.wrong_ttl = ttl)
+    }
+
     /// Remembers what the servers did with a key's record.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 pub mod how;
 pub mod listeners;
+pub mod rotation;
 pub mod sending;
 pub mod who;
 
@@ -26,6 +27,8 @@ const AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 const AGE_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// A size in octets as the rooms have it.
 fn octets(table: &Reader<'_>, key: &str, default: usize, bounds: RangeInclusive<u64>) -> usize {
