@@ -49,6 +49,8 @@ pub struct Entry {
     pub servers: BTreeMap<String, ServerMemory>,
     /// How long resolvers may keep its record, as it was last published.
     pub record_ttl: Option<Duration>,
+    /// How long caches may keep a wrong record that was seen at its name: the longest of all.
+    pub wrong_ttl: Option<Duration>,
 }
 
 /// One step of a key's life.
@@ -129,7 +131,7 @@ impl Entry {
     /// One whose life begins in `state`.
     #[must_use]
     pub fn new(algorithm: Algorithm, state: State, why: &str, at: Timestamp) -> Self {
-        let mut entry = Self { algorithm, state, since: at, history: Vec::new(), servers: BTreeMap::new(), record_ttl: None };
+        let mut entry = Self { algorithm, state, since: at, history: Vec::new(), servers: BTreeMap::new(), record_ttl: None, wrong_ttl: None };
         entry.enter(state, why, at);
         entry
     }
@@ -144,6 +146,7 @@ impl Entry {
         }
         if matches!(state, State::Revoked | State::Removed) {
             self.servers.clear();
+            self.wrong_ttl = None;
         }
     }
 
@@ -166,11 +169,13 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("# Where each key of this domain stands. Kept by postseal; selectors are never used twice, so entries stay.\n")?;
         for (selector, entry) in &self.entries {
-            let Entry { algorithm, state, since, history, servers, record_ttl } = entry;
+            let Entry { algorithm, state, since, history, servers, record_ttl, wrong_ttl } = entry;
             let since = since.to_rfc3339();
             write!(f, "\n[\"{selector}\"]\nalgorithm = \"{algorithm}\"\nstate = \"{state}\"\nsince = \"{since}\"\n")?;
-            if let Some(ttl) = record_ttl {
-                writeln!(f, "record_ttl_seconds = {}", ttl.as_secs())?;
+            for (name, ttl) in [("record_ttl_seconds", record_ttl), ("wrong_ttl_seconds", wrong_ttl)] {
+                if let Some(ttl) = ttl {
+                    writeln!(f, "{name} = {}", ttl.as_secs())?;
+                }
             }
             for (server, memory) in servers {
                 let times = [("shown_since", memory.shown_since), ("silent_since", memory.silent_since)];
@@ -200,6 +205,7 @@ struct RawEntry {
     #[serde(default)]
     servers: BTreeMap<String, RawMemory>,
     record_ttl_seconds: Option<u64>,
+    wrong_ttl_seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -234,6 +240,7 @@ fn entry(selector: &str, raw: RawEntry) -> Result<Entry, String> {
         history: raw.history.into_iter().map(past).collect::<Result<_, String>>()?,
         servers: raw.servers.into_iter().map(memory).collect::<Result<_, String>>()?,
         record_ttl: raw.record_ttl_seconds.map(Duration::from_secs),
+        wrong_ttl: raw.wrong_ttl_seconds.map(Duration::from_secs),
     })
 }
 
