@@ -11,6 +11,7 @@ mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod rotation;
 mod seal;
 mod spool;
 mod support;
