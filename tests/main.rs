@@ -6,6 +6,7 @@ mod config;
 mod deliver;
 mod dns;
 mod ingress;
+mod keys;
 mod normalise;
 mod operate;
 mod policy;

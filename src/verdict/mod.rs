@@ -17,6 +17,8 @@ pub mod dmarc;
 pub mod examine;
 mod judge;
 mod matrix;
+pub mod spf;
+pub mod spf_walk;
 
 pub use dmarc::{Alignment, DmarcFault, DmarcRecord, Policy, Psd, dmarc_record, organizational_domain};
 pub use examine::{Examination, ExamineFault, Received, examine};
