@@ -234,7 +234,6 @@ fn is_slip(typed: &str, known: &str) -> bool {
     let same_ahead = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[same_ahead..], &b[same_ahead..]);
     match (a, b) {
-        ([], []) => false,
         ([_, rest @ ..], _) if rest == b => true,
         (_, [_, rest @ ..]) if rest == a => true,
         ([_, a @ ..], [_, b @ ..]) if a == b => true,
