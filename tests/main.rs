@@ -5,6 +5,7 @@
 mod config;
 mod deliver;
 mod ingress;
+mod keys;
 mod normalise;
 mod operate;
 mod policy;

@@ -11,7 +11,7 @@ use mail_send::smtp::message::{Address, Message, Parameters};
 use mail_send::{Credentials, SmtpClientBuilder};
 use postseal::config::{Config, Document};
 use postseal::ingress::sasl::scram_verifier;
-use postseal::keys::{self, Algorithm, Key, State};
+use postseal::keys::{self, Algorithm, Key, SelectorTemplate, State};
 use postseal::mail::Domain;
 use postseal::relay::Relay;
 use rustls_pki_types::CertificateDer;
@@ -184,7 +184,14 @@ fn make_keys(directory: &Path, names: &Names) -> anyhow::Result<Vec<Key>> {
     let now = postseal::clock::now();
     let mut made = Vec::new();
     for domain in [&names.author, &names.list] {
-        made.extend(keys::create(directory, domain, &[Algorithm::Rsa, Algorithm::Ed25519], State::Active, now)?);
+        made.extend(keys::create(
+            directory,
+            domain,
+            &[Algorithm::Rsa, Algorithm::Ed25519],
+            &SelectorTemplate::default(),
+            (State::Active, "for the demo"),
+            now,
+        )?);
     }
     keys::create_token_secret(directory, now)?;
     Ok(made)
