@@ -4,6 +4,7 @@
 
 mod config;
 mod deliver;
+mod dns;
 mod ingress;
 mod keys;
 mod normalise;

@@ -165,8 +165,8 @@ pub struct HostFacts {
 /// The relay to be examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelaySubject {
-    /// Its name.
-    pub hostname: Domain,
+    /// Its name; `None` when that is not known.
+    pub hostname: Option<Domain>,
     /// Under which names and from which addresses it sends.
     pub sources: Vec<Source>,
     /// Its certificates, as the files say.
@@ -180,7 +180,7 @@ pub struct RelaySubject {
 pub struct Source {
     /// What the configuration calls it: `deliver` or a pool's name.
     pub name: String,
-    /// The EHLO name.
+    /// The EHLO name; empty when that is not known.
     pub ehlo: String,
     /// The addresses that receivers see; none when the system chooses.
     pub addresses: Vec<IpAddr>,
@@ -244,7 +244,8 @@ impl DomainFacts {
     #[must_use]
     pub fn said_nothing(&self) -> bool {
         let some = |texts: &Asked<Vec<String>>| texts.as_ref().is_ok_and(|texts| !texts.is_empty());
-        let below = self.dmarc.iter().take(1).any(|step| some(&step.texts)) || self.keys.iter().any(|key| some(&key.texts)) || some(&self.bimi) || some(&self.wildcard);
+        let below =
+            self.dmarc.iter().take(1).any(|step| some(&step.texts)) || self.keys.iter().any(|key| some(&key.texts)) || some(&self.bimi) || some(&self.wildcard);
         let own = some(&self.txt) || matches!(self.mx, Ok(MxAnswer::Hosts(_) | MxAnswer::Null));
         let bounce = self.bounce.as_ref().is_some_and(|bounce| bounce.exists == Ok(true));
         match self.exists {

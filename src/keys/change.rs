@@ -173,15 +173,7 @@ impl OpenLedger {
     /// There is no such key, no way from where it stands ([`State::may_become`]), no whole file for a key that is to sign, or the disk
     /// refuses.
     pub fn advance(&mut self, selector: &Selector, to: State, why: &str, at: Timestamp) -> Result<bool, ChangeError> {
-        let id = self.id(selector);
-        let Some(entry) = self.entries().get(selector) else { return Err(ChangeError::Unknown(id)) };
-        let from = entry.state;
-        if from != to && !from.may_become(to) {
-            return Err(ChangeError::NoWay { key: id, from, to });
-        }
-        if matches!(to, State::Published | State::Visible | State::Active) && self.private(selector, to)?.is_none() {
-            return Err(ChangeError::NoFile(id, to));
-        }
+        let from = self.way(selector, to)?;
         if to == State::Removed {
             self.destroy_files(selector)?;
         }
@@ -192,37 +184,28 @@ impl OpenLedger {
         Ok(true)
     }
 
-    /// A key signs from now on and these do no more, in one write: there is no moment with neither.
+    /// Makes a key active and those given retire, in one write: both or neither. `false` when it is so already.
     ///
     /// # Errors
-    /// As for [`OpenLedger::advance`]; nothing is changed then.
-    pub fn activate(&mut self, selector: &Selector, retire: &[Selector], why: &str, at: Timestamp) -> Result<(), ChangeError> {
-        for (selector, to) in std::iter::once((selector, State::Active)).chain(retire.iter().map(|old| (old, State::Retiring))) {
-            let key = self.id(selector);
-            let Some(Entry { state: from, .. }) = self.entries().get(selector) else { return Err(ChangeError::Unknown(key)) };
-            if *from != to && !from.may_become(to) {
-                return Err(ChangeError::NoWay { key, from: *from, to });
+    /// As for [`OpenLedger::advance`].
+    pub fn activate(&mut self, selector: &Selector, retire: &[Selector], why: &str, at: Timestamp) -> Result<bool, ChangeError> {
+        let by = format!("{selector} signs instead");
+        let retiring = retire.iter().filter(|old| *old != selector).map(|old| (old, State::Retiring, by.as_str()));
+        let moves: Vec<_> = std::iter::once((selector, State::Active, why)).chain(retiring).collect();
+        let mut due = Vec::new();
+        for (selector, to, why) in moves {
+            if self.way(selector, to)? != to {
+                due.push((selector, to, why));
             }
-        }
-        if self.private(selector, State::Active)?.is_none() {
-            return Err(ChangeError::NoFile(self.id(selector), State::Active));
         }
         self.change(|ledger| {
-            let by = format!("{selector} signs instead");
-            for (selector, to, why) in std::iter::once((selector, State::Active, why)).chain(retire.iter().map(|old| (old, State::Retiring, &*by))) {
-                if let Some(entry) = ledger.get_mut(selector).filter(|entry| entry.state != to) {
-                    entry.enter(to, why, at);
+            for (selector, to, why) in &due {
+                if let Some(entry) = ledger.get_mut(selector) {
+                    entry.enter(*to, why, at);
                 }
             }
-        })
-    }
-
-    /// Remembers how long resolvers may keep a wrong record that was seen at a key's name.
-    ///
-    /// # Errors
-    /// There is no such key, or the disk refuses.
-    pub fn remember_wrong(&mut self, selector: &Selector, ttl: Option<Duration>) -> Result<(), ChangeError> {
-        self.edit(selector, |entry| entry.wrong_ttl = ttl)
+        })?;
+        Ok(!due.is_empty())
     }
 
     /// Remembers what the servers did with a key's record.
@@ -239,6 +222,28 @@ impl OpenLedger {
     /// There is no such key, or the disk refuses.
     pub fn remember_ttl(&mut self, selector: &Selector, ttl: Option<Duration>) -> Result<(), ChangeError> {
         self.edit(selector, |entry| entry.record_ttl = ttl)
+    }
+
+    /// Remembers for how long caches may keep a wrong record that was seen at a key's name.
+    ///
+    /// # Errors
+    /// There is no such key, or the disk refuses.
+    pub fn remember_wrong(&mut self, selector: &Selector, ttl: Duration) -> Result<(), ChangeError> {
+        self.edit(selector, |entry| entry.wrong_ttl = Some(ttl).filter(|ttl| !ttl.is_zero()))
+    }
+
+    /// Where a key stands that is to go somewhere, if it may.
+    fn way(&self, selector: &Selector, to: State) -> Result<State, ChangeError> {
+        let id = self.id(selector);
+        let Some(entry) = self.entries().get(selector) else { return Err(ChangeError::Unknown(id)) };
+        let from = entry.state;
+        if from != to && !from.may_become(to) {
+            return Err(ChangeError::NoWay { key: id, from, to });
+        }
+        if matches!(to, State::Published | State::Visible | State::Active) && self.private(selector, to)?.is_none() {
+            return Err(ChangeError::NoFile(id, to));
+        }
+        Ok(from)
     }
 
     fn edit(&mut self, selector: &Selector, edit: impl FnOnce(&mut Entry)) -> Result<(), ChangeError> {

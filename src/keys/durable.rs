@@ -190,5 +190,5 @@ const NEW: &str = ".new";
 const GONE: &str = ".gone";
 /// Between two tries to lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);
-/// How long a command waits for another process to be done with a domain: changes take milliseconds, RSA keys a second.
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command waits for another process to be done with a domain, which may be asking name servers meanwhile.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(30);

@@ -49,7 +49,7 @@ pub struct Entry {
     pub servers: BTreeMap<String, ServerMemory>,
     /// How long resolvers may keep its record, as it was last published.
     pub record_ttl: Option<Duration>,
-    /// How long resolvers may keep a wrong record that was seen at its name, if one was; kept for rotation.
+    /// How long caches may keep a wrong record that was seen at its name: the longest of all.
     pub wrong_ttl: Option<Duration>,
 }
 
@@ -146,6 +146,7 @@ impl Entry {
         }
         if matches!(state, State::Revoked | State::Removed) {
             self.servers.clear();
+            self.wrong_ttl = None;
         }
     }
 
@@ -171,11 +172,10 @@ impl fmt::Display for Ledger {
             let Entry { algorithm, state, since, history, servers, record_ttl, wrong_ttl } = entry;
             let since = since.to_rfc3339();
             write!(f, "\n[\"{selector}\"]\nalgorithm = \"{algorithm}\"\nstate = \"{state}\"\nsince = \"{since}\"\n")?;
-            if let Some(ttl) = record_ttl {
-                writeln!(f, "record_ttl_seconds = {}", ttl.as_secs())?;
-            }
-            if let Some(ttl) = wrong_ttl {
-                writeln!(f, "wrong_ttl_seconds = {}", ttl.as_secs())?;
+            for (name, ttl) in [("record_ttl_seconds", record_ttl), ("wrong_ttl_seconds", wrong_ttl)] {
+                if let Some(ttl) = ttl {
+                    writeln!(f, "{name} = {}", ttl.as_secs())?;
+                }
             }
             for (server, memory) in servers {
                 let times = [("shown_since", memory.shown_since), ("silent_since", memory.silent_since)];
