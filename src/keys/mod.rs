@@ -19,7 +19,7 @@ pub use create::{CreateError, create};
 pub use keyring::{Key, Keyring};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};
-pub use store::{KeyFault, KeyProblem};
+pub use store::{KeyFault, KeyProblem, read_secret};
 pub use token::{TOKEN_SECRETS_MAX, TokenSecret, create_token_secret, load_token_secrets};
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use super::super::knob::Octets;
 use super::super::reader::Reader;
+use super::publication::{self, DomainPublication};
 use super::sending::SmartHosts;
 use super::{AGE, AGE_OR_NONE, GIB, KIB, nobody, sending};
 use crate::ingress::identity::{CertificateRule, Consent, NetworkRule, San};
@@ -111,6 +112,8 @@ pub struct DomainSettings {
     pub ed25519: bool,
     /// The platform that signs as well.
     pub third_party: Option<Domain>,
+    /// What its DNS says, and who writes it there.
+    pub publication: DomainPublication,
 }
 
 /// By author domain: those with a table, and those that identities name and no table is at or above of.
@@ -153,6 +156,7 @@ fn domain_settings(table: &Reader<'_>, domain: &Domain) -> DomainSettings {
         token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false),
         ed25519: table.value("ed25519", false),
         third_party: table.optional("third_party_domain"),
+        publication: publication::domain(table),
     };
     if let Some(fault) = crate::readdress::alignment_fault(domain, &settings.bounce_domain) {
         table.fault("bounce_domain", &fault, "");
@@ -170,6 +174,7 @@ impl DomainSettings {
             token_per_day: false,
             ed25519: false,
             third_party: None,
+            publication: DomainPublication::default(),
         }
     }
 }
