@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
+//! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
@@ -13,5 +14,6 @@
 
 mod clients;
 mod next_hops;
+mod publishing;
 mod support;
 mod verdicts;

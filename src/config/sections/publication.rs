@@ -124,7 +124,7 @@ fn publisher(name: String, table: &Reader<'_>) -> publish::Settings {
     let ttl = table.optional_within("ttl", TTL);
     let update = update(table, kind);
     if kind == Kind::Manual {
-        for key in ["server", "zone", "tsig_name", "tsig_secret", "tsig_secret_file"].into_iter().filter(|key| table.has(key)) {
+        for key in ["server", "zone", "tsig_name", "tsig_secret"].into_iter().filter(|key| table.has(key)) {
             table.fault(key, "set, though kind is \"manual\": a person writes the records", "kind = \"rfc2136\", or without it");
         }
     }
