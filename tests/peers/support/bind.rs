@@ -44,7 +44,7 @@ impl Bind {
         std::fs::write(&config_file, config).unwrap();
         let config_file = config_file.display().to_string();
         let named = program("named").unwrap();
-        let process = Process::spawn("named", &named, &["-g", "-4", "-n", "1", "-c", &config_file], &folder.path().join("log")).wait_for_word(" running");
+        let process = Process::spawn("named", &named, &["-g", "-4", "-n", "1", "-c", &config_file], &folder.path().join("log")).wait_for_word(" running\n");
         assert!(!process.log().contains("not loaded"), "BIND refuses the zone: {}", process.log());
         Self { port, process, _folder: folder }
     }
