@@ -4,12 +4,15 @@
 
 mod config;
 mod deliver;
+mod dns;
 mod ingress;
+mod keys;
 mod normalise;
 mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod rotation;
 mod seal;
 mod spool;
 mod support;
