@@ -26,9 +26,35 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
             );
         }
     }
+    publication(root, config);
     // What the rooms themselves would object to and nothing above has said with its place.
     if root.faults_so_far() == 0 {
         config.policy.faults().iter().chain(&config.deliver.faults()).for_each(|fault| root.table_fault(fault, ""));
+    }
+}
+
+/// Who writes a domain's records is there, and what it lends has a writer.
+fn publication(root: &Reader<'_>, config: &Config) {
+    let known = || match config.publication.publishers.is_empty() {
+        true => "a table [publishers.NAME], which there is none of".to_owned(),
+        false => format!("one of {}; a publisher is declared as [publishers.NAME]", listed(config.publication.publishers.keys())),
+    };
+    for (domain, settings) in &config.domains {
+        let publisher = settings.publication.publisher.as_ref();
+        if let Some(name) = publisher.filter(|name| !config.publication.publishers.contains_key(*name)) {
+            root.fault_at(&["domains", domain.as_str(), "publisher"], &format!("\"{name}\""), &known());
+        }
+        if let Some(target) = settings.publication.dkim_target.as_ref().filter(|target| target.is_at_or_below(domain)) {
+            let expected =
+                "a name in a zone that you can write, as in \"example-com.keys.platform.example\"; leave it away where you can write the domain's own";
+            root.fault_at(&["domains", domain.as_str(), "dkim_target"], &format!("\"{target}\", which lies in the author domain itself"), expected);
+        }
+    }
+    let mut targets: Vec<_> = config.domains.iter().filter_map(|(domain, settings)| Some((settings.publication.dkim_target.as_ref()?, domain))).collect();
+    targets.sort();
+    for pair in targets.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        let found = format!("\"{}\", which is that of domains.\"{}\" too", pair[1].0, pair[0].1);
+        root.fault_at(&["domains", pair[1].1.as_str(), "dkim_target"], &found, "a name of its own for each domain, or their selectors meet");
     }
 }
 

@@ -11,6 +11,7 @@ pub use document::Document;
 pub use fault::{Fault, Faults};
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
+pub use sections::publication::{DomainPublication, Publication};
 pub use sections::rotation::DomainRotation;
 pub use sections::sending::SmartHosts;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
@@ -21,7 +22,7 @@ use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, sending, who};
+use sections::{how, listeners, publication, sending, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
+    /// `[dns]` and `[publishers]`.
+    pub publication: Publication,
     /// `[smart_hosts]`.
     pub smart_hosts: SmartHosts,
     /// `[deliver]`.
@@ -137,6 +140,7 @@ fn meant(root: &Reader<'_>) -> Config {
         readdress: how::readdress(root, &domains),
         spool: how::spool(root),
         resolver: how::resolver(root),
+        publication: publication::publication(root, &hostname),
         warnings: Vec::new(),
         server,
         log,

@@ -29,7 +29,7 @@ pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};
 pub use selector::{SelectorTemplate, SelectorsTaken, TemplateError};
-pub use store::{KeyFault, KeyProblem};
+pub use store::{KeyFault, KeyProblem, read_secret};
 pub use token::{TOKEN_SECRETS_MAX, TokenSecret, create_token_secret, load_token_secrets};
 
 use std::fmt;

@@ -274,7 +274,7 @@ impl<W: World> Drive<'_, W> {
             let servers =
                 memory.servers.into_iter().map(|(name, known)| (name, ServerMemory { shown_since: known.shown_since, silent_since: known.silent_since }));
             self.ledger.remember(selector, servers.collect())?;
-            self.ledger.remember_wrong(selector, Some(memory.wrong_ttl).filter(|ttl| !ttl.is_zero()))?;
+            self.ledger.remember_wrong(selector, memory.wrong_ttl)?;
         }
         self.facts.sights.insert(selector.clone(), sight);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::super::knob::Octets;
 use super::super::reader::Reader;
+use super::publication::{self, DomainPublication};
 use super::rotation::{self, DomainRotation};
 use super::sending::SmartHosts;
 use super::{AGE, AGE_OR_NONE, GIB, KIB, nobody, sending};
@@ -112,6 +113,8 @@ pub struct DomainSettings {
     pub ed25519: bool,
     /// The platform that signs as well.
     pub third_party: Option<Domain>,
+    /// What its DNS says, and who writes it there.
+    pub publication: DomainPublication,
     /// How its keys come and go.
     pub rotation: DomainRotation,
 }
@@ -156,6 +159,7 @@ fn domain_settings(table: &Reader<'_>, domain: &Domain, rotation: &crate::rotati
         token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false),
         ed25519: table.value("ed25519", false),
         third_party: table.optional("third_party_domain"),
+        publication: publication::domain(table),
         rotation: rotation::domain(table, rotation),
     };
     if let Some(fault) = crate::readdress::alignment_fault(domain, &settings.bounce_domain) {
@@ -174,6 +178,7 @@ impl DomainSettings {
             token_per_day: false,
             ed25519: false,
             third_party: None,
+            publication: DomainPublication::default(),
             rotation: DomainRotation::standard(rotation),
         }
     }
