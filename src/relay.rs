@@ -2,7 +2,9 @@
 
 mod front;
 mod home;
+mod rotation;
 mod snapshot;
+pub mod world;
 
 use crate::clock;
 use crate::config::{self, Config};
@@ -23,6 +25,7 @@ use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -50,18 +53,19 @@ pub fn look(config: &Config) -> Result<Vec<String>, StartFault> {
 
 /// A running relay.
 pub struct Relay {
-    snapshot: Arc<ArcSwap<Snapshot>>,
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
     sweeping: Sweeping,
+    in_force: Arc<InForce>,
+    rotating: Rotating,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
     /// The configuration in force; what a reload compares with.
-    config: Config,
+    config: Arc<Config>,
 }
 
 /// A listener that takes connections.
@@ -94,6 +98,8 @@ impl Relay {
     /// Every fault of keys and certificates at once; a spool or an address that cannot be had. Nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartFault> {
         let began_at = clock::now();
+        let config = Arc::new(config);
+        let key_files = rotation::fingerprint(&config.server.keys);
         let material = Material::read(&config, FirstSecret::Make)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
@@ -102,6 +108,7 @@ impl Relay {
 
         let ids = Arc::new(IdSource::from(rand::random()));
         let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let resolver = material.resolver.clone();
         let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
@@ -115,8 +122,10 @@ impl Relay {
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
+        let in_force = Arc::new(InForce::new(config.clone(), snapshot));
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, memory, doors, closing, config };
+        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, in_force, rotating, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -142,13 +151,14 @@ impl Relay {
     /// # Errors
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
+        let config = Arc::new(config);
         let material = Material::read(&config, FirstSecret::Make)?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors)?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
-        self.snapshot.store(Arc::new(material.snapshot));
+        self.in_force.replace(config.clone(), material.snapshot);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -173,8 +183,10 @@ impl Relay {
         };
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
         self.sweeping.over.cancel();
+        self.rotating.over.cancel();
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
+        let _ = self.rotating.running.await; // it ends between two steps
         self.spool.close().await;
         tracing::info!("relay.stopped");
     }
