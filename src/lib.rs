@@ -32,6 +32,7 @@
 //! | [`keys`] | key files: made, read, guarded; what the DNS must say of them | messages, DNS servers |
 //! | [`dns`] | questions and answers, bounded | what follows from an answer |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
+//! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
 //! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
 //! | [`clock`] | the present | |
 //! | | *around it* | |
@@ -66,6 +67,7 @@ pub mod clock;
 pub mod config;
 pub mod deliver;
 pub mod dns;
+pub mod doctor;
 pub mod events;
 pub mod ingress;
 pub mod keys;
@@ -74,6 +76,7 @@ pub mod normalise;
 pub mod policy;
 pub mod prepare;
 pub mod readdress;
+pub mod reasons;
 pub mod relay;
 pub mod seal;
 pub mod smtp;

@@ -4,6 +4,7 @@
 
 mod config;
 mod deliver;
+mod dns;
 mod ingress;
 mod keys;
 mod normalise;
@@ -11,6 +12,7 @@ mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod rotation;
 mod seal;
 mod spool;
 mod support;

@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock"]),
     ("events", &["mail", "clock"]),
-    ("verdict", &["mail", "seal", "clock"]),
+    ("verdict", &["mail", "seal", "dns", "clock"]),
     ("prepare", &["mail", "policy", "normalise", "readdress", "seal"]),
     ("config", &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "dns", "events"]),
     ("relay", &["*"]),
@@ -49,12 +49,15 @@ const SHELLS: &[&str] = &[
     "deliver/lane.rs",
     "deliver/attempt.rs",
     "dns/resolver.rs",
+    "dns/publish/rfc2136.rs",
     "dns/exchange.rs",
     "spool/sqlite/",
     "keys/",
     "seal/dkim/verify.rs",
     "seal/dkim/algorithm.rs", // AWS-LC asks for chance to sign; PKCS#1 v1.5 and Ed25519 signatures do not depend on it
     "verdict/examine.rs",
+    "verdict/spf_walk.rs",
+    "verdict/spf_walk/",
 ];
 
 /// What only a shell may write.

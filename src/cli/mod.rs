@@ -1,7 +1,9 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
 mod config;
+mod doctor;
 mod key;
+pub mod paint;
 mod serve;
 mod sign;
 mod user;
@@ -30,6 +32,11 @@ enum Command {
     Key(key::Command),
     /// Seal one message: standard input to standard output, by the same code as the relay
     Sign(sign::Args),
+    /// Look at domains and at the relay as receivers see them: what they demand, what is missing, and the records to paste
+    ///
+    /// Without a domain, all of the configuration. Exit code 0: all is well; 1: there are warnings, with --strict; 2: something fails;
+    /// 3: nothing fails, but something could not be asked; 4: nothing was examined, the reason is on standard error.
+    Doctor(Box<doctor::Args>),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -50,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
         Command::Sign(args) => sign::run(args),
+        Command::Doctor(args) => doctor::run(*args),
         Command::User(command) => user::run(command),
     };
     match done {

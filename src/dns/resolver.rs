@@ -163,7 +163,7 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn mx(&self, domain: &Domain) -> Result<MxAnswer, DnsFault> {
-        let found = match self.lookup(domain, RecordType::MX).await? {
+        let found = match self.lookup(domain.as_str(), RecordType::MX).await? {
             Found::Records(lookup) => lookup,
             Found::Nothing { domain_exists: true } => return Ok(MxAnswer::Implicit),
             Found::Nothing { domain_exists: false } => return Ok(MxAnswer::NoSuchDomain),
@@ -194,7 +194,7 @@ impl Resolver {
     /// # Errors
     /// Nobody could say. One family's answer is enough where it has addresses.
     pub async fn addresses(&self, host: &Domain) -> Result<Addresses, DnsFault> {
-        let (a, aaaa) = tokio::join!(self.lookup(host, RecordType::A), self.lookup(host, RecordType::AAAA));
+        let (a, aaaa) = tokio::join!(self.lookup(host.as_str(), RecordType::A), self.lookup(host.as_str(), RecordType::AAAA));
         let mut found = Addresses::default();
         for lookup in [&a, &aaaa].into_iter().flatten().filter_map(Found::records) {
             for record in lookup.answers() {
@@ -226,6 +226,14 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn resources(&self, name: &Domain, kind: Kind) -> Result<Vec<Data>, DnsFault> {
+        self.resources_at(name.as_str(), kind).await
+    }
+
+    /// As [`Resolver::resources`], of any name that the DNS can hold: SPF makes names of what clients say (RFC 7208 §7).
+    ///
+    /// # Errors
+    /// Nobody could say, or it is no name.
+    pub async fn resources_at(&self, name: &str, kind: Kind) -> Result<Vec<Data>, DnsFault> {
         let Found::Records(lookup) = self.lookup(name, record_type(kind)).await? else { return Ok(Vec::new()) };
         Ok(lookup.answers().iter().filter_map(|record| data(&record.data)).filter(|data| data.kind() == kind).take(RECORDS_MAX).collect())
     }
@@ -235,7 +243,7 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn exists(&self, name: &Domain) -> Result<bool, DnsFault> {
-        Ok(!matches!(self.lookup(name, RecordType::SOA).await?, Found::Nothing { domain_exists: false }))
+        Ok(!matches!(self.lookup(name.as_str(), RecordType::SOA).await?, Found::Nothing { domain_exists: false }))
     }
 
     /// The names of an address by its PTR records (RFC 1035 §3.5, RFC 3596 §2.5). Empty when it has none.
@@ -255,7 +263,7 @@ impl Resolver {
     pub async fn zone(&self, name: &Domain) -> Result<Zone, DnsFault> {
         let mut at = Some(name.clone());
         while let Some(apex) = at {
-            if let Found::Records(lookup) = self.lookup(&apex, RecordType::NS).await?
+            if let Found::Records(lookup) = self.lookup(apex.as_str(), RecordType::NS).await?
                 && let Some(servers) = servers_of(&apex, lookup.answers())?
             {
                 return Ok(Zone { apex, servers });
@@ -271,8 +279,9 @@ impl Resolver {
         &self.nameservers
     }
 
-    async fn lookup(&self, domain: &Domain, kind: RecordType) -> Result<Found, DnsFault> {
-        let name = Name::from_ascii(format!("{domain}.")).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
+    async fn lookup(&self, domain: &str, kind: RecordType) -> Result<Found, DnsFault> {
+        let name =
+            Name::from_labels(domain.split('.').map(str::as_bytes)).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
         let _slot = self.lookups.acquire().await.map_err(|_| DnsFault::Other { name: domain.to_string(), why: "the resolver is closed".to_owned() })?;
         match tokio::time::timeout(self.lookup_timeout, self.client.lookup(name, kind)).await {
             Ok(Ok(lookup)) => Ok(Found::Records(lookup)),
@@ -392,7 +401,7 @@ fn address_of(server: &NameServerConfig) -> SocketAddr {
 }
 
 /// An error of the library is an answer when it says that there is nothing.
-fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault> {
+fn nothing_or_fault(domain: &str, error: NetError) -> Result<Found, DnsFault> {
     let name = domain.to_string();
     let nothing = |code: ResponseCode| Ok(Found::Nothing { domain_exists: code != ResponseCode::NXDomain });
     match error {
