@@ -28,12 +28,8 @@ pub use keyring::{Key, Keyring};
 pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};
-<<<<<<< HEAD
-pub use store::{KeyFault, KeyProblem, read_secret};
-=======
 pub use selector::{SelectorTemplate, SelectorsTaken, TemplateError};
-pub use store::{KeyFault, KeyProblem};
->>>>>>> main
+pub use store::{KeyFault, KeyProblem, read_secret};
 pub use token::{TOKEN_SECRETS_MAX, TokenSecret, create_token_secret, load_token_secrets};
 
 use std::fmt;
