@@ -244,7 +244,8 @@ impl DomainFacts {
     #[must_use]
     pub fn said_nothing(&self) -> bool {
         let some = |texts: &Asked<Vec<String>>| texts.as_ref().is_ok_and(|texts| !texts.is_empty());
-        let below = self.dmarc.iter().take(1).any(|step| some(&step.texts)) || self.keys.iter().any(|key| some(&key.texts)) || some(&self.bimi) || some(&self.wildcard);
+        let below =
+            self.dmarc.iter().take(1).any(|step| some(&step.texts)) || self.keys.iter().any(|key| some(&key.texts)) || some(&self.bimi) || some(&self.wildcard);
         let own = some(&self.txt) || matches!(self.mx, Ok(MxAnswer::Hosts(_) | MxAnswer::Null));
         let bounce = self.bounce.as_ref().is_some_and(|bounce| bounce.exists == Ok(true));
         match self.exists {

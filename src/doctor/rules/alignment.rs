@@ -25,7 +25,11 @@ pub(super) fn finding(facts: &DomainFacts, bulk: bool) -> Finding {
     let author = &facts.subject.domain;
     if let Some((bounce, platform)) = facts.subject.bounce_domain.as_ref().and_then(|bounce| Some((bounce, dkim::shared_signer(bounce)?))) {
         let remedy = Remedy::of(format!("use an envelope sender below {author}, such as b.{author}"));
-        return ALIGNMENT.warn(author, format!("the envelope sender bears {bounce}, the shared domain of {platform}, which is aligned with nobody's From"), remedy);
+        return ALIGNMENT.warn(
+            author,
+            format!("the envelope sender bears {bounce}, the shared domain of {platform}, which is aligned with nobody's From"),
+            remedy,
+        );
     }
     let judged = verdict::judge(&judged_facts(facts, bulk));
     let why = judged.why.trim_end_matches('.').to_owned();
@@ -34,7 +38,8 @@ pub(super) fn finding(facts: &DomainFacts, bulk: bool) -> Finding {
         return ALIGNMENT.ok(author, format!("both aligned: {why}"));
     }
     if facts.subject.bounce_domain.is_none() {
-        let remedy = Remedy::of("name the domain of MAIL FROM with --bounce-domain (Return-Path of a delivered message shows it), and the selectors with --selector");
+        let remedy =
+            Remedy::of("name the domain of MAIL FROM with --bounce-domain (Return-Path of a delivered message shows it), and the selectors with --selector");
         return ALIGNMENT.unknown(author, "the domain of the envelope sender is not known, so nothing can be said of both together", Some(remedy));
     }
     let open = spf_result(facts) == Check::TempError || dkim::author_signature(facts).is_none();

@@ -8,7 +8,8 @@ use crate::verdict::dmarc::Policy;
 
 pub(super) const RULES: &[&Rule] = &[&BIMI];
 
-static BIMI: Rule = Rule { id: "bimi", why: "receivers that show logos take the one named here, from domains whose DMARC policy is quarantine or reject", demands: &[] };
+static BIMI: Rule =
+    Rule { id: "bimi", why: "receivers that show logos take the one named here, from domains whose DMARC policy is quarantine or reject", demands: &[] };
 
 pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
     let author = &facts.subject.domain;
@@ -27,14 +28,26 @@ pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
     }
     let walk = Walk::of(&facts.dmarc);
     let Some((at, dmarc, _)) = walk.applicable(author) else {
-        return vec![BIMI.warn(name, "there is a logo but no DMARC record, so nobody shows it", Remedy::of("publish DMARC with p=quarantine or p=reject first"))];
+        return vec![BIMI.warn(
+            name,
+            "there is a logo but no DMARC record, so nobody shows it",
+            Remedy::of("publish DMARC with p=quarantine or p=reject first"),
+        )];
     };
     let is_enforced = |policy: Option<Policy>| policy.is_some_and(|policy| policy != Policy::None);
     if !is_enforced(dmarc.policy(at, author, true)) || !is_enforced(dmarc.policy(at, at, true)) {
-        return vec![BIMI.warn(name, "there is a logo, but the DMARC policy comes to none, so nobody shows it", Remedy::of("raise the policy to quarantine or reject, without t=y and sp=none"))];
+        return vec![BIMI.warn(
+            name,
+            "there is a logo, but the DMARC policy comes to none, so nobody shows it",
+            Remedy::of("raise the policy to quarantine or reject, without t=y and sp=none"),
+        )];
     }
     if !record.evidence.starts_with("https://") {
-        return vec![BIMI.warn(name, format!("{}: without a= Yahoo may show the logo, Gmail does not", quoted(text)), Remedy::of("name a mark certificate (VMC or CMC) in a="))];
+        return vec![BIMI.warn(
+            name,
+            format!("{}: without a= Yahoo may show the logo, Gmail does not", quoted(text)),
+            Remedy::of("name a mark certificate (VMC or CMC) in a="),
+        )];
     }
     vec![BIMI.ok(name, quoted(text))]
 }
@@ -47,7 +60,8 @@ struct BimiRecord<'a> {
 
 impl<'a> BimiRecord<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        let mut tags = text.split(';').map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| tag.split_once('=').map(|(name, value)| (name.trim(), value.trim())));
+        let mut tags =
+            text.split(';').map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| tag.split_once('=').map(|(name, value)| (name.trim(), value.trim())));
         if tags.next()?? != ("v", "BIMI1") {
             return None;
         }

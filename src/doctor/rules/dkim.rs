@@ -13,11 +13,7 @@ use rsa::traits::PublicKeyParts as _;
 
 pub(super) const RULES: &[&Rule] = &[&DKIM, &KEYS];
 
-static DKIM: Rule = Rule {
-    id: "dkim",
-    why: "a signature passes only if its selector shows the public half of the key that made it",
-    demands: DEMANDS,
-};
+static DKIM: Rule = Rule { id: "dkim", why: "a signature passes only if its selector shows the public half of the key that made it", demands: DEMANDS };
 
 static KEYS: Rule = Rule {
     id: "dkim-author",
@@ -84,7 +80,9 @@ fn key(found: &KeyFacts) -> Finding {
 /// A key whose private half we do not have.
 fn foreign(name: &Domain, texts: &[String]) -> Finding {
     match read(texts) {
-        Reading::None => DKIM.fail(name, "there is no TXT record", Remedy::of("publish the record that the owner of the key gives you, or name another selector")),
+        Reading::None => {
+            DKIM.fail(name, "there is no TXT record", Remedy::of("publish the record that the owner of the key gives you, or name another selector"))
+        }
         Reading::Faulty { seen, advice } => DKIM.fail(name, seen, Remedy::of(advice)),
         Reading::Record(Record { public: None, .. }) => DKIM.fail(name, "the key is revoked: p= is empty", Remedy::of("sign with another selector")),
         Reading::Record(record) => good(name, &record, "", None),
@@ -111,9 +109,11 @@ fn own(name: &Domain, ours: &OurKey, texts: &[String]) -> Finding {
         }
         (_, Reading::None) => DKIM.fail(name, format!("there is no TXT record, and {}", consequence(state)), publish("publish it")),
         (_, Reading::Faulty { seen, advice }) => DKIM.fail(name, seen, publish(&format!("{advice}; the whole record is"))),
-        (_, Reading::Record(Record { public: None, .. })) => {
-            DKIM.fail(name, format!("the record says that the key is revoked, and {}", consequence(state)), publish("publish the key again, or rotate to another one (`postseal key rotate`)"))
-        }
+        (_, Reading::Record(Record { public: None, .. })) => DKIM.fail(
+            name,
+            format!("the record says that the key is revoked, and {}", consequence(state)),
+            publish("publish the key again, or rotate to another one (`postseal key rotate`)"),
+        ),
         (_, Reading::Record(record)) => match &ours.record {
             Some(expected) if expected.public != record.public => DKIM.fail(
                 name,
@@ -143,16 +143,30 @@ fn good(name: &Domain, record: &Record, more: &str, replacement: Option<&Record>
     let instead = |text: &str| Remedy::records(text, replacement.map(|record| Resource::txt(name.clone(), record.to_string())).into_iter().collect());
     match bits {
         Some(bits) if bits < RSA_BITS_MIN => {
-            return DKIM.fail(name, format!("the key has {bits} bits; receivers take 1024 at least (RFC 8301 §3.2)"), Remedy::of("make a key of 2048 bits and rotate to it (`postseal key rotate`)"));
+            return DKIM.fail(
+                name,
+                format!("the key has {bits} bits; receivers take 1024 at least (RFC 8301 §3.2)"),
+                Remedy::of("make a key of 2048 bits and rotate to it (`postseal key rotate`)"),
+            );
         }
         Some(bits) if bits > RSA_BITS_MAX => {
-            return DKIM.warn(name, format!("the key has {bits} bits; verifiers need not take more than 4096 (RFC 8301 §3.2)"), Remedy::of("rotate to a key of 2048 bits"));
+            return DKIM.warn(
+                name,
+                format!("the key has {bits} bits; verifiers need not take more than 4096 (RFC 8301 §3.2)"),
+                Remedy::of("rotate to a key of 2048 bits"),
+            );
         }
-        Some(bits) if bits < RSA_BITS_WISE => return DKIM.warn(name, format!("the key has {bits} bits; Gmail and Yahoo recommend 2048"), Remedy::of("rotate to a key of 2048 bits")),
+        Some(bits) if bits < RSA_BITS_WISE => {
+            return DKIM.warn(name, format!("the key has {bits} bits; Gmail and Yahoo recommend 2048"), Remedy::of("rotate to a key of 2048 bits"));
+        }
         _ => {}
     }
     if record.testing {
-        return DKIM.warn(name, format!("{seen}; but it says t=y, testing, and some receivers then ignore its signatures"), instead("take t=y out of the record"));
+        return DKIM.warn(
+            name,
+            format!("{seen}; but it says t=y, testing, and some receivers then ignore its signatures"),
+            instead("take t=y out of the record"),
+        );
     }
     DKIM.ok(name, seen)
 }
@@ -165,13 +179,25 @@ fn author_keys(facts: &DomainFacts) -> Finding {
     let shared = facts.keys.iter().map(|key| &key.expected.id.domain).chain(&facts.subject.third_party).find_map(|name| Some((name, shared_signer(name)?)));
     let create = || Remedy::of(format!("make one with `postseal key create {domain}` and publish what it prints"));
     if facts.keys.is_empty() {
-        return KEYS.unknown(domain, "no selector is known, so nothing can be said of its keys", Some(Remedy::of("name the selectors with --selector NAME; the s= of a DKIM-Signature is one")));
+        return KEYS.unknown(
+            domain,
+            "no selector is known, so nothing can be said of its keys",
+            Some(Remedy::of("name the selectors with --selector NAME; the s= of a DKIM-Signature is one")),
+        );
     }
     if let (true, Some((name, platform))) = (of_domain.is_empty(), shared) {
-        return KEYS.fail(domain, format!("the only signatures are a third party's: {name} is the shared domain of {platform}, aligned with nobody's From"), create());
+        return KEYS.fail(
+            domain,
+            format!("the only signatures are a third party's: {name} is the shared domain of {platform}, aligned with nobody's From"),
+            create(),
+        );
     }
     if of_domain.is_empty() {
-        return KEYS.fail(domain, format!("the only signatures are of other domains: {}", listed(facts.keys.iter().map(|key| &key.expected.id.domain))), create());
+        return KEYS.fail(
+            domain,
+            format!("the only signatures are of other domains: {}", listed(facts.keys.iter().map(|key| &key.expected.id.domain))),
+            create(),
+        );
     }
     if !ours.is_empty() && !ours.iter().any(|key| key.state == State::Active) {
         return KEYS.fail(domain, "no key of the keyring is active, so mail is not signed", create());
@@ -211,12 +237,16 @@ fn read(texts: &[String]) -> Reading {
             format!("the key is cut into {} TXT records; it must be one record of several strings", texts.len()),
             "publish one TXT record whose strings stand behind one another (RFC 6376 §3.6.2.2)",
         ),
-        (_, [_, _, ..]) => faulty(format!("there are {} key records; receivers take any of them, or none (RFC 6376 §3.6.2.2)", tries.len()), "delete all but one"),
+        (_, [_, _, ..]) => {
+            faulty(format!("there are {} key records; receivers take any of them, or none (RFC 6376 §3.6.2.2)", tries.len()), "delete all but one")
+        }
         (_, [text]) if text.contains('"') => faulty(
             format!("there are quotation marks inside the record: {}", quoted(text)),
             "enter the record without quotation marks; the DNS provider's form adds them, or wants the strings joined",
         ),
-        (_, [text]) if text.contains('\\') => faulty(format!("there is a backslash inside the record: {}", quoted(text)), "enter \";\" as it is, not as \"\\;\""),
+        (_, [text]) if text.contains('\\') => {
+            faulty(format!("there is a backslash inside the record: {}", quoted(text)), "enter \";\" as it is, not as \"\\;\"")
+        }
         (_, [text]) => match Record::parse(text) {
             Ok(record) => Reading::Record(record),
             Err(error) => faulty(format!("the record cannot be used: {error}; it says {}", quoted(text)), advice(&error)),
@@ -259,12 +289,8 @@ pub(super) fn shared_signer(domain: &Domain) -> Option<&'static str> {
 }
 
 /// Platforms that sign with a domain of their own until one's own is set up.
-const SHARED: &[(&str, &str)] = &[
-    ("gappssmtp.com", "Google Workspace"),
-    ("onmicrosoft.com", "Microsoft 365"),
-    ("amazonses.com", "Amazon SES"),
-    ("sendgrid.net", "SendGrid"),
-];
+const SHARED: &[(&str, &str)] =
+    &[("gappssmtp.com", "Google Workspace"), ("onmicrosoft.com", "Microsoft 365"), ("amazonses.com", "Amazon SES"), ("sendgrid.net", "SendGrid")];
 
 /// RFC 8301 §3.2; Gmail's and Yahoo's recommendation.
 const RSA_BITS_MIN: usize = 1024;

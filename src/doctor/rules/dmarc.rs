@@ -20,7 +20,8 @@ static DMARC: Rule = Rule {
     ],
 };
 
-static TAGS: Rule = Rule { id: "dmarc-tags", why: "receivers pass over what they do not know, so the record may not ask for what it seems to ask for", demands: &[] };
+static TAGS: Rule =
+    Rule { id: "dmarc-tags", why: "receivers pass over what they do not know, so the record may not ask for what it seems to ask for", demands: &[] };
 
 static POLICY: Rule = Rule { id: "dmarc-policy", why: "it tells receivers what to do with mail that only pretends to be of this domain", demands: &[] };
 
@@ -120,7 +121,11 @@ fn record(author: &Domain, steps: &[Step], walk: &Walk, bulk: bool) -> Finding {
         let inherited = if at == author { String::new() } else { format!(", which stands above {author} and speaks for it") };
         return match found.p {
             Some(_) => DMARC.ok(&place, format!("{}{inherited}", quoted(text))),
-            None => DMARC.fail(&place, format!("{}: {}", quoted(text), DmarcFault::NoPolicy), Remedy::records("give it a policy", vec![Resource::txt(place.clone(), mended(text, at))])),
+            None => DMARC.fail(
+                &place,
+                format!("{}: {}", quoted(text), DmarcFault::NoPolicy),
+                Remedy::records("give it a policy", vec![Resource::txt(place.clone(), mended(text, at))]),
+            ),
         };
     }
     if let Some((at, text, fault)) = &walk.ignored {
@@ -189,7 +194,9 @@ fn policy(at: &Domain, found: &DmarcRecord, author: &Domain) -> Finding {
         return POLICY.warn(place, seen, Remedy::of("raise sp= to p=, or leave it out, once the reports show no mail of yours from below that fails"));
     }
     let next = match (p, found.testing) {
-        (Policy::None, _) => ": mail of others under this name is only reported; the next step is \"p=quarantine; t=y\", when the reports show that all mail of yours passes",
+        (Policy::None, _) => {
+            ": mail of others under this name is only reported; the next step is \"p=quarantine; t=y\", when the reports show that all mail of yours passes"
+        }
         (_, true) => "; take t=y out when the reports stay clean",
         (Policy::Quarantine, false) => ": the next step is \"p=reject; t=y\"",
         (Policy::Reject, false) => "",
@@ -206,7 +213,11 @@ fn reports(at: &Domain, found: &DmarcRecord, text: &str, hosts: &[ReportHost]) -
     }
     let mut findings = Vec::new();
     for uri in found.rua.iter().filter(|uri| !uri.starts_with("mailto:")) {
-        findings.push(REPORTS.warn(&place, format!("{uri} is not a mailto: address; receivers send reports by mail only"), Remedy::of("use a mailto: address")));
+        findings.push(REPORTS.warn(
+            &place,
+            format!("{uri} is not a mailto: address; receivers send reports by mail only"),
+            Remedy::of("use a mailto: address"),
+        ));
     }
     for host in hosts {
         findings.push(report_host(at, host));
@@ -221,13 +232,21 @@ fn report_host(at: &Domain, host: &ReportHost) -> Finding {
     let (uri, name) = (&host.uri, &host.host);
     match &host.takes_mail {
         Err(fault) => return unanswered(&REPORTS, uri, fault),
-        Ok(false) => return REPORTS.fail(uri, format!("{name} takes no mail: it has neither MX nor address records, or a null MX"), Remedy::of("check the spelling of the domain")),
+        Ok(false) => {
+            return REPORTS.fail(
+                uri,
+                format!("{name} takes no mail: it has neither MX nor address records, or a null MX"),
+                Remedy::of("check the spelling of the domain"),
+            );
+        }
         Ok(true) => {}
     }
     match &host.consent {
         None => REPORTS.ok(uri, "reports go to a domain of the same organisation"),
         Some((asked, Err(fault))) => unanswered(&REPORTS, asked, fault),
-        Some((_, Ok(texts))) if texts.iter().any(|text| dmarc_record(text).is_ok()) => REPORTS.ok(uri, format!("reports go to {name}, which agrees to take them")),
+        Some((_, Ok(texts))) if texts.iter().any(|text| dmarc_record(text).is_ok()) => {
+            REPORTS.ok(uri, format!("reports go to {name}, which agrees to take them"))
+        }
         Some((asked, Ok(_))) => {
             let record = Resource::txt(asked.clone(), "v=DMARC1");
             let seen = format!("{name} is another organisation's and does not say that it takes reports about {at}, so receivers send it none");

@@ -11,10 +11,7 @@ pub(super) const RULES: &[&Rule] = &[&EXISTS];
 static EXISTS: Rule = Rule {
     id: "soa-exists",
     why: "receivers refuse senders in domains that do not exist; Yahoo asks for the SOA of the envelope sender's and the author's domain",
-    demands: &[
-        Demand { by: Provider::Gmail, of: When::Always, codes: &[] },
-        Demand { by: Provider::Yahoo, of: When::Always, codes: &["451", "554"] },
-    ],
+    demands: &[Demand { by: Provider::Gmail, of: When::Always, codes: &[] }, Demand { by: Provider::Yahoo, of: When::Always, codes: &["451", "554"] }],
 };
 
 /// Of the author domain.
@@ -37,7 +34,11 @@ pub(super) fn bounce_domain(bounce: &BounceFacts, host: Option<&Domain>) -> Opti
         Ok(true) => EXISTS.ok(&bounce.domain, "the name exists"),
         Ok(false) => {
             let records = host.map(|host| Resource::mx(bounce.domain.clone(), 10, Some(host.clone()))).into_iter().collect();
-            EXISTS.fail(&bounce.domain, "there is no such name in the DNS (NXDOMAIN)", Remedy::records("give the bounce domain its records, the MX first", records))
+            EXISTS.fail(
+                &bounce.domain,
+                "there is no such name in the DNS (NXDOMAIN)",
+                Remedy::records("give the bounce domain its records, the MX first", records),
+            )
         }
         Err(fault) => unanswered(&EXISTS, &bounce.domain, fault),
     })

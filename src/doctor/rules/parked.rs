@@ -19,8 +19,13 @@ use crate::verdict::dmarc::Policy;
 
 pub(super) const RULES: &[&Rule] = &[&PARKED, &SPF, &DKIM, &DMARC, &BIMI, &MX, &SENDS];
 
-static PARKED: Rule = Rule { id: "parked", why: "a domain that never sends should say so in every record that receivers look at, or its name is free for the taking", demands: &[] };
-static SPF: Rule = Rule { id: "parked-spf", why: "\"v=spf1 -all\" says that nobody sends with it in the envelope, for it and all names below it", demands: &[] };
+static PARKED: Rule = Rule {
+    id: "parked",
+    why: "a domain that never sends should say so in every record that receivers look at, or its name is free for the taking",
+    demands: &[],
+};
+static SPF: Rule =
+    Rule { id: "parked-spf", why: "\"v=spf1 -all\" says that nobody sends with it in the envelope, for it and all names below it", demands: &[] };
 static DKIM: Rule = Rule { id: "parked-dkim", why: "an empty key at every selector says that no signature of it holds", demands: &[] };
 static DMARC: Rule = Rule { id: "parked-dmarc", why: "p=reject asks receivers to refuse all mail that claims to come from it", demands: &[] };
 static BIMI: Rule = Rule { id: "parked-bimi", why: "a declination says that no logo is to be shown", demands: &[] };
@@ -133,7 +138,11 @@ fn mx(facts: &DomainFacts) -> Finding {
         Err(fault) => unanswered(&MX, domain, fault),
         Ok(MxAnswer::Null) => MX.ok(domain, "a null MX: it takes no mail either"),
         Ok(MxAnswer::Hosts(hosts)) if !hosts.is_empty() => MX.ok(domain, format!("it takes mail, at {}", listed(hosts.iter().map(|host| &host.name)))),
-        Ok(_) => MX.warn(domain, "it has no MX record, so senders try its own address", Remedy::records("publish, if it takes no mail", vec![Resource::mx(domain.clone(), 0, None)])),
+        Ok(_) => MX.warn(
+            domain,
+            "it has no MX record, so senders try its own address",
+            Remedy::records("publish, if it takes no mail", vec![Resource::mx(domain.clone(), 0, None)]),
+        ),
     }
 }
 

@@ -80,11 +80,18 @@ fn address(found: &AddressFacts, source: &SourceFacts) -> Vec<Finding> {
         false => PTR.fail(address, seen, remedy),
         true => {
             let seen = format!("{seen}; {} points to this address, but whether mail leaves from it is not configured", source.source.ehlo);
-            PTR.unknown(address, seen, Some(Remedy { text: format!("if it does, {}; if not, name the address with --address or as source_v4 and source_v6", remedy.text), ..remedy }))
+            PTR.unknown(
+                address,
+                seen,
+                Some(Remedy { text: format!("if it does, {}; if not, name the address with --address or as source_v4 and source_v6", remedy.text), ..remedy }),
+            )
         }
     };
     if names.is_empty() {
-        return vec![bad("it has no name: there is no PTR record".to_owned(), Remedy::records("let whoever owns the address (hoster, provider) publish", record()))];
+        return vec![bad(
+            "it has no name: there is no PTR record".to_owned(),
+            Remedy::records("let whoever owns the address (hoster, provider) publish", record()),
+        )];
     }
     let confirmed = names.iter().find(|(_, back)| back.as_ref().is_ok_and(|back| has(back, address)));
     if let Some((name, _)) = confirmed {
@@ -98,7 +105,10 @@ fn address(found: &AddressFacts, source: &SourceFacts) -> Vec<Finding> {
     }
     let listed_names = listed(names.iter().map(|(name, _)| name));
     let forward = names.iter().take(1).map(|(name, _)| Resource { owner: name.clone().into(), data: address_data(address) }).collect();
-    vec![bad(format!("its name {listed_names} does not lead back to it"), Remedy::records("give that name this address, or let the PTR record name another one", forward))]
+    vec![bad(
+        format!("its name {listed_names} does not lead back to it"),
+        Remedy::records("give that name this address, or let the PTR record name another one", forward),
+    )]
 }
 
 /// Names like `host-192-0-2-25.dyn.provider.example`.
@@ -110,7 +120,8 @@ fn generic(address: IpAddr, name: &Domain) -> Option<Finding> {
     };
     let parts: Vec<&str> = name.as_str().split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let whole = numbers.concat();
-    let consecutive = |numbers: &[String]| parts.windows(GENERIC_PARTS).any(|window| numbers.windows(GENERIC_PARTS).any(|some| some.iter().zip(window).all(|(a, b)| a == b)));
+    let consecutive =
+        |numbers: &[String]| parts.windows(GENERIC_PARTS).any(|window| numbers.windows(GENERIC_PARTS).any(|some| some.iter().zip(window).all(|(a, b)| a == b)));
     let reversed: Vec<String> = numbers.iter().rev().cloned().collect();
     let word = name.as_str().split(['.', '-']).find(|word| GENERIC_WORDS.contains(word));
     let seen = if consecutive(&numbers) || consecutive(&reversed) || labels.contains(&whole) {
@@ -127,20 +138,25 @@ fn ehlo(source: &SourceFacts) -> Finding {
     let (Some(asked), Ok(domain)) = (&source.ehlo, Domain::parse(name)) else {
         return EHLO.fail(name, "it is no full domain name", Remedy::of("set server.hostname, or ehlo_name, to the name that the PTR record gives"));
     };
-    let known: Vec<IpAddr> = if source.presumed { Vec::new() } else { source.addresses.iter().map(|found| found.address).filter(|address| is_public(*address)).collect() };
+    let known: Vec<IpAddr> =
+        if source.presumed { Vec::new() } else { source.addresses.iter().map(|found| found.address).filter(|address| is_public(*address)).collect() };
     let records = || known.iter().map(|address| Resource { owner: domain.clone().into(), data: address_data(*address) }).collect::<Vec<_>>();
     let found = match asked {
         Err(fault) => return unanswered(&EHLO, name, fault),
-        Ok(found) if found.is_empty() => return EHLO.fail(name, "it has no address in the DNS", Remedy::records("publish the addresses that mail leaves from", records())),
+        Ok(found) if found.is_empty() => {
+            return EHLO.fail(name, "it has no address in the DNS", Remedy::records("publish the addresses that mail leaves from", records()));
+        }
         Ok(found) => found,
     };
     let missing: Vec<&IpAddr> = known.iter().filter(|address| !has(found, **address)).collect();
     if !missing.is_empty() {
         return EHLO.warn(name, format!("it does not lead to {}", listed(missing)), Remedy::records("publish", records()));
     }
-    let other = source.addresses.iter().filter_map(|found| Some((found.address, found.names.as_ref().ok()?))).find(|(address, names)| {
-        is_public(*address) && !names.is_empty() && !names.iter().any(|(ptr, _)| *ptr == domain)
-    });
+    let other = source
+        .addresses
+        .iter()
+        .filter_map(|found| Some((found.address, found.names.as_ref().ok()?)))
+        .find(|(address, names)| is_public(*address) && !names.is_empty() && !names.iter().any(|(ptr, _)| *ptr == domain));
     if let Some((address, names)) = other {
         let record = Resource { owner: reverse_name(address).into(), data: Data::Ptr(domain.clone()) };
         let seen = format!("the PTR record of {address} names {}, not the EHLO name", listed(names.iter().map(|(name, _)| name)));
@@ -165,7 +181,11 @@ fn tls(certificate: &CertificateFacts, hostname: &Domain, now: Timestamp) -> Fin
     }
     if !face.names.iter().any(|name| proves(name, hostname)) {
         let names = if face.names.is_empty() { "no name at all".to_owned() } else { listed(&face.names) };
-        return TLS.warn(file, format!("it proves {names}, not the host name {hostname}"), Remedy::of(format!("get one for {hostname}, unless clients use another name")));
+        return TLS.warn(
+            file,
+            format!("it proves {names}, not the host name {hostname}"),
+            Remedy::of(format!("get one for {hostname}, unless clients use another name")),
+        );
     }
     let left = face.not_after.unix_seconds() - now.unix_seconds();
     if left < i64::try_from(EXPIRY_SOON.as_secs()).unwrap_or(i64::MAX) {
@@ -206,6 +226,25 @@ pub(super) const fn is_public(address: IpAddr) -> bool {
 
 /// So many numbers of the address in a row make a name a generic one.
 const GENERIC_PARTS: usize = 3;
-const GENERIC_WORDS: &[&str] = &["dyn", "dynamic", "dhcp", "dsl", "adsl", "vdsl", "ppp", "pppoe", "dialup", "dial", "pool", "cable", "static", "broadband", "customer", "client", "unassigned", "generic"];
+const GENERIC_WORDS: &[&str] = &[
+    "dyn",
+    "dynamic",
+    "dhcp",
+    "dsl",
+    "adsl",
+    "vdsl",
+    "ppp",
+    "pppoe",
+    "dialup",
+    "dial",
+    "pool",
+    "cable",
+    "static",
+    "broadband",
+    "customer",
+    "client",
+    "unassigned",
+    "generic",
+];
 /// Most authorities renew 30 days before the end; two weeks before it something has gone wrong.
 const EXPIRY_SOON: Duration = Duration::from_hours(14 * 24);

@@ -12,10 +12,12 @@ use std::net::IpAddr;
 
 pub(super) const RULES: &[&Rule] = &[&BOUNCE, &AUTHOR, &HELO];
 
-static BOUNCE: Rule = Rule { id: "spf-bounce", why: "SPF is checked for the domain of the envelope sender, and must pass for the address that sends", demands: DEMANDS };
+static BOUNCE: Rule =
+    Rule { id: "spf-bounce", why: "SPF is checked for the domain of the envelope sender, and must pass for the address that sends", demands: DEMANDS };
 
 /// Where the bounce domain is not known, or the author domain itself: then it is what SPF is checked for.
-static SENDER: Rule = Rule { id: "spf-author", why: "SPF is checked for the domain of the envelope sender, and must pass for the address that sends", demands: DEMANDS };
+static SENDER: Rule =
+    Rule { id: "spf-author", why: "SPF is checked for the domain of the envelope sender, and must pass for the address that sends", demands: DEMANDS };
 
 /// Where mail bears the bounce domain.
 static AUTHOR: Rule = Rule {
@@ -95,7 +97,11 @@ fn judge(rule: &'static Rule, walk: &Walk, leaves: &Leaves, missing: Missing) ->
     };
     if !walk.problems.is_empty() {
         let problems: Vec<String> = walk.problems.iter().map(ToString::to_string).collect();
-        return rule.fail(domain, format!("receivers get a permanent error from {}: {}", quoted(&text), problems.join("; ")), Remedy::of(mend(domain, &text, walk)));
+        return rule.fail(
+            domain,
+            format!("receivers get a permanent error from {}: {}", quoted(&text), problems.join("; ")),
+            Remedy::of(mend(domain, &text, walk)),
+        );
     }
     if let Some(fault) = walk.unknown.first() {
         return rule.unknown(domain, format!("{}, but not all it names could be asked: {fault}", quoted(&text)), None);
@@ -105,7 +111,11 @@ fn judge(rule: &'static Rule, walk: &Walk, leaves: &Leaves, missing: Missing) ->
     }
     let everybody = walk.remarks.iter().find(|remarked| matches!(remarked.remark, Remark::PassesEverybody(_)));
     if let Some(remarked) = everybody {
-        return rule.fail(domain, format!("{}: {}{}", quoted(&text), of_whom(&remarked.record, domain), remarked.remark), Remedy::of("name the addresses that send, and end with ~all"));
+        return rule.fail(
+            domain,
+            format!("{}: {}{}", quoted(&text), of_whom(&remarked.record, domain), remarked.remark),
+            Remedy::of("name the addresses that send, and end with ~all"),
+        );
     }
     if !walk.remarks.is_empty() {
         let remarks: Vec<String> = walk.remarks.iter().map(|remarked| format!("{}{}", of_whom(&remarked.record, domain), remarked.remark)).collect();
@@ -128,7 +138,14 @@ fn uncovered(rule: &'static Rule, walk: &Walk, leaves: &Leaves, text: &str) -> O
     let remedy = Remedy::records("let the record name the addresses that send", vec![Resource::txt(domain.clone(), with(text, &addresses))]);
     Some(if leaves.presumed {
         let seen = format!("{seen}, which the EHLO name points to; whether mail leaves from there is not configured");
-        rule.unknown(domain, seen, Some(Remedy { text: "if so, let the record name it; if not, name the address with --address or in [deliver] source_v4 and source_v6".to_owned(), ..remedy }))
+        rule.unknown(
+            domain,
+            seen,
+            Some(Remedy {
+                text: "if so, let the record name it; if not, name the address with --address or in [deliver] source_v4 and source_v6".to_owned(),
+                ..remedy
+            }),
+        )
     } else {
         rule.fail(domain, seen, remedy)
     })

@@ -7,7 +7,8 @@ use crate::dns::Resource;
 
 pub(super) const RULES: &[&Rule] = &[&MTA_STS, &TLS_RPT];
 
-static MTA_STS: Rule = Rule { id: "mta-sts", why: "it makes senders insist on TLS with a valid certificate when they send mail to this domain (RFC 8461)", demands: &[] };
+static MTA_STS: Rule =
+    Rule { id: "mta-sts", why: "it makes senders insist on TLS with a valid certificate when they send mail to this domain (RFC 8461)", demands: &[] };
 
 static TLS_RPT: Rule = Rule { id: "tls-rpt", why: "it makes senders report when TLS to this domain fails (RFC 8460)", demands: &[] };
 
@@ -26,9 +27,19 @@ fn mta_sts(bounce: &BounceFacts) -> Finding {
     let record = || vec![Resource::txt(name.clone(), "v=STSv1; id=1")];
     match tries.as_slice() {
         [] if texts.is_empty() => MTA_STS.ok(name, "there is no policy; senders use TLS where it is offered"),
-        [] => MTA_STS.warn(&name, format!("{} does not begin with \"v=STSv1;\", so there is no policy", quoted(&texts[0])), Remedy::records("write it so, or delete it", record())),
-        [text] if is_mta_sts(text) => MTA_STS.ok(name, format!("{}; the policy itself, at https://mta-sts.{}/.well-known/mta-sts.txt, was not fetched", quoted(text), bounce.domain)),
-        [text] => MTA_STS.warn(&name, format!("{} is no record of MTA-STS: \"v=STSv1;\" and an id= of 1 to 32 letters and digits are wanted", quoted(text)), Remedy::records("write it so", record())),
+        [] => MTA_STS.warn(
+            &name,
+            format!("{} does not begin with \"v=STSv1;\", so there is no policy", quoted(&texts[0])),
+            Remedy::records("write it so, or delete it", record()),
+        ),
+        [text] if is_mta_sts(text) => {
+            MTA_STS.ok(name, format!("{}; the policy itself, at https://mta-sts.{}/.well-known/mta-sts.txt, was not fetched", quoted(text), bounce.domain))
+        }
+        [text] => MTA_STS.warn(
+            &name,
+            format!("{} is no record of MTA-STS: \"v=STSv1;\" and an id= of 1 to 32 letters and digits are wanted", quoted(text)),
+            Remedy::records("write it so", record()),
+        ),
         _ => MTA_STS.warn(&name, format!("there are {} records, so none counts", tries.len()), Remedy::of("delete all but one")),
     }
 }
@@ -51,7 +62,11 @@ fn tls_rpt(bounce: &BounceFacts) -> Finding {
         [] if texts.is_empty() => TLS_RPT.ok(name, "there is no record; nobody reports failures of TLS"),
         [] => TLS_RPT.warn(&name, format!("{} does not begin with \"v=TLSRPTv1;\"", quoted(&texts[0])), Remedy::records("write it so, or delete it", record())),
         [text] if is_tls_rpt(text) => TLS_RPT.ok(name, quoted(text)),
-        [text] => TLS_RPT.warn(&name, format!("{} has no rua= with mailto: or https: addresses behind \"v=TLSRPTv1;\"", quoted(text)), Remedy::records("write it so", record())),
+        [text] => TLS_RPT.warn(
+            &name,
+            format!("{} has no rua= with mailto: or https: addresses behind \"v=TLSRPTv1;\"", quoted(text)),
+            Remedy::records("write it so", record()),
+        ),
         several => TLS_RPT.warn(&name, format!("there are {} records, so none counts", several.len()), Remedy::of("delete all but one")),
     }
 }
