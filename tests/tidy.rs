@@ -44,6 +44,7 @@ const SHELLS: &[&str] = &[
     "ingress/sasl/",
     "deliver/connection.rs",
     "deliver/connection/",
+    "deliver/finding.rs",
     "deliver/tls.rs",
     "deliver/worker.rs",
     "deliver/pool.rs",

@@ -7,7 +7,7 @@ pub mod knob;
 pub mod reader;
 mod sections;
 
-pub use document::Document;
+pub use document::{Document, Origin};
 pub use fault::{Fault, Faults};
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
@@ -82,13 +82,7 @@ impl Config {
     /// # Errors
     /// All faults.
     pub fn load(path: &Path) -> Result<Self, Faults> {
-        let mut variables = Vec::new();
-        for (name, value) in std::env::vars_os() {
-            let Some(name) = name.into_string().ok().filter(|name| document::parts(name).is_some()) else { continue };
-            let not_text = |_| Faults::one(Fault::new(&format!("${name}"), "", "octets that are no text", "UTF-8"));
-            variables.push((name.clone(), value.into_string().map_err(not_text)?));
-        }
-        Self::of(&Document::read(path, variables)?)
+        Self::of(&Document::load(path)?)
     }
 
     /// What a document means.
