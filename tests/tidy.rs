@@ -49,6 +49,7 @@ const SHELLS: &[&str] = &[
     "deliver/lane.rs",
     "deliver/attempt.rs",
     "dns/resolver.rs",
+    "dns/publish/provider.rs",
     "dns/publish/rfc2136.rs",
     "dns/exchange.rs",
     "spool/sqlite/",
