@@ -4,6 +4,7 @@
 
 mod config;
 mod deliver;
+mod doctor;
 mod ingress;
 mod normalise;
 mod operate;
