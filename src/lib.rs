@@ -76,6 +76,7 @@ pub mod normalise;
 pub mod policy;
 pub mod prepare;
 pub mod readdress;
+pub mod reasons;
 pub mod relay;
 pub mod seal;
 pub mod smtp;

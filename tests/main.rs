@@ -4,13 +4,19 @@
 
 mod config;
 mod deliver;
+<<<<<<< HEAD
 mod doctor;
+=======
+mod dns;
+>>>>>>> main
 mod ingress;
+mod keys;
 mod normalise;
 mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod rotation;
 mod seal;
 mod spool;
 mod support;

@@ -51,6 +51,7 @@ const SHELLS: &[&str] = &[
     "deliver/attempt.rs",
     "dns/resolver.rs",
     "doctor/ask.rs",
+    "dns/publish/rfc2136.rs",
     "dns/exchange.rs",
     "spool/sqlite/",
     "keys/",

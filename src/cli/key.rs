@@ -1,7 +1,7 @@
 //! `postseal key …`
 
 use crate::config::Config;
-use crate::keys::{self, Algorithm, Keyring, State};
+use crate::keys::{self, Algorithm, Keyring, SelectorTemplate, State};
 use crate::mail::{Domain, Timestamp};
 use anyhow::bail;
 use clap::Subcommand;
@@ -61,7 +61,11 @@ fn create(domain: &Domain, ed25519: bool, another: bool, place: &Place) -> anyho
         let keyring = Keyring::load(&directory).map_err(|faults| all(&faults))?;
         algorithms.retain(|algorithm| keyring.active(domain, *algorithm).next().is_none());
     }
-    let made = if algorithms.is_empty() { Vec::new() } else { keys::create(&directory, domain, &algorithms, State::Active, now)? };
+    let made = if algorithms.is_empty() {
+        Vec::new()
+    } else {
+        keys::create(&directory, domain, &algorithms, &SelectorTemplate::default(), (State::Active, "key create"), now)?
+    };
     if keys::load_token_secrets(&directory).is_ok_and(|secrets| secrets.is_empty()) {
         keys::create_token_secret(&directory, now)?;
     }

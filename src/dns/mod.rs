@@ -5,6 +5,9 @@
 
 pub mod authority;
 mod exchange;
+pub mod formats;
+pub mod publish;
+pub mod records;
 mod reply;
 pub mod resolver;
 pub mod resource;

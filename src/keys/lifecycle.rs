@@ -127,6 +127,8 @@ pub struct Seen {
 pub enum Shows {
     /// Exactly the record of this key.
     Key,
+    /// That the name is an alias of this one, whose servers are asked too.
+    Alias(String),
     /// A key record with an empty `p=`.
     Revoked,
     /// Something else.
@@ -320,7 +322,7 @@ pub fn remember(memory: &Memory, seen: &Seen, now: Timestamp) -> Memory {
     let servers = seen.servers.iter().map(|(server, shows)| {
         let before = known(server);
         let after = match shows {
-            Shows::Key => Remembered { shown_since: before.shown_since.or(Some(now)), silent_since: None },
+            Shows::Key | Shows::Alias(_) => Remembered { shown_since: before.shown_since.or(Some(now)), silent_since: None },
             Shows::NoAnswer(_) => Remembered { silent_since: before.silent_since.or(Some(now)), ..before },
             Shows::Revoked | Shows::Other { .. } | Shows::Nothing => Remembered::default(),
         };
@@ -488,6 +490,7 @@ enum Agreement {
 }
 
 fn judge(seen: &Seen, memory: &Memory, is_good: impl Fn(&Shows) -> bool, settings: &Settings, now: Timestamp) -> Agreement {
+    let is_good = |shows: &Shows| is_good(shows) || matches!(shows, Shows::Alias(_));
     let remembered = |server: &String| memory.servers.get(server).copied().unwrap_or_default();
     let against = seen.servers.iter().filter(|(_, shows)| !is_good(shows) && !matches!(shows, Shows::NoAnswer(_)));
     let against: Vec<_> = against.map(|(server, shows)| (server.clone(), shows.clone())).collect();
@@ -545,6 +548,7 @@ impl fmt::Display for Shows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key => f.write_str("shows it"),
+            Self::Alias(target) => write!(f, "shows an alias of {target}"),
             Self::Revoked => f.write_str("shows an empty p="),
             Self::Other { what, .. } => write!(f, "shows {what}"),
             Self::Nothing => f.write_str("shows nothing"),

@@ -27,6 +27,7 @@ mod making;
 mod planning;
 pub mod results;
 mod rules;
+pub mod verified;
 
 pub use examined::{ChainFact, DkimFact, DkimResult, Examined, wants_examination};
 pub use making::{SealError, make, needs_resealing};

@@ -117,6 +117,8 @@ pub enum Remark {
     Twice(Term),
     /// A modifier nobody knows that bears the name of a mechanism: `ip4=` for `ip4:`; it lets nobody in.
     ModifierForMechanism(Term),
+    /// A name that holds the beginning of a further term: a space was forgotten. The second part is that term.
+    SpaceMissing(Term, String),
     /// Any other modifier nobody knows.
     UnknownModifier(Term),
     /// Longer than [`TEXT_OCTETS_ADVISED`]: the answer may not fit into a datagram (RFC 7208 §3.4).
@@ -258,6 +260,9 @@ impl SpfRecord {
             return Some(Remark::Twice(term.clone()));
         }
         let term = term.clone();
+        if let Some(second) = terms::second_term(term.text.split_once([':', '=']).map_or("", |(_, value)| value)) {
+            return Some(Remark::SpaceMissing(term, second));
+        }
         match &term.kind {
             TermKind::Directive(..) if all.is_some_and(|all| place > all) => Some(Remark::BehindAll(term)),
             TermKind::Directive(Qualifier::Pass, Mechanism::All) => Some(Remark::PassesEverybody(term)),
@@ -336,6 +341,7 @@ impl fmt::Display for Remark {
             Self::ModifierForMechanism(term) => {
                 write!(f, "\"{}\" is read as a modifier that nobody knows, and lets nobody in; write \"{}\"", term.text, term.text.replacen('=', ":", 1))
             }
+            Self::SpaceMissing(term, second) => write!(f, "in \"{}\" a space is missing before \"{second}\"", terms::shown(&term.text)),
             Self::UnknownModifier(term) => write!(f, "\"{}\" is a modifier that RFC 7208 does not know; receivers pass over it", term.text),
             Self::Long(octets) => {
                 write!(f, "the record has {octets} octets; above {TEXT_OCTETS_ADVISED} the answer may not fit into one datagram (RFC 7208 §3.4)")

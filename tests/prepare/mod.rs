@@ -5,8 +5,6 @@ mod properties;
 mod upstream;
 
 use crate::seal::support::Dns;
-use mail_auth::MessageAuthenticator;
-use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use postseal::keys::{PrivateKey, Record};
 use postseal::mail::{
     BodyType, Client, Domain, Envelope, IdentityName, KeyId, MailIds, Mailbox, Message, Proof, Recipient, Refusal, ReversePath, RouteName, Selector, Stream,
@@ -37,7 +35,6 @@ struct World {
     /// Of origin.example, where mail comes from that passes through.
     origin: Rules,
     dns: Dns,
-    authenticator: MessageAuthenticator,
 }
 
 impl World {
@@ -71,7 +68,6 @@ impl World {
             },
             origin,
             dns,
-            authenticator: MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).unwrap(),
         }
     }
 
@@ -83,7 +79,7 @@ impl World {
     }
 
     async fn examine(&self, octets: &[u8]) -> Examined {
-        verify::examine(octets, &self.authenticator, &self.dns).await
+        verify::examine(octets, &self.dns, NOW).await
     }
 
     /// What a receiver makes of the signatures, by selector, and of the chain: `e1=pass r1=pass arc=pass`.

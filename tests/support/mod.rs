@@ -4,3 +4,4 @@ pub mod dns;
 pub mod next_hop;
 pub mod relay_process;
 pub mod smtp_client;
+pub mod spf_zone;

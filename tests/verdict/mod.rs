@@ -3,6 +3,8 @@
 mod cells;
 mod dmarc;
 mod messages;
+mod spf;
+mod spf_walk;
 mod zone;
 
 use postseal::mail::Domain;

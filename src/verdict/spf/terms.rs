@@ -188,7 +188,7 @@ fn without_leading_zeros(bare: &str, found: &str) -> Option<String> {
 }
 
 /// A further term inside of one, where a space was forgotten: `include:`, `ip4:`, `-all` …
-fn second_term(value: &str) -> Option<String> {
+pub(super) fn second_term(value: &str) -> Option<String> {
     let lower = value.to_ascii_lowercase();
     let starts = SECOND_TERMS
         .iter()
@@ -218,7 +218,7 @@ fn unknown(word: &str, qualifier: Option<Qualifier>, name: &str, argument: &str)
     let lower = name.to_ascii_lowercase();
     let meant = match MISTAKES.iter().find(|(mistake, _)| *mistake == lower) {
         Some((_, meant)) => Some(*meant),
-        None => MECHANISMS.iter().find(|known| lower.len() > 2 && is_slip(&lower, known)).copied(),
+        None => MECHANISMS.iter().find(|known| lower.len() > 1 && is_slip(&lower, known)).copied(),
     };
     let meant = meant.map(|meant| match meant.split_once('=') {
         Some((modifier, _)) => format!("{modifier}={}", argument.trim_start_matches(':')),
@@ -234,7 +234,6 @@ fn is_slip(typed: &str, known: &str) -> bool {
     let same_ahead = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[same_ahead..], &b[same_ahead..]);
     match (a, b) {
-        ([], []) => false,
         ([_, rest @ ..], _) if rest == b => true,
         (_, [_, rest @ ..]) if rest == a => true,
         ([_, a @ ..], [_, b @ ..]) if a == b => true,

@@ -157,7 +157,7 @@ impl<Q: Questions> Evaluation<'_, Q> {
                     Check::Pass => Ok(Some(inner.by)),
                     Check::Fail | Check::SoftFail | Check::Neutral => Ok(None),
                     Check::TempError => Err(Stop(Check::TempError, inner.why)),
-                    Check::PermError | Check::None => Err(Stop(Check::PermError, format!("\"{term}\" in the record of {domain}: {}", inner.why))),
+                    Check::PermError | Check::None | Check::Policy => Err(Stop(Check::PermError, format!("\"{term}\" in the record of {domain}: {}", inner.why))),
                 };
             }
             Mechanism::A(target, prefixes) => {
@@ -213,21 +213,14 @@ impl<Q: Questions> Evaluation<'_, Q> {
         Ok(found)
     }
 
-    /// The name a term is about: its own, or whose record it stands in (RFC 7208 §4.8), over-long ones cut from the left
-    /// (RFC 7208 §7.3).
+    /// The name a term is about: its own, or whose record it stands in (RFC 7208 §4.8).
     async fn target(&mut self, spec: Option<&MacroString>, domain: &str) -> Result<String, Stop> {
         let Some(spec) = spec else { return Ok(domain.to_owned()) };
         if spec.uses("p") && self.validated.is_none() {
             // RFC 7208 §4.6.4 counts the PTR question of the macro, too.
             self.count_lookup(domain, spec.as_str())?;
         }
-        let expanded = self.expand(spec, domain).await;
-        let mut name = expanded.strip_suffix('.').unwrap_or(&expanded);
-        while name.len() > NAME_OCTETS_MAX {
-            let Some((_, rest)) = name.split_once('.') else { break };
-            name = rest;
-        }
-        Ok(name.to_ascii_lowercase())
+        Ok(fitting(&self.expand(spec, domain).await).to_ascii_lowercase())
     }
 
     async fn expand(&mut self, spec: &MacroString, domain: &str) -> String {
@@ -278,8 +271,8 @@ impl<Q: Questions> Evaluation<'_, Q> {
 
     /// The text for whoever is refused; none where anything about it is wrong (RFC 7208 §6.2).
     async fn explanation(&mut self, target: &MacroString, domain: &str) -> Option<String> {
-        let name = self.expand(target, domain).await;
-        let name = name.strip_suffix('.').unwrap_or(&name);
+        let expanded = self.expand(target, domain).await;
+        let name = fitting(&expanded);
         if !is_name(name) {
             return None;
         }
@@ -329,6 +322,16 @@ const fn of(qualifier: Qualifier) -> Check {
 pub(super) fn is_name(text: &str) -> bool {
     let bare = text.strip_suffix('.').unwrap_or(text);
     !bare.is_empty() && bare.len() <= NAME_OCTETS_MAX && bare.split('.').all(|label| (1..=LABEL_OCTETS_MAX).contains(&label.len()))
+}
+
+/// As long as a name may be: labels are cut from the left (RFC 7208 §7.3).
+fn fitting(expanded: &str) -> &str {
+    let mut name = expanded.strip_suffix('.').unwrap_or(expanded);
+    while name.len() > NAME_OCTETS_MAX {
+        let Some((_, rest)) = name.split_once('.') else { break };
+        name = rest;
+    }
+    name
 }
 
 fn is_at_or_below(name: &str, domain: &str) -> bool {
