@@ -4,11 +4,8 @@
 
 mod config;
 mod deliver;
-<<<<<<< HEAD
-mod doctor;
-=======
 mod dns;
->>>>>>> main
+mod doctor;
 mod ingress;
 mod keys;
 mod normalise;

@@ -98,7 +98,19 @@ async fn without_a_configuration_it_knows_what_is_typed() {
         assert!(text(&bare.stdout).contains(word), "{word}");
     }
     let selector = relay.records().lines().find_map(|line| line.split_once("._domainkey")).unwrap().0.to_owned();
-    let told = ["example.com", "--selector", &selector, "--bounce-domain", "b.example.com", "--address", "192.0.2.25", "--address", "2001:db8::25", "--helo", "mx1.example.com"];
+    let told = [
+        "example.com",
+        "--selector",
+        &selector,
+        "--bounce-domain",
+        "b.example.com",
+        "--address",
+        "192.0.2.25",
+        "--address",
+        "2001:db8::25",
+        "--helo",
+        "mx1.example.com",
+    ];
     let told = doctor(&relay, &dns, &told);
     assert_eq!(told.status.code(), Some(0), "{}", text(&told.stdout));
     assert!(text(&told.stdout).contains("both aligned"));

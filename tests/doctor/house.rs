@@ -48,7 +48,8 @@ pub fn zone(instead: &str) -> String {
     let replaced: Vec<Vec<String>> = changes.iter().map(|line| head(line.trim_start_matches("- "))).collect();
     let kept = GOOD.lines().map(str::trim).filter(|line| {
         let its = head(line);
-        !line.is_empty() && !replaced.iter().any(|other| *other == its || (other[0] == its[0] && (other[1] == "SERVFAIL" || other[1] == "SILENT" || other[1] == "NOTHING")))
+        !line.is_empty()
+            && !replaced.iter().any(|other| *other == its || (other[0] == its[0] && (other[1] == "SERVFAIL" || other[1] == "SILENT" || other[1] == "NOTHING")))
     });
     let added = changes.iter().copied().filter(|line| !line.starts_with("- ") && !line.ends_with("NOTHING"));
     kept.chain(added).collect::<Vec<_>>().join("\n").replace("KEY", &p(&key()))

@@ -22,7 +22,24 @@ async fn where_all_is_well_nothing_is_to_be_done() {
     let bad: Vec<_> = findings.iter().filter(|finding| finding.status != Ok).collect();
     assert!(bad.is_empty(), "{bad:#?}");
     let rules: Vec<&str> = findings.iter().map(|finding| finding.rule.id).collect();
-    for rule in ["soa-exists", "spf-author", "spf-bounce", "spf-helo", "dkim", "dkim-author", "dmarc", "dmarc-policy", "dmarc-reports", "alignment", "mx-bounce", "mx-author", "mta-sts", "tls-rpt", "ptr", "ehlo"] {
+    for rule in [
+        "soa-exists",
+        "spf-author",
+        "spf-bounce",
+        "spf-helo",
+        "dkim",
+        "dkim-author",
+        "dmarc",
+        "dmarc-policy",
+        "dmarc-reports",
+        "alignment",
+        "mx-bounce",
+        "mx-author",
+        "mta-sts",
+        "tls-rpt",
+        "ptr",
+        "ehlo",
+    ] {
         assert!(rules.contains(&rule), "{rule} is not among {rules:?}");
     }
 }
@@ -32,7 +49,12 @@ async fn spf_of_the_bounce_domain() {
     let cases: &[Case] = &[
         ("", "spf-bounce", Ok, &["0 of 10 lookups", "lets in 192.0.2.25 and 2001:db8::25"]),
         ("- b.example.com TXT", "spf-bounce", Fail, &["there is no SPF record", "b.example.com TXT \"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 ~all\""]),
-        (r#"b.example.com TXT "v=spf1 ip4:192.0.2.25 ~all""#, "spf-bounce", Fail, &["does not let in 2001:db8::25 (result: softfail)", "\"v=spf1 ip6:2001:db8::25 ip4:192.0.2.25 ~all\""]),
+        (
+            r#"b.example.com TXT "v=spf1 ip4:192.0.2.25 ~all""#,
+            "spf-bounce",
+            Fail,
+            &["does not let in 2001:db8::25 (result: softfail)", "\"v=spf1 ip6:2001:db8::25 ip4:192.0.2.25 ~all\""],
+        ),
         (r#"b.example.com TXT "v=spf1 +all""#, "spf-bounce", Fail, &["the whole Internet"]),
         (r#"b.example.com TXT "v=spf1 a:mx1.example.com ?all""#, "spf-bounce", Warn, &["?all"]),
         (r#"b.example.com TXT "v=spf1 ip4:192.0.0.0/8 ip6:2001:db8::/32 ~all""#, "spf-bounce", Warn, &["192.0.0.0/8", "4.7.24"]),
@@ -98,7 +120,11 @@ async fn keys_in_the_dns() {
     for (instead, status, words) in [
         (of("v=DKIM1; k=rsa; p=KEY"), Ok, vec![whole("rsa of 2048 bits"), whole("matches the private key (active)")]),
         (of("p=KEY"), Ok, vec![]),
-        (whole("- ps1._domainkey.example.com TXT"), Fail, vec![whole("there is no TXT record, and mail is signed with it"), record.get(..100).unwrap().to_owned()]),
+        (
+            whole("- ps1._domainkey.example.com TXT"),
+            Fail,
+            vec![whole("there is no TXT record, and mail is signed with it"), record.get(..100).unwrap().to_owned()],
+        ),
         (of(&format!("v=DKIM1; k=rsa; p={other}")), Fail, vec![whole("another key than the private key in the keyring")]),
         (of("v=DKIM1; k=rsa; p="), Fail, vec![whole("the key is revoked")]),
         (of("v=DKIM1; k=rsa; t=y; p=KEY"), Warn, vec![whole("t=y")]),
@@ -108,7 +134,11 @@ async fn keys_in_the_dns() {
         (of("v=DKIM1 k=rsa p=KEY"), Fail, vec![whole("cannot be used"), whole("begin with")]),
         (of("v=DKIM1; k=rsa; p=KEY\\;"), Fail, vec![whole("backslash")]),
         (of(&format!("v=DKIM1; k=rsa; p={head}")), Fail, vec![whole("cannot be used"), whole("cut off")]),
-        (format!("{}\n{}", of(&format!("v=DKIM1; k=rsa; p={head}")), of(tail)), Fail, vec![whole("cut into 2 TXT records"), whole("one TXT record whose strings")]),
+        (
+            format!("{}\n{}", of(&format!("v=DKIM1; k=rsa; p={head}")), of(tail)),
+            Fail,
+            vec![whole("cut into 2 TXT records"), whole("one TXT record whose strings")],
+        ),
         (format!("{}\n{}", of("v=DKIM1; k=rsa; p=KEY"), of(&format!("v=DKIM1; k=rsa; p={other}"))), Fail, vec![whole("2 key records"), whole("all but one")]),
         (of("v=spf1 -all"), Fail, vec![whole("no key record")]),
         (of(&format!("v=DKIM1; k=rsa; p={small}")), Fail, vec![whole("another key")]),
@@ -164,7 +194,8 @@ async fn an_author_signature_that_receivers_verify() {
     let edwards = || Subject { keys: vec![of("e1", "example.com")], ..subject() };
     let record = "e1._domainkey.example.com TXT \"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"";
     each(&[(record, "dkim-author", Fail, &["Ed25519", "do not verify"]), ("e1._domainkey.example.com SERVFAIL", "dkim-author", Unknown, &[])], &edwards).await;
-    each(&[("ps1._domainkey.example.com SERVFAIL", "dkim-author", Unknown, &[]), ("- ps1._domainkey.example.com TXT", "dkim-author", Fail, &[])], &subject).await;
+    each(&[("ps1._domainkey.example.com SERVFAIL", "dkim-author", Unknown, &[]), ("- ps1._domainkey.example.com TXT", "dkim-author", Fail, &[])], &subject)
+        .await;
 }
 
 #[tokio::test]
@@ -240,11 +271,19 @@ async fn where_reports_go() {
         (of("mailto:dmarc@example.com"), Ok, &["same organisation"][..]),
         ("_dmarc.example.com TXT \"v=DMARC1; p=none\"".to_owned(), Warn, &["no rua=", "v=DMARC1; p=none; rua=mailto:dmarc@example.com"]),
         (of("mailto:hoge@exmaple.com"), Fail, &["exmaple.com takes no mail", "spelling"]),
-        (format!("{}\nreports.example MX 10 mail.example.com", of("mailto:a@reports.example")), Fail, &["example.com._report._dmarc.reports.example TXT \"v=DMARC1\""]),
+        (
+            format!("{}\nreports.example MX 10 mail.example.com", of("mailto:a@reports.example")),
+            Fail,
+            &["example.com._report._dmarc.reports.example TXT \"v=DMARC1\""],
+        ),
         (format!("{}\n{consent}", of("mailto:a@reports.example!10m")), Ok, &["agrees to take them"]),
         (format!("{}\nreports.example MX 0 .", of("mailto:a@reports.example")), Fail, &["takes no mail"]),
         (format!("{}\nreports.example SERVFAIL", of("mailto:a@reports.example")), Unknown, &[]),
-        (format!("{}\nreports.example MX 10 mail.example.com\nexample.com._report._dmarc.reports.example SERVFAIL", of("mailto:a@reports.example")), Unknown, &[]),
+        (
+            format!("{}\nreports.example MX 10 mail.example.com\nexample.com._report._dmarc.reports.example SERVFAIL", of("mailto:a@reports.example")),
+            Unknown,
+            &[],
+        ),
         (of("https://reports.example/"), Warn, &["mailto:"]),
         (format!("{}; ruf=mailto:f@example.com\"", of("mailto:dmarc@example.com").trim_end_matches('"')), Ok, &["ruf="]),
     ] {
@@ -256,7 +295,12 @@ async fn where_reports_go() {
 #[tokio::test]
 async fn strict_alignment_and_the_bounce_domain() {
     let of = |tags: &str| format!("_dmarc.example.com TXT \"v=DMARC1; p=none; {tags}; rua=mailto:dmarc@example.com\"");
-    expect(&examined(&zone(&of("aspf=s")), subject(), true).await, "dmarc-strict", Fail, &["bears b.example.com", "\"v=DMARC1; p=none; rua=mailto:dmarc@example.com\""]);
+    expect(
+        &examined(&zone(&of("aspf=s")), subject(), true).await,
+        "dmarc-strict",
+        Fail,
+        &["bears b.example.com", "\"v=DMARC1; p=none; rua=mailto:dmarc@example.com\""],
+    );
     let own = Subject { bounce_domain: Some(domain("example.com")), ..subject() };
     assert!(!examined(&zone(&of("aspf=s; adkim=s")), own, true).await.iter().any(|finding| finding.rule.id == "dmarc-strict"));
     let below = KeyId { domain: domain("mail.example.com"), selector: Selector::new("s1") };
@@ -440,7 +484,10 @@ async fn a_domain_that_is_not_there_is_told_once() {
     expect(&findings, "soa-exists", Fail, &["no such name", "check the spelling", "exmaple.com"]);
     let findings = examined("example.com SILENT", typo(), true).await;
     assert!(findings.iter().all(|finding| finding.status != Unknown));
-    for silence in ["com SILENT\nexmaple.com SILENT\n_dmarc.exmaple.com SILENT\n_dmarc.com SILENT", "exmaple.com SERVFAIL\n_dmarc.exmaple.com SERVFAIL\n_dmarc.com SERVFAIL"] {
+    for silence in [
+        "com SILENT\nexmaple.com SILENT\n_dmarc.exmaple.com SILENT\n_dmarc.com SILENT",
+        "exmaple.com SERVFAIL\n_dmarc.exmaple.com SERVFAIL\n_dmarc.com SERVFAIL",
+    ] {
         let findings = examined(silence, typo(), true).await;
         assert_eq!(findings.len(), 1, "{findings:#?}");
         expect(&findings, "soa-exists", Unknown, &["--resolver"]);

@@ -91,7 +91,9 @@ fn the_schema_refuses_what_it_should() {
     let schema = schema();
     let good = Report::default().json();
     assert_eq!(fault(&good, &schema, &schema, ""), None);
-    for (pointer, bad) in [("/version", json!(2)), ("/status", json!("good")), ("/providers", json!([])), ("/bulk", json!("yes")), ("/parts", json!([{"kind": "domain"}]))] {
+    for (pointer, bad) in
+        [("/version", json!(2)), ("/status", json!("good")), ("/providers", json!([])), ("/bulk", json!("yes")), ("/parts", json!([{"kind": "domain"}]))]
+    {
         let mut changed = good.clone();
         *changed.pointer_mut(pointer).unwrap() = bad;
         assert!(fault(&changed, &schema, &schema, "").is_some(), "{pointer}");
