@@ -22,6 +22,7 @@ use std::time::Duration;
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     /// Author domains, as in example.com; absent: those of the configuration
+    #[arg(value_name = "DOMAIN")]
     domains: Vec<Domain>,
     /// The configuration file; where there is none, only what is typed is known
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG")]
