@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock"]),
     ("events", &["mail", "clock"]),
-    ("verdict", &["mail", "seal", "dns", "clock"]),
+    ("verdict", &["mail", "normalise", "seal", "dns", "clock"]),
     ("prepare", &["mail", "policy", "normalise", "readdress", "seal"]),
     ("config", &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "dns", "events"]),
     ("relay", &["*"]),
