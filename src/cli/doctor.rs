@@ -124,7 +124,7 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
 }
 
 /// The configuration; none where no file is named and the usual one is not there.
-fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
+pub(super) fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
     let path = named.unwrap_or(Path::new("postseal.toml"));
     if named.is_none() && !path.exists() {
         return Ok(None);
