@@ -76,6 +76,7 @@ pub mod prepare;
 pub mod readdress;
 pub mod reasons;
 pub mod relay;
+pub mod returns;
 pub mod seal;
 pub mod smtp;
 pub mod spool;
