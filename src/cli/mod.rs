@@ -1,5 +1,6 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
+mod classify;
 mod config;
 mod key;
 mod serve;
@@ -30,6 +31,8 @@ enum Command {
     Key(key::Command),
     /// Seal one message: standard input to standard output, by the same code as the relay
     Sign(sign::Args),
+    /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
+    Classify(classify::Args),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
         Command::Sign(args) => sign::run(args),
+        Command::Classify(args) => classify::run(&args),
         Command::User(command) => user::run(command),
     };
     match done {

@@ -59,6 +59,7 @@ pub const FIELDS: &[Field] = &[
     ("quarantined", "damaged mails, held"),
     ("queue", "route and recipient domain"),
     ("queues", "how many queues"),
+    ("reason", "why it did not arrive, one of the words that `config/reasons.toml` explains"),
     ("recipient", "the address an attempt was for"),
     ("recipients", "how many recipients"),
     ("reply", "the SMTP reply: the next hop's own words in `attempt.*` and `provider.*`, else ours to the client"),
@@ -96,6 +97,7 @@ const ATTEMPT: &[&str] = &[
     "tls",
     "attempts",
     "unknown_end",
+    "reason",
     "rule",
 ];
 
