@@ -1,6 +1,7 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
 mod check;
+mod classify;
 mod config;
 mod dns;
 mod doctor;
@@ -48,6 +49,8 @@ enum Command {
     /// it; 3: that cannot be told, because the DNS did not answer or SPF could not be checked; 4: nothing was examined, the reason is on
     /// standard error.
     Check(Box<check::Args>),
+    /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
+    Classify(classify::Args),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Dns(command) => dns::run(command),
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => check::run(*args),
+        Command::Classify(args) => classify::run(&args),
         Command::User(command) => user::run(command),
     };
     match done {

@@ -2,8 +2,10 @@
 //!
 //! Pure. How a notice is written is [`super::Notices`]' business; here it is decided when there is one.
 
+use super::classify;
 use super::schedule::{Deferral, Next, Schedule, scramble};
-use crate::mail::{EnhancedCode, Evidence, Outcome, ReversePath, Timestamp};
+use crate::mail::{EnhancedCode, Evidence, Outcome, Reason, ReversePath, Timestamp};
+use crate::reasons::{Judgement, Table};
 use crate::seal::Kind;
 use crate::spool::{Ending, How, Leased, Mail};
 
@@ -27,6 +29,8 @@ pub struct Told {
     pub action: Action,
     /// What is known of it.
     pub evidence: Evidence,
+    /// Why, where it did not arrive.
+    pub reason: Option<Reason>,
 }
 
 /// How one recipient ends, and what its submitter is told.
@@ -36,6 +40,8 @@ pub struct Conclusion {
     pub ending: Ending,
     /// For the submitter.
     pub told: Option<Told>,
+    /// What it means, where it did not arrive.
+    pub judged: Option<Judgement>,
 }
 
 /// What is the same for all recipients of a lease.
@@ -45,15 +51,17 @@ pub struct Circumstances<'a> {
     pub mail: &'a Mail,
     /// The retries of its stream.
     pub schedule: &'a Schedule,
+    /// What replies mean.
+    pub reasons: &'a Table,
     /// When this process started.
     pub started_at: Timestamp,
     /// The present.
     pub now: Timestamp,
 }
 
-/// Ends a recipient. `dsn_passed_on`: the next hop took over the duty of success notices (RFC 3461 §5.2).
+/// Ends a recipient. `provider` is who the next hop belongs to; `dsn_passed_on`: the next hop took over the duty of success notices (RFC 3461 §5.2).
 #[must_use]
-pub fn conclude(around: &Circumstances<'_>, recipient: &Leased, outcome: Outcome, dsn_passed_on: bool) -> Conclusion {
+pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, outcome: Outcome, dsn_passed_on: bool) -> Conclusion {
     let index = recipient.index;
     let (how, action) = match outcome {
         Outcome::Delivered(evidence) => {
@@ -63,13 +71,16 @@ pub fn conclude(around: &Circumstances<'_>, recipient: &Leased, outcome: Outcome
         Outcome::Failed(evidence) => (How::Failed(evidence), recipient.notify.on_failure().then_some(Action::Failed)),
         Outcome::Deferred(evidence) => defer(around, recipient, evidence),
     };
-    let told = action.filter(|_| may_be_told(around.mail)).map(|action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone() });
+    let judged = (!matches!(how, How::Delivered(_))).then(|| classify::judge(around.reasons, provider, evidence_of(&how)));
+    let reason = judged.map(|judged| judged.reason);
+    let tell = |action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone(), reason };
+    let told = action.filter(|_| may_be_told(around.mail)).map(tell);
     // Said only when it was: a notice that may not be sent leaves the mark away.
     let how = match how {
         How::Deferred { evidence, next_at, .. } => How::Deferred { evidence, next_at, delay_told: recipient.delay_told || told.is_some() },
         how => how,
     };
-    Conclusion { ending: Ending { index, how }, told }
+    Conclusion { ending: Ending { index, how }, told, judged }
 }
 
 fn defer(around: &Circumstances<'_>, recipient: &Leased, evidence: Evidence) -> (How, Option<Action>) {
@@ -147,8 +158,8 @@ mod tests {
 
     fn concluded(mail: &Mail, recipient: &Leased, outcome: Outcome, after: Duration, dsn_passed_on: bool) -> Conclusion {
         let schedule = Schedule::default();
-        let around = Circumstances { mail, schedule: &schedule, started_at: START, now: START + after };
-        conclude(&around, recipient, outcome, dsn_passed_on)
+        let around = Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after };
+        conclude(&around, "other", recipient, outcome, dsn_passed_on)
     }
 
     fn action(conclusion: &Conclusion) -> Option<Action> {
