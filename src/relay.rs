@@ -3,12 +3,13 @@
 mod front;
 mod home;
 mod snapshot;
+mod watch;
 
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
-use crate::dns::{self, Resolver};
+use crate::dns::{self, Authority, Resolver};
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use watch::{Orders, Target, Watch};
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -55,6 +57,7 @@ pub struct Relay {
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
     sweeping: Sweeping,
+    watch: Watch,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
@@ -102,6 +105,8 @@ impl Relay {
 
         let ids = Arc::new(IdSource::from(rand::random()));
         let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
+        let orders = orders(&config, material.watched);
         let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
@@ -115,8 +120,9 @@ impl Relay {
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
+        let watch = Watch::begin(orders, authority, snapshot.clone(), delivery.waker());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, memory, doors, closing, config };
+        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, watch, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -142,13 +148,15 @@ impl Relay {
     /// # Errors
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
-        let material = Material::read(&config, FirstSecret::Make)?;
+        let mut material = Material::read(&config, FirstSecret::Make)?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors)?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
+        self.watch.suspend(&mut material.snapshot.seal);
         self.snapshot.store(Arc::new(material.snapshot));
+        self.watch.change(orders(&config, material.watched));
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -173,6 +181,7 @@ impl Relay {
         };
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
         self.sweeping.over.cancel();
+        self.watch.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         self.spool.close().await;
@@ -287,6 +296,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
 /// What is read from outside the configuration: keys, certificates, roots, the system's resolver.
 struct Material {
     snapshot: Snapshot,
+    watched: Vec<Target>,
     warnings: Vec<String>,
     tls: Option<tls::Tls>,
     client_tls: ClientTls,
@@ -316,8 +326,12 @@ impl Material {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
     }
+}
+
+fn orders(config: &Config, targets: Vec<Target>) -> Orders {
+    Orders { targets, settings: config.watch.looks.clone(), lost_key: config.watch.lost_key }
 }
 
 fn guard(config: &Config, gate: &Arc<sasl::Gate>, tls: Option<&tls::Tls>) -> Result<Arc<Guard>, StartFault> {

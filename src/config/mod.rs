@@ -12,6 +12,7 @@ pub use fault::{Fault, Faults};
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
 pub use sections::sending::SmartHosts;
+pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
@@ -20,7 +21,7 @@ use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
 use crate::{deliver, dns, normalise, policy, readdress, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, sending, who};
+use sections::{how, listeners, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
+    /// `[watch]`.
+    pub watch: WatchSettings,
     /// `[smart_hosts]`.
     pub smart_hosts: SmartHosts,
     /// `[deliver]`.
@@ -125,7 +128,8 @@ fn meant(root: &Reader<'_>) -> Config {
     let smart_hosts = sending::smart_hosts(root);
     let routes = who::routes(root, &smart_hosts);
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
-    let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), ..how::seal(root, &hostname) };
+    let watch = watch::watch(root);
+    let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
@@ -133,6 +137,7 @@ fn meant(root: &Reader<'_>) -> Config {
         readdress: how::readdress(root, &domains),
         spool: how::spool(root),
         resolver: how::resolver(root),
+        watch,
         warnings: Vec::new(),
         server,
         log,

@@ -506,11 +506,12 @@ fn meaning(text: &str) -> Vec<String> {
         let value: String = value.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let name = name.trim_ascii();
         // Words of DMARC and of these tags mean the same in capitals; addresses, keys and URIs may not.
-        let value = if ["p", "sp", "np", "adkim", "aspf", "t", "psd", "k", "h", "s"].contains(&name) && version(text).as_deref() != Some("v=dkim1") || name == "v" {
-            value.to_ascii_lowercase()
-        } else {
-            value
-        };
+        let value =
+            if ["p", "sp", "np", "adkim", "aspf", "t", "psd", "k", "h", "s"].contains(&name) && version(text).as_deref() != Some("v=dkim1") || name == "v" {
+                value.to_ascii_lowercase()
+            } else {
+                value
+            };
         format!("{name}={value}")
     };
     let mut tags: Vec<String> = text.split(';').filter(|part| !part.trim_ascii().is_empty()).map(tag).collect();

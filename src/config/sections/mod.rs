@@ -5,6 +5,7 @@
 pub mod how;
 pub mod listeners;
 pub mod sending;
+pub mod watch;
 pub mod who;
 
 use super::knob::Octets;
@@ -25,6 +26,7 @@ const AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 /// An age that may be none.
 const AGE_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
 
+const DAY: Duration = Duration::from_hours(24);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// A size in octets as the rooms have it.

@@ -171,9 +171,7 @@ impl Rfc2136 {
         let mut last = None;
         for address in self.addresses().await? {
             let udp = self.settings.transport == Transport::Udp && message.len() <= DATAGRAM_OCTETS_MAX;
-            let sent = async {
-                if udp && let Some(answer) = over_udp(address, message).await? { Ok(answer) } else { over_tcp(address, message).await }
-            };
+            let sent = async { if udp && let Some(answer) = over_udp(address, message).await? { Ok(answer) } else { over_tcp(address, message).await } };
             match tokio::time::timeout(self.settings.timeout, sent).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 // Nobody listened, so nothing was done, and another address may be tried.
