@@ -18,8 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dns", &["mail", "clock"]),
     ("events", &["mail", "clock"]),
     ("verdict", &["mail", "seal", "dns", "clock"]),
+    ("rotation", &["mail", "keys", "dns", "clock"]),
     ("prepare", &["mail", "policy", "normalise", "readdress", "seal"]),
-    ("config", &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "dns", "events"]),
+    ("config", &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "rotation", "dns", "events"]),
     ("relay", &["*"]),
     ("cli", &["*"]),
 ];
@@ -43,6 +44,7 @@ const SHELLS: &[&str] = &[
     "ingress/sasl/",
     "deliver/connection.rs",
     "deliver/connection/",
+    "deliver/finding.rs",
     "deliver/tls.rs",
     "deliver/worker.rs",
     "deliver/pool.rs",
@@ -53,6 +55,8 @@ const SHELLS: &[&str] = &[
     "dns/exchange.rs",
     "spool/sqlite/",
     "keys/",
+    "rotation/drive.rs",
+    "rotation/holder.rs",
     "seal/dkim/verify.rs",
     "seal/dkim/algorithm.rs", // AWS-LC asks for chance to sign; PKCS#1 v1.5 and Ed25519 signatures do not depend on it
     "verdict/examine.rs",

@@ -1,6 +1,7 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
 mod config;
+mod dns;
 mod doctor;
 mod key;
 pub mod paint;
@@ -37,6 +38,9 @@ enum Command {
     /// Without a domain, all of the configuration. Exit code 0: all is well; 1: there are warnings, with --strict; 2: something fails;
     /// 3: nothing fails, but something could not be asked; 4: nothing was examined, the reason is on standard error.
     Doctor(Box<doctor::Args>),
+    /// The DNS records of a domain: print, compare, publish
+    #[command(subcommand)]
+    Dns(dns::Command),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -57,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
         Command::Sign(args) => sign::run(args),
+        Command::Dns(command) => dns::run(command),
         Command::Doctor(args) => doctor::run(*args),
         Command::User(command) => user::run(command),
     };

@@ -6,6 +6,7 @@
 //! | [`provider`], [`shaping`], [`throttle`] | who stands behind a host; how much, how fast; what replies change about it | pure |
 //! | [`tls_policy`] | what is asked of TLS | pure |
 //! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what a reply is about | pure |
+//! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
@@ -19,6 +20,7 @@ mod attempt;
 pub mod classify;
 pub mod connection;
 pub mod ending;
+pub mod finding;
 mod lane;
 pub mod pool;
 pub mod provider;

@@ -2,7 +2,6 @@
 
 use super::watch::Target;
 use crate::config::Config;
-use crate::keys::lifecycle::Evidence;
 use crate::keys::{self, Algorithm, Keyring, TokenSecret};
 use crate::mail::{Domain, Timestamp};
 use crate::prepare::Snapshot;
@@ -85,10 +84,10 @@ fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {
 /// The keys whose records must be there: those that sign, of domains that send.
 fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
     let mut targets = Vec::new();
-    for (domain, _) in config.domains.iter().filter(|(_, settings)| !settings.author.parked) {
+    for (domain, settings) in config.domains.iter().filter(|(_, settings)| !settings.author.parked) {
         let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
         let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));
-        targets.extend(keys.map(|(id, key)| Target { id: id.clone(), public: key.public().clone(), evidence: Evidence::Authoritative }));
+        targets.extend(keys.map(|(id, key)| Target { id: id.clone(), public: key.public().clone(), evidence: settings.rotation.evidence }));
     }
     targets
 }

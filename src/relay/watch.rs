@@ -5,6 +5,7 @@
 //! It begins anew with each start of the relay: a loss is not remembered, but seen again within a few looks.
 
 use crate::clock;
+use crate::config::Config;
 use crate::dns::{Authority, Data, Kind, Observation, Shown};
 use crate::keys::lifecycle::{Evidence, Seen, Shows};
 use crate::keys::watch::{Change, Loss, Settings, Watched};
@@ -42,11 +43,19 @@ pub struct Orders {
     pub lost_key: LostKey,
 }
 
+impl Orders {
+    /// To watch these keys as the configuration says.
+    #[must_use]
+    pub fn of(config: &Config, targets: Vec<Target>) -> Self {
+        Self { targets, settings: config.watch.looks.clone(), lost_key: config.watch.lost_key }
+    }
+}
+
 /// A watch that is being kept.
 pub struct Watch {
     post: Arc<Post>,
     over: CancellationToken,
-    running: JoinHandle<()>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the watch shares with its looks.
@@ -89,7 +98,7 @@ impl Watch {
         post.take(orders);
         let over = CancellationToken::new();
         let running = tokio::spawn(keep(post.clone(), over.clone()));
-        Self { post, over, running }
+        Self { post, over, running: Mutex::new(Some(running)) }
     }
 
     /// Other keys or other settings, after a new snapshot was stored. What is known of keys that stay is kept, and holds for the new
@@ -106,9 +115,12 @@ impl Watch {
     }
 
     /// Ends it.
-    pub async fn end(self) {
+    pub async fn end(&self) {
         self.over.cancel();
-        let _ = self.running.await;
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            let _ = running.await;
+        }
     }
 }
 
@@ -150,7 +162,7 @@ async fn look(authority: &Authority, target: &Target) -> Look {
     match observed {
         Ok(observation) => Look { id, ttl: observation.ttl(), seen: Some(seen(&observation, &target.public)) },
         Err(fault) => {
-            tracing::debug!(author_domain = %id.domain, selector = %id.selector, error = %fault, "key.unobserved");
+            tracing::debug!(key = %id, author_domain = %id.domain, error = %fault, "key.unobserved");
             Look { id, seen: None, ttl: None }
         }
     }
@@ -279,21 +291,21 @@ impl State {
 }
 
 fn tell(id: &KeyId, change: &Change) {
-    let (author_domain, selector) = (&id.domain, &id.selector);
+    let (key, author_domain) = (id, &id.domain);
     match change {
-        Change::Doubted(loss) => tracing::info!(%author_domain, %selector, servers = loss.names(), error = %loss, "key.doubted"),
+        Change::Doubted(loss) => tracing::info!(%key, %author_domain, servers = loss.names(), error = %loss, "key.doubted"),
         Change::Lost(loss) if loss.is_absence() => {
-            tracing::warn!(%author_domain, %selector, servers = loss.names(), error = %loss, rule = RULE, "key.missed");
+            tracing::warn!(%key, %author_domain, servers = loss.names(), error = %loss, rule = RULE, "key.missed");
         }
-        Change::Lost(loss) => tracing::warn!(%author_domain, %selector, servers = loss.names(), error = %loss, rule = RULE, "key.differed"),
-        Change::Found => tracing::info!(%author_domain, %selector, "key.found"),
+        Change::Lost(loss) => tracing::warn!(%key, %author_domain, servers = loss.names(), error = %loss, rule = RULE, "key.differed"),
+        Change::Found => tracing::info!(%key, %author_domain, "key.found"),
     }
 }
 
 fn tell_of_domain(author_domain: &Domain, was: &Suspension, is: &Suspension) {
     for signer in is.rsa.iter().chain(&is.ed25519) {
         if !was.rsa.iter().chain(&was.ed25519).any(|other| other.id == signer.id) {
-            tracing::warn!(%author_domain, selector = %signer.id.selector, rule = RULE, "key.suspended");
+            tracing::warn!(key = %signer.id, %author_domain, rule = RULE, "key.suspended");
         }
     }
     match (&was.held, &is.held) {

@@ -183,7 +183,7 @@ impl Rules {
 impl DomainSeal {
     fn suspend(&mut self, lost: &BTreeMap<&KeyId, &Lost>) {
         let is_lost = |signer: &Arc<Signer>| lost.contains_key(&signer.id);
-        let mut all = |active: &mut Vec<Arc<Signer>>, suspended: &mut Vec<Arc<Signer>>| {
+        let all = |active: &mut Vec<Arc<Signer>>, suspended: &mut Vec<Arc<Signer>>| {
             active.append(suspended);
             active.sort_by(|a, b| a.id.cmp(&b.id));
         };

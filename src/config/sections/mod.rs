@@ -4,6 +4,8 @@
 
 pub mod how;
 pub mod listeners;
+pub mod publication;
+pub mod rotation;
 pub mod sending;
 pub mod watch;
 pub mod who;
@@ -26,8 +28,9 @@ const AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 /// An age that may be none.
 const AGE_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
 
-const DAY: Duration = Duration::from_hours(24);
 const YEAR: Duration = Duration::from_hours(365 * 24);
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// A size in octets as the rooms have it.
 fn octets(table: &Reader<'_>, key: &str, default: usize, bounds: RangeInclusive<u64>) -> usize {
