@@ -25,6 +25,8 @@ pub struct Arrived {
     pub text: String,
     /// A message/delivery-status part, decoded.
     pub status: Option<Vec<u8>>,
+    /// A message/disposition-notification part, decoded.
+    pub disposition: Option<Vec<u8>>,
     /// A message/feedback-report part, decoded.
     pub feedback: Option<Vec<u8>>,
     /// The message or header that came along as a part.
@@ -62,11 +64,16 @@ impl Arrived {
             report_type: content_type.and_then(|it| it.attribute("report-type")).unwrap_or_default().to_ascii_lowercase(),
             text: String::new(),
             status: None,
+            disposition: None,
             feedback: None,
             original: None,
         };
         for part in root.parts() {
             arrived.look_at(part);
+        }
+        if arrived.status.is_none() && arrived.text.trim().is_empty() {
+            // A gateway wrapped the whole notice.
+            message.parts().for_each(|part| arrived.look_within(part));
         }
         if arrived.text.trim().is_empty() {
             arrived.text = root.text_bodies().next().map(|text| cut(&text, TEXT_OCTETS_MAX).to_owned()).unwrap_or_default();
@@ -82,6 +89,8 @@ impl Arrived {
         let is = |kind: &str, subtype: &str| part.is_content_type(kind, subtype);
         if is("message", "delivery-status") || is("message", "global-delivery-status") {
             self.status.get_or_insert_with(|| bounded(part));
+        } else if is("message", "disposition-notification") {
+            self.disposition.get_or_insert_with(|| bounded(part));
         } else if is("message", "feedback-report") {
             self.feedback.get_or_insert_with(|| bounded(part));
         } else if let PartKind::Message(within) = part.kind() {
@@ -93,6 +102,12 @@ impl Arrived {
             }
         } else if matches!(part.kind(), PartKind::Text) && self.text.trim().is_empty() {
             self.text = part.text_prefix_bytes(TEXT_OCTETS_MAX).map(std::borrow::Cow::into_owned).unwrap_or_default();
+        }
+    }
+
+    fn look_within(&mut self, part: MessagePart<'_>) {
+        if part.is_content_type("message", "delivery-status") {
+            self.status.get_or_insert_with(|| bounded(part));
         }
     }
 

@@ -130,7 +130,7 @@ fn judge(arrived: &Arrived, reasons: &Table) -> Classified {
         return found;
     }
     if signs::is_disposition(arrived) {
-        return Classified::new(Kind::AutoReply, Form::Header);
+        return notice::rejection(arrived, reasons).unwrap_or(Classified::new(Kind::AutoReply, Form::Header));
     }
     if signs::is_challenge(arrived) {
         return Classified::new(Kind::ChallengeResponse, Form::Header);

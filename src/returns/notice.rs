@@ -27,6 +27,17 @@ pub fn read(arrived: &Arrived, reasons: &Table) -> Option<Classified> {
     })
 }
 
+/// A note of disposition by which a mailbox refuses what its server had taken (Dovecot, Sieve's `reject`, RFC 5429 §2.1).
+#[must_use]
+pub fn rejection(arrived: &Arrived, reasons: &Table) -> Option<Classified> {
+    let part = arrived.disposition.as_deref()?;
+    let refused = arrived.value("auto-submitted").is_some_and(|value| value.contains("rejected")) || arrived.text.contains("automatically rejected");
+    let report = Report::salvage(part).filter(|_| refused)?;
+    let words = prose::blocks(arrived);
+    let recipients: Vec<Returned> = report.recipients.iter().map(|told| returned(told, &report, &words, reasons)).collect();
+    Some(Classified { recipients, ..Classified::new(Kind::Bounce, Form::Status) })
+}
+
 fn returned(told: &ReportedRecipient, report: &Report, words: &[Block], reasons: &Table) -> Returned {
     let last = address(&told.last);
     let original = told.original.as_ref().filter(|typed| typed.mailbox().is_some()).map(address);

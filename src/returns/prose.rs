@@ -73,7 +73,8 @@ fn told_of(arrived: &Arrived, human: &str, returnee: Option<&Returnee>, listed: 
     }
     if found.is_empty() {
         // The message that came back names one, and only one.
-        if let Some([one]) = returnee.map(|returnee| returnee.to.as_slice()) {
+        let alone = returnee.filter(|returnee| returnee.value("cc").is_none() && returnee.value("bcc").is_none());
+        if let Some([one]) = alone.map(|returnee| returnee.to.as_slice()) {
             found.push(Block { address: one.clone(), text: String::new() });
         }
     }
@@ -138,6 +139,8 @@ fn named(human: &str, ours: &[&str]) -> Vec<Block> {
     let is_ours = |address: &str| ours.iter().any(|our| same(our, address)) || is_a_daemon(address);
     let mut found: Vec<Block> = Vec::new();
     let mut passing: Vec<Block> = Vec::new();
+    // `To:` among the fields of a quoted header says for whom the message was, not who did not get it.
+    let mut headed: Vec<Block> = Vec::new();
     let mut current: Vec<usize> = Vec::new();
     let (mut lines_left, mut blanks) = (0, 0);
     for line in human.lines() {
@@ -152,6 +155,10 @@ fn named(human: &str, ours: &[&str]) -> Vec<Block> {
         blanks = 0;
         let (addresses, rest) = placed(bare);
         let addresses: Vec<String> = addresses.into_iter().filter(|address| !is_ours(address)).collect();
+        if bare.get(..3).is_some_and(|label| label.eq_ignore_ascii_case("to:")) {
+            headed.extend(addresses.into_iter().take(PASSING_MAX).map(|address| Block { address, text: String::new() }));
+            continue;
+        }
         if !addresses.is_empty() {
             current.clear();
             for address in addresses {
@@ -168,7 +175,7 @@ fn named(human: &str, ours: &[&str]) -> Vec<Block> {
             }
             continue;
         }
-        for address in addresses_in(bare).filter(|address| !is_ours(address)) {
+        for address in addressed_in(bare).filter(|address| !is_ours(address)) {
             if passing.len() < PASSING_MAX && !passing.iter().any(|block| same(&block.address, &address)) {
                 passing.push(Block { address, text: String::new() });
             }
@@ -187,13 +194,17 @@ fn named(human: &str, ours: &[&str]) -> Vec<Block> {
         around.for_each(|line| append(&mut block.text, line.trim()));
         return passing;
     }
+    if found.is_empty() && passing.is_empty() && headed.len() == 1 {
+        return headed;
+    }
     found
 }
 
 /// Addresses that stand where recipients are named, and the rest of the line.
 fn placed(line: &str) -> (Vec<String>, &str) {
     let lower = line.to_ascii_lowercase();
-    let label = LABELS.iter().filter(|label| lower.starts_with(**label)).map(|label| label.len()).max().unwrap_or(0);
+    let stands = |label: &&&str| lower.strip_prefix(**label).is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric() || "@._-+".contains(c)));
+    let label = LABELS.iter().filter(stands).map(|label| label.len()).max().unwrap_or(0);
     let mut rest = line[label..].trim_start_matches([' ', ':', '=', '\t']);
     if label > 0 && !rest.starts_with(['<', '"', '\'', '\u{201c}']) && !rest.split(' ').next().is_some_and(|word| word.contains('@')) {
         return (Vec::new(), line);
@@ -231,6 +242,14 @@ fn leading(text: &str) -> Option<(String, &str)> {
         }
     }
     let end = text.find(|c: char| c.is_whitespace() || ",;<>()\"|".contains(c)).unwrap_or(text.len());
+    // A sentence that happens to begin a line with an address names it in passing.
+    let next = text[end..].trim_start();
+    let spaced = text[end..].starts_with("  ") || text[end..].starts_with('\t');
+    let marks = [':', ';', '(', '<', '[', ',', '-', '.', '|', '"', '\'', '#', '>'];
+    let apart = next.is_empty() || next.starts_with(marks) || next.starts_with("on ") || next.starts_with(|c: char| c.is_ascii_digit());
+    if !apart && !spaced && !text[..end].ends_with(':') {
+        return None;
+    }
     let word = text[..end].trim_end_matches([':', '.', '\'']);
     let after = &text[word.len()..];
     // `RCPT TO:<…>` and `smtp:a@b` carry a scheme before the address.
@@ -239,7 +258,19 @@ fn leading(text: &str) -> Option<(String, &str)> {
     Some((as_address(address)?, after))
 }
 
-/// All addresses of a line.
+/// All addresses of a line, but those that somebody is to write to or that wrote.
+fn addressed_in(line: &str) -> impl Iterator<Item = String> + '_ {
+    let mut before = "";
+    let mut left_out: Vec<String> = Vec::new();
+    for word in line.split_ascii_whitespace() {
+        if word.contains('@') && NOT_RECIPIENTS.contains(&before.trim_matches([':', ',', '.', '(']).to_ascii_lowercase().as_str()) {
+            left_out.extend(addresses_in(word));
+        }
+        before = word;
+    }
+    addresses_in(line).filter(move |address| !left_out.contains(address))
+}
+
 fn addresses_in(line: &str) -> impl Iterator<Item = String> + '_ {
     line.split(|c: char| c.is_whitespace() || ",;<>()[]\"'|=:".contains(c))
         .filter(|word| word.contains('@'))
@@ -348,6 +379,9 @@ const HEADER_BEGINS: &[&str] = &[
 /// What stands before a recipient; the longest counts.
 const LABELS: &[&str] = &[
     "to",
+    "(generated from",
+    "generated by",
+    "(expanded from",
     "recipient",
     "recipients",
     "recipient:",
@@ -412,6 +446,28 @@ const LABELS: &[&str] = &[
     "username",
     "宛先",
     "受信者",
+];
+/// Words before an address that is not a recipient's.
+const NOT_RECIPIENTS: &[&str] = &[
+    "from",
+    "by",
+    "contact",
+    "sender",
+    "cc",
+    "write",
+    "email",
+    "e-mail",
+    "mail",
+    "emailing",
+    "reply-to",
+    "helpdesk",
+    "support",
+    "via",
+    "at",
+    "finger",
+    "subject",
+    "admin",
+    "administrator",
 ];
 const MARKER_OCTETS_MAX: usize = 120;
 /// Lines about one recipient.

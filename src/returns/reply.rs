@@ -17,9 +17,12 @@ impl Reply {
     /// Reads a text.
     #[must_use]
     pub fn read(text: &str) -> Self {
+        // A code that begins a line is in its place.
+        let starts: Vec<usize> = text.lines().scan(0, |words, line| Some(std::mem::replace(words, *words + line.split_whitespace().count()))).collect();
         let text = super::one_line(text, REPLY_OCTETS_MAX);
         let words: Vec<&str> = text.split(' ').collect();
-        let Some((at, code)) = words.iter().enumerate().find_map(|(at, word)| Some((at, code_at(&words, at, word)?))) else {
+        let found = |(at, word): (usize, &&str)| Some((at, code_at(&words, at, word, starts.binary_search(&at).is_ok())?));
+        let Some((at, code)) = words.iter().enumerate().find_map(found) else {
             return Self { code: None, status: words.iter().find_map(|word| enhanced(word)), text };
         };
         let (first, rest) = split_code(words[at]);
@@ -69,7 +72,7 @@ impl Reply {
 }
 
 /// A word that is a reply code in its place: at the beginning, after something that announces it, or before an enhanced code.
-fn code_at(words: &[&str], at: usize, word: &str) -> Option<u16> {
+fn code_at(words: &[&str], at: usize, word: &str, begins: bool) -> Option<u16> {
     let bare = word.trim_start_matches(['<', '(', '"', '\'', '[', '*']);
     let (code, rest) = split_code(bare);
     if !(400..600).contains(&code) || code / 10 % 10 > 5 {
@@ -81,11 +84,12 @@ fn code_at(words: &[&str], at: usize, word: &str) -> Option<u16> {
         return None;
     }
     let before = at.checked_sub(1).map(|before| words[before]);
-    let announced = before.is_none_or(|before| {
-        before.ends_with([':', ';', '<', '(', '>', '|', ','])
-            || ["said", "responded", "error", "code", "reply", "with", "SMTP", "smtp", "error:", "status", "response", "...", "<<<", "returned"]
-                .contains(&before)
-    });
+    let announced = begins
+        || before.is_none_or(|before| {
+            before.ends_with([':', ';', '<', '(', '>', '|', ','])
+                || ["said", "responded", "error", "code", "reply", "with", "SMTP", "smtp", "error:", "status", "response", "...", "<<<", "returned"]
+                    .contains(&before)
+        });
     let followed = enhanced(rest).is_some() || words.get(at + 1).is_some_and(|next| enhanced(next).is_some());
     (announced || followed || bare.len() < word.len()).then_some(code)
 }
