@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::sections::who::listed;
 use crate::ingress::identity::{self, Fault};
 use crate::ingress::tls::ClientCertificates;
+use crate::keys::lifecycle::Evidence;
 use crate::policy::Mode;
 use crate::seal::NoKey;
 use crate::spool::sqlite::FileSystems;
@@ -141,6 +142,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(unreachable(config));
     warnings.extend(open(config));
     warnings.extend(in_clear(config));
+    warnings.extend(rotation(config));
     if config.deliver.routes.private_addresses_allowed {
         warnings
             .push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
@@ -208,6 +210,39 @@ fn in_clear(config: &Config) -> impl Iterator<Item = String> {
     let given = hosts.map(|(name, _)| format!("smart host \"{name}\": auth_in_clear is true: its password may cross the network in clear"));
     taken.chain(given)
 }
+
+/// Keys that do not rotate as was meant, or faster than is safe.
+fn rotation(config: &Config) -> Vec<String> {
+    let rotation = &config.rotation;
+    let mut warnings = Vec::new();
+    if rotation.soak_min < SOAK_SAFE {
+        let soak = rotation.soak_min.written();
+        warnings
+            .push(format!("rotation.soak_min is {soak}: receivers that looked for a new key too early may not find it; set it to at least 1h outside a lab"));
+    }
+    if rotation.retire_min < DAY * 7 {
+        let retire = rotation.retire_min.written();
+        warnings.push(format!("rotation.retire_min is {retire}: mail on its way may outlive its key's record; set it to at least 7d outside a lab"));
+    }
+    for (domain, settings) in config.domains.iter().filter(|(_, settings)| !settings.author.parked) {
+        let Some(every) = settings.rotation.rotate_every else { continue };
+        if settings.rotation.evidence == Evidence::Manual {
+            warnings.push(format!(
+                "domain {domain}: rotate_every is set, but evidence is \"manual\": new keys are made, and then nothing advances by itself, each waits for \
+                 `postseal key advance {domain} --confirm SELECTOR`"
+            ));
+        }
+        if every < rotation.retire_min {
+            let (every, retire) = (every.written(), rotation.retire_min.written());
+            warnings
+                .push(format!("domain {domain}: rotate_every is {every}, less than rotation.retire_min, {retire}: several old keys stay published at a time"));
+        }
+    }
+    warnings
+}
+
+/// RFC 2308 §5 has negative answers remembered for hours at most; most zones say an hour or less.
+const SOAK_SAFE: Duration = Duration::from_hours(1);
 
 const DAY: Duration = Duration::from_hours(24);
 
