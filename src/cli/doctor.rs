@@ -124,7 +124,7 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
 }
 
 /// The configuration; none where no file is named and the usual one is not there.
-fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
+pub(super) fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
     let path = named.unwrap_or(Path::new("postseal.toml"));
     if named.is_none() && !path.exists() {
         return Ok(None);
@@ -141,7 +141,7 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub fn name_server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim();
     let address = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
     let with_port = bare.parse::<SocketAddr>().or_else(|_| address.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));
