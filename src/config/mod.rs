@@ -14,6 +14,7 @@ pub use sections::listeners::Listener;
 pub use sections::publication::{DomainPublication, Publication};
 pub use sections::rotation::DomainRotation;
 pub use sections::sending::SmartHosts;
+pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
@@ -22,7 +23,7 @@ use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, publication, sending, who};
+use sections::{how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
+    /// `[watch]`.
+    pub watch: WatchSettings,
     /// `[dns]` and `[publishers]`.
     pub publication: Publication,
     /// `[smart_hosts]`.
@@ -126,7 +129,8 @@ fn meant(root: &Reader<'_>) -> Config {
     let smart_hosts = sending::smart_hosts(root);
     let routes = who::routes(root, &smart_hosts);
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
-    let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), ..how::seal(root, &hostname) };
+    let watch = watch::watch(root);
+    let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
@@ -134,6 +138,7 @@ fn meant(root: &Reader<'_>) -> Config {
         readdress: how::readdress(root, &domains),
         spool: how::spool(root),
         resolver: how::resolver(root),
+        watch,
         publication: publication::publication(root, &hostname),
         warnings: Vec::new(),
         server,

@@ -24,6 +24,7 @@ mod record;
 mod selector;
 mod store;
 mod token;
+pub mod watch;
 
 pub use change::{ChangeError, OpenLedger};
 pub use create::create;

@@ -49,6 +49,7 @@ impl World {
             ed25519_on: true,
             retiring: Vec::new(),
             third_party: Some(domain("platform.example")),
+            ..DomainSeal::default()
         };
         let platform = DomainSeal { rsa: vec![world.key("platform.example", "p1", Algorithm::Rsa)], ..DomainSeal::default() };
         let list = DomainSeal { rsa: vec![world.key("list.example", "l1", Algorithm::Rsa)], ..DomainSeal::default() };
