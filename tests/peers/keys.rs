@@ -4,6 +4,7 @@ use super::support::{Peer, folder, missing, program};
 use postseal::keys::{Keyring, Ledger, State};
 use postseal::mail::Domain;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -90,6 +91,17 @@ fn keys_of_rspamd_are_taken() {
     {
         let file = format!("dkim/{domain}.{selector}.key");
         records.push(public(&made(path, "rspamadm", &[&["dkim_keygen", "-d", domain, "-s", selector, "-k", &file], more].concat())));
+    }
+    // rspamadm leaves Ed25519 keys to the umask.
+    let exposed = path.join("dkim/example.com.ed.key");
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(
+        path,
+        &["import", "--rspamd", "dkim"],
+        "example.com/ed is not taken: dkim/example.com.ed.key: its mode 0644 lets every user of this machine read it",
+    );
+    for entry in fs::read_dir(path.join("dkim")).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o600)).unwrap();
     }
     let said = taken(path, &["import", "--rspamd", "dkim"]);
     assert_eq!(said.lines().filter(|line| !line.starts_with(';')).map(public).collect::<Vec<_>>(), records, "its records and ours say the same");
