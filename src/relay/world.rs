@@ -84,7 +84,10 @@ impl Outside {
                 continue;
             }
             if let Some(foreign) = seen.data.iter().find(|data| !is_ours(data, &change.ours)) {
-                return Err(format!("{name} has a record that is not of this key, {}; nothing was changed: see whose it is, and remove it", foreign.zone_text()));
+                return Err(format!(
+                    "{name} has a record that is not of this key, {}; nothing was changed: see whose it is, and remove it",
+                    foreign.zone_text()
+                ));
             }
             let after: Vec<Data> = change.record.iter().map(|record| Data::Txt(record.to_string())).collect();
             let edit = Edit { owner, kind: Kind::Txt, ttl: self.ttl, before: seen.data, after };
