@@ -4,13 +4,14 @@ mod front;
 mod home;
 mod rotation;
 mod snapshot;
+mod watch;
 pub mod world;
 
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
-use crate::dns::{self, Resolver};
+use crate::dns::{self, Authority, Resolver};
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use watch::{Orders, Target, Watch};
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -57,6 +59,7 @@ pub struct Relay {
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
     sweeping: Sweeping,
+    watch: Arc<Watch>,
     in_force: Arc<InForce>,
     rotating: Rotating,
     gate: Arc<sasl::Gate>,
@@ -108,6 +111,8 @@ impl Relay {
 
         let ids = Arc::new(IdSource::from(rand::random()));
         let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
+        let orders = Orders::of(&config, material.watched);
         let resolver = material.resolver.clone();
         let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
         let front = Arc::new(Front {
@@ -122,10 +127,11 @@ impl Relay {
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
-        let in_force = Arc::new(InForce::new(config.clone(), snapshot));
+        let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
+        let in_force = Arc::new(InForce::new(config.clone(), snapshot, watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, in_force, rotating, gate, memory, doors, closing, config };
+        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -158,7 +164,7 @@ impl Relay {
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
-        self.in_force.replace(config.clone(), material.snapshot);
+        self.in_force.replace(config.clone(), material.snapshot, material.watched);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -184,6 +190,7 @@ impl Relay {
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
         self.sweeping.over.cancel();
         self.rotating.over.cancel();
+        self.watch.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
@@ -299,6 +306,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
 /// What is read from outside the configuration: keys, certificates, roots, the system's resolver.
 struct Material {
     snapshot: Snapshot,
+    watched: Vec<Target>,
     warnings: Vec<String>,
     tls: Option<tls::Tls>,
     client_tls: ClientTls,
@@ -328,7 +336,7 @@ impl Material {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
     }
 }
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     /// Author domains, as in example.com; absent: those of the configuration
+    #[arg(value_name = "DOMAIN")]
     domains: Vec<Domain>,
     /// The configuration file; where there is none, only what is typed is known
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG")]
@@ -123,7 +124,7 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
 }
 
 /// The configuration; none where no file is named and the usual one is not there.
-fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
+pub(super) fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
     let path = named.unwrap_or(Path::new("postseal.toml"));
     if named.is_none() && !path.exists() {
         return Ok(None);
@@ -140,7 +141,7 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub fn name_server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim();
     let address = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
     let with_port = bare.parse::<SocketAddr>().or_else(|_| address.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));

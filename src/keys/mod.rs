@@ -15,6 +15,8 @@ mod create;
 mod durable;
 pub mod import;
 mod keyring;
+#[cfg(test)]
+mod kill;
 mod ledger;
 pub mod lifecycle;
 mod pem;
@@ -22,6 +24,7 @@ mod record;
 mod selector;
 mod store;
 mod token;
+pub mod watch;
 
 pub use change::{ChangeError, OpenLedger};
 pub use create::create;

@@ -2,6 +2,7 @@
 //! whose keys are on their way are driven on.
 
 use super::snapshot::{self, FirstSecret};
+use super::watch::{Orders, Target, Watch};
 use super::world::{Outside, Queue, plan};
 use crate::clock;
 use crate::config::Config;
@@ -25,20 +26,21 @@ use tokio_util::sync::CancellationToken;
 pub struct InForce {
     config: Mutex<Arc<Config>>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    watch: Arc<Watch>,
 }
 
 impl InForce {
     /// What a start found.
     #[must_use]
-    pub const fn new(config: Arc<Config>, snapshot: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { config: Mutex::new(config), snapshot }
+    pub const fn new(config: Arc<Config>, snapshot: Arc<ArcSwap<Snapshot>>, watch: Arc<Watch>) -> Self {
+        Self { config: Mutex::new(config), snapshot, watch }
     }
 
     /// SIGHUP's.
-    pub fn replace(&self, config: Arc<Config>, snapshot: Snapshot) {
+    pub fn replace(&self, config: Arc<Config>, snapshot: Snapshot, watched: Vec<Target>) {
         let mut in_force = self.lock();
         *in_force = config;
-        self.snapshot.store(Arc::new(snapshot));
+        self.store(snapshot, Orders::of(&in_force, watched));
     }
 
     /// Reads the keys anew, under the configuration in force. Blocks.
@@ -48,8 +50,15 @@ impl InForce {
     fn read_keys(&self) -> Result<Vec<String>, Vec<String>> {
         let in_force = self.lock();
         let read = snapshot::read(&in_force, FirstSecret::Make, clock::now())?;
-        self.snapshot.store(Arc::new(read.snapshot));
+        self.store(read.snapshot, Orders::of(&in_force, read.watched));
         Ok(read.warnings)
+    }
+
+    /// A key whose record is gone does not sign under the new snapshot either.
+    fn store(&self, mut snapshot: Snapshot, orders: Orders) {
+        self.watch.suspend(&mut snapshot.seal);
+        self.snapshot.store(Arc::new(snapshot));
+        self.watch.change(orders);
     }
 
     fn config(&self) -> Arc<Config> {

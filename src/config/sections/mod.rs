@@ -7,6 +7,7 @@ pub mod listeners;
 pub mod publication;
 pub mod rotation;
 pub mod sending;
+pub mod watch;
 pub mod who;
 
 use super::knob::Octets;
