@@ -79,6 +79,7 @@ pub mod prepare;
 pub mod readdress;
 pub mod reasons;
 pub mod relay;
+pub mod returns;
 pub mod rotation;
 pub mod seal;
 pub mod smtp;

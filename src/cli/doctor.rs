@@ -22,6 +22,7 @@ use std::time::Duration;
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     /// Author domains, as in example.com; absent: those of the configuration
+    #[arg(value_name = "DOMAIN")]
     domains: Vec<Domain>,
     /// The configuration file; where there is none, only what is typed is known
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG")]
@@ -123,7 +124,7 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
 }
 
 /// The configuration; none where no file is named and the usual one is not there.
-fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
+pub(super) fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
     let path = named.unwrap_or(Path::new("postseal.toml"));
     if named.is_none() && !path.exists() {
         return Ok(None);

@@ -506,7 +506,7 @@ impl Tenure {
 impl Report {
     /// What is the same for all recipients of a mail.
     pub(super) fn circumstances<'a, S: Spool>(shared: &Shared<S>, settings: &'a Settings, mail: &'a Mail) -> Circumstances<'a> {
-        Circumstances { mail, schedule: settings.schedule(&mail.stream), started_at: shared.started_at, now: shared.now() }
+        Circumstances { mail, schedule: settings.schedule(&mail.stream), reasons: &settings.reasons, started_at: shared.started_at, now: shared.now() }
     }
 }
 

@@ -5,7 +5,7 @@
 //! | [`route`], [`way`] | which hosts and addresses, in which order, on which terms | pure |
 //! | [`provider`], [`shaping`], [`throttle`] | who stands behind a host; how much, how fast; what replies change about it | pure |
 //! | [`tls_policy`] | what is asked of TLS | pure |
-//! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what a reply is about | pure |
+//! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what an ending means | pure |
 //! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |

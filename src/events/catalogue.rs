@@ -61,7 +61,7 @@ pub const FIELDS: &[Field] = &[
     ("quarantined", "damaged mails, held"),
     ("queue", "route and recipient domain"),
     ("queues", "how many queues"),
-    ("reason", "why a key took a step, as its history has it, or what it waits for"),
+    ("reason", "why: of an attempt one of the words that `config/reasons.toml` explains; of a key's step as its history has it"),
     ("recipient", "the address an attempt was for"),
     ("recipients", "how many recipients"),
     ("reply", "the SMTP reply: the next hop's own words in `attempt.*` and `provider.*`, else ours to the client"),
@@ -101,6 +101,7 @@ const ATTEMPT: &[&str] = &[
     "tls",
     "attempts",
     "unknown_end",
+    "reason",
     "rule",
 ];
 

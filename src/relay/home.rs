@@ -63,6 +63,7 @@ fn recipient(told: &Told, mail: &Mail) -> DsnRecipient {
         orcpt: told.recipient.orcpt.clone(),
         action,
         evidence: told.evidence.clone(),
+        reason: told.reason,
         attempts: told.recipient.attempts + 1,
         retry_until: (action == Action::Delayed).then_some(mail.expires_at),
     }

@@ -15,15 +15,19 @@
 
 pub mod dmarc;
 pub mod examine;
+mod form;
 mod judge;
 mod matrix;
 pub mod spf;
 pub mod spf_walk;
+mod weakness;
 
 pub use dmarc::{Alignment, DmarcFault, DmarcRecord, Policy, Psd, dmarc_record, organizational_domain};
 pub use examine::{ArcFact, Delivery, Dns, Examination, ExamineFault, Findings, Received, examine, look};
+pub use form::{Defect, Form, form};
 pub use judge::judge;
 pub use matrix::Style;
+pub use weakness::{Weakness, weaknesses};
 
 use crate::mail::Domain;
 use std::collections::HashMap;
