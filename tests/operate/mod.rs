@@ -9,3 +9,4 @@ mod life;
 mod notices;
 mod proxy_protocol;
 mod tls;
+mod watch;
