@@ -24,7 +24,11 @@ impl Checked<'_> {
         if let (Ok((facts, _)), false) = (&self.judged, self.origin.knows_spf()) {
             let best = super::with_spf(facts);
             let gmail = if best.gmail.accepts { "pass" } else { "FAIL" };
-            out.entry("Note", "", &format!("SPF could not be checked. If it passes for a domain aligned with {}: DMARC {}, Gmail {gmail}.", facts.author, best.dmarc.as_str()));
+            out.entry(
+                "Note",
+                "",
+                &format!("SPF could not be checked. If it passes for a domain aligned with {}: DMARC {}, Gmail {gmail}.", facts.author, best.dmarc.as_str()),
+            );
         }
         out.blank();
         self.form(&mut out);
