@@ -54,6 +54,7 @@ const SHELLS: &[&str] = &[
     "deliver/lane.rs",
     "deliver/attempt.rs",
     "dns/resolver.rs",
+    "dns/publish/provider.rs",
     "doctor/ask.rs",
     "doctor/connect.rs",
     "dns/publish/rfc2136.rs",

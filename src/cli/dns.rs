@@ -187,6 +187,9 @@ impl Set {
             eprintln!("postseal: {} is parked; these are the records of a domain that never sends", what.domain);
         }
         let reports = config.and_then(|config| config.publication.dmarc.reports.as_ref());
+        if reports.is_none() && !what.receives {
+            eprintln!("postseal: dns.dmarc_reports is not set, so nobody is told who tries to send as {}", what.domain);
+        }
         let ttl = config.map_or(PARKED_TTL, |config| config.record_ttl(&what.domain));
         records::parked(&what.domain, reports, what.receives, ttl)
     }

@@ -88,7 +88,7 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
 /// is something to tell its submitter, which only an ending does: that it is late, or that it has grown too old.
 #[must_use]
 pub fn hold(around: &Circumstances<'_>, recipient: &Leased, pause: Duration) -> Option<Timestamp> {
-    let Circumstances { mail, schedule, started_at, now } = *around;
+    let Circumstances { mail, schedule, started_at, now, .. } = *around;
     let given_up_at = schedule.given_up_at(mail.expires_at, started_at);
     let is_late = !recipient.delay_told && recipient.notify.on_delay() && may_be_told(mail) && schedule.is_late(mail.accepted_at, mail.expires_at, now);
     (now < given_up_at && !is_late).then(|| (now + pause).min(given_up_at))
@@ -214,7 +214,8 @@ mod tests {
         let schedule = Schedule::default();
         let pause = Duration::from_mins(5);
         let held = |mail: &Mail, recipient: &Leased, after: Duration| {
-            hold(&Circumstances { mail, schedule: &schedule, started_at: START, now: START + after }, recipient, pause).map(|at| at.since(START))
+            hold(&Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after }, recipient, pause)
+                .map(|at| at.since(START))
         };
         let (fresh, told) = (recipient(Notify::Unspecified), Leased { delay_told: true, ..recipient(Notify::Unspecified) });
         assert_eq!(held(&mail(), &fresh, HOUR), Some(HOUR + pause));

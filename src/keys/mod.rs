@@ -15,6 +15,8 @@ mod create;
 mod durable;
 pub mod import;
 mod keyring;
+#[cfg(test)]
+mod kill;
 mod ledger;
 pub mod lifecycle;
 mod pem;

@@ -150,8 +150,8 @@ fn selector(text: &str) -> Result<Selector, String> {
 }
 
 /// How new keys are named.
-fn template(_config: Option<&Config>) -> SelectorTemplate {
-    SelectorTemplate::default()
+fn template(config: Option<&Config>) -> SelectorTemplate {
+    config.map_or_else(SelectorTemplate::default, |config| config.rotation.selector.clone())
 }
 
 /// A key record as a zone file has it.

@@ -6,13 +6,15 @@ use super::super::reader::Reader;
 use super::TIMEOUT;
 use crate::deliver::Source;
 use crate::deliver::route::is_public;
+use crate::dns::publish::provider::{self, Service};
 use crate::dns::publish::{self, Way, rfc2136, tsig};
 use crate::dns::records::{Bimi, Dmarc, Helo, KeyText, MtaSts, Policy, Relay, ReportTo, Sender};
 use crate::mail::{Domain, Mailbox};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is published for every domain, and by whom.
@@ -117,30 +119,85 @@ fn https(table: &Reader<'_>, key: &str) -> Option<String> {
 enum Kind {
     Manual,
     Rfc2136,
+    Provider(Service),
 }
 
 fn publisher(name: String, table: &Reader<'_>) -> publish::Settings {
-    let kind = table.one_of("kind", &[("manual", Kind::Manual), ("rfc2136", Kind::Rfc2136)], Kind::Manual);
+    let words: Vec<(&str, Kind)> =
+        [("manual", Kind::Manual), ("rfc2136", Kind::Rfc2136)].into_iter().chain(Service::ALL.map(|(word, service)| (word, Kind::Provider(service)))).collect();
+    let kind = table.one_of("kind", &words, Kind::Manual);
     let ttl = table.optional_within("ttl", TTL);
-    let update = update(table, kind);
-    if kind == Kind::Manual {
-        for key in ["server", "zone", "tsig_name", "tsig_secret"].into_iter().filter(|key| table.has(key)) {
-            table.fault(key, "set, though kind is \"manual\": a person writes the records", "kind = \"rfc2136\", or without it");
-        }
+    let zone = table.optional::<Domain>("zone");
+    let timeout = table.within("timeout", Duration::from_secs(10), TIMEOUT);
+    let update = update(table, kind, zone.clone(), timeout);
+    let service = service(table, kind, zone, timeout);
+    let word = words.iter().find(|(_, of)| *of == kind).map_or("manual", |(word, _)| word);
+    let (of_update, of_service) = (["server", "tsig_name", "tsig_secret", "tsig_secret_file"], ["api_token", "api_token_file", "account", "endpoint"]);
+    let foreign = match kind {
+        Kind::Manual => [&of_update[..], &of_service, &["zone"]].concat(),
+        Kind::Rfc2136 => of_service.to_vec(),
+        Kind::Provider(_) => of_update.to_vec(),
+    };
+    for key in foreign.into_iter().filter(|key| table.has(key)) {
+        table.fault(key, &format!("set, though kind is \"{word}\", which has no use for it"), "another kind, or none of it");
     }
-    publish::Settings { name, ttl, way: update.map_or(Way::Manual, Way::Rfc2136) }
+    publish::Settings { name, ttl, way: way(update, service) }
+}
+
+#[cfg(feature = "dns-providers")]
+fn way(update: Option<rfc2136::Settings>, service: Option<provider::Settings>) -> Way {
+    update.map(Way::Rfc2136).or(service.map(Way::Provider)).unwrap_or(Way::Manual)
+}
+
+#[cfg(not(feature = "dns-providers"))]
+fn way(update: Option<rfc2136::Settings>, _: Option<provider::Settings>) -> Way {
+    update.map_or(Way::Manual, Way::Rfc2136)
+}
+
+/// What a provider's API needs; `None` where it is not asked for, or after a fault.
+fn service(table: &Reader<'_>, kind: Kind, zone: Option<Domain>, timeout: Duration) -> Option<provider::Settings> {
+    let token = secret(table, "api_token", matches!(kind, Kind::Provider(_)));
+    let account = table.optional::<String>("account");
+    let endpoint = table.optional::<String>("endpoint");
+    let Kind::Provider(service) = kind else { return None };
+    if !provider::IS_BUILT_IN {
+        let expected = "\"manual\" or \"rfc2136\", or a program built with `cargo build --features dns-providers`";
+        table.fault("kind", &format!("\"{service}\", but this program was built without the APIs of providers"), expected);
+        return None;
+    }
+    if token.is_none() && !table.has("api_token") && !table.has("api_token_file") {
+        table.fault("api_token_file", &format!("missing, though kind is \"{service}\""), "a file that only we may read, with a token that may edit the zone");
+    }
+    if service.wants_account() && account.is_none() && !table.has("account") {
+        table.fault("account", &format!("missing, though kind is \"{service}\""), "the account's number; of route53 the access key id");
+    }
+    if endpoint.is_some() && !service.takes_endpoint() {
+        table.fault("endpoint", &format!("set, though {service} is in one place only"), "no endpoint");
+    }
+    let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+    if let Some(url) = endpoint.as_ref().filter(|url| !is_url(url)) {
+        table.fault("endpoint", &url.written(), "an address that begins with https:// or http://");
+    }
+    Some(provider::Settings { service, zone, token: token?, account, endpoint, timeout })
+}
+
+/// A secret where there is a use for it; else its keys are asked for, and no file is read.
+fn secret(table: &Reader<'_>, key: &str, is_wanted: bool) -> Option<SecretString> {
+    if is_wanted {
+        return table.guarded_secret(key);
+    }
+    let _ = (table.optional::<String>(key), table.optional::<PathBuf>(&format!("{key}_file")));
+    None
 }
 
 /// What a dynamic update needs; `None` where it is not asked for, or after a fault.
-fn update(table: &Reader<'_>, kind: Kind) -> Option<rfc2136::Settings> {
+fn update(table: &Reader<'_>, kind: Kind, zone: Option<Domain>, timeout: Duration) -> Option<rfc2136::Settings> {
     let is_wanted = kind == Kind::Rfc2136;
     let server = table.optional::<String>("server");
-    let zone = table.optional::<Domain>("zone");
     let key_name = table.optional::<String>("tsig_name");
     let algorithm = table.value("tsig_algorithm", tsig::Algorithm::HmacSha256.to_string());
-    let secret = table.guarded_secret("tsig_secret");
+    let secret = secret(table, "tsig_secret", is_wanted);
     let transport = table.one_of("transport", &[("tcp", rfc2136::Transport::Tcp), ("udp", rfc2136::Transport::Udp)], rfc2136::Transport::Tcp);
-    let timeout = table.within("timeout", Duration::from_secs(10), TIMEOUT);
     if !is_wanted {
         return None;
     }
