@@ -5,6 +5,7 @@
 mod config;
 mod deliver;
 mod dns;
+mod doctor;
 mod ingress;
 mod keys;
 mod normalise;

@@ -22,6 +22,7 @@ use std::time::Duration;
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     /// Author domains, as in example.com; absent: those of the configuration
+    #[arg(value_name = "DOMAIN")]
     domains: Vec<Domain>,
     /// The configuration file; where there is none, only what is typed is known
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG")]
@@ -140,7 +141,7 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub fn name_server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim();
     let address = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
     let with_port = bare.parse::<SocketAddr>().or_else(|_| address.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));

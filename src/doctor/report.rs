@@ -220,9 +220,8 @@ impl Page<'_> {
             };
             self.out.push('\n');
             self.line("  ", Tone::Faint, &heading);
-            let width = findings.iter().map(|finding| finding.rule.id.len()).max().unwrap_or_default();
             for finding in findings {
-                self.finding(finding, width);
+                self.finding(finding);
             }
         }
         self.out.push('\n');
@@ -245,47 +244,40 @@ impl Page<'_> {
         groups
     }
 
-    fn finding(&mut self, finding: &Finding, width: usize) {
-        let tone = tone(finding.status);
-        let word = (self.show)(tone, &format!("{:<7}", finding.status));
-        let rule = format!("{:<width$}", finding.rule.id);
-        let indent = " ".repeat(INDENT + 9 + width + 2);
-        let _ = write!(self.out, "{}{word}  {rule}  ", " ".repeat(INDENT)); // a String takes all
-        let head = format!("{}: {}", finding.about, finding.seen);
-        self.wrapped(&head, indent.len(), &indent);
+    /// What is well takes a line; what is not says more below it.
+    fn finding(&mut self, finding: &Finding) {
+        let word = (self.show)(tone(finding.status), &format!("{:<STATUS$}", finding.status));
+        let rule = format!("{:<RULE$}", finding.rule.id);
+        let _ = write!(self.out, "{}{word}{rule}", " ".repeat(INDENT)); // a String takes all
         if finding.status == Status::Ok {
-            return;
+            let text = format!("{}: {}", finding.about, finding.seen);
+            return self.wrapped(&text, INDENT + STATUS + RULE);
         }
-        let codes = codes(finding, self.bulk);
-        self.labelled(&indent, "why   ", &format!("{}{codes}", finding.rule.why));
-        if let Some(remedy) = &finding.remedy {
-            self.remedy(&indent, remedy);
-        }
-    }
-
-    fn remedy(&mut self, indent: &str, remedy: &Remedy) {
-        let colon = if remedy.records.is_empty() { "" } else { ":" };
-        self.labelled(indent, "remedy", &format!("{}{colon}", remedy.text));
-        for record in &remedy.records {
-            let _ = writeln!(self.out, "{}{}", " ".repeat(INDENT), (self.show)(Tone::Strong, &zone_line(record)));
+        let _ = writeln!(self.out, "{}", (self.show)(Tone::Strong, &finding.about));
+        let indent = INDENT + STATUS;
+        self.labelled("seen", &finding.seen, indent);
+        self.labelled("why", &format!("{}{}", finding.rule.why, codes(finding, self.bulk)), indent);
+        if let Some(Remedy { text, records }) = &finding.remedy {
+            self.labelled("remedy", &format!("{text}{}", if records.is_empty() { "" } else { ":" }), indent);
+            for record in records {
+                self.line(&" ".repeat(indent), Tone::Strong, &zone_line(record));
+            }
         }
     }
 
-    fn labelled(&mut self, indent: &str, label: &str, text: &str) {
-        let _ = write!(self.out, "{indent}{}  ", (self.show)(Tone::Faint, label));
-        let further = format!("{indent}{}", " ".repeat(label.len() + 2));
-        self.wrapped(text, further.len(), &further);
+    fn labelled(&mut self, label: &str, text: &str, indent: usize) {
+        let _ = write!(self.out, "{}{}", " ".repeat(indent), (self.show)(Tone::Faint, &format!("{label:<LABEL$}")));
+        self.wrapped(text, indent + LABEL);
     }
 
-    /// Words, as many as fit, the first line of which begins at column `at`; then a line feed.
-    fn wrapped(&mut self, text: &str, mut at: usize, indent: &str) {
-        let start = at;
+    /// Words, as many as fit a line, every line from column `start` on; then a line feed.
+    fn wrapped(&mut self, text: &str, start: usize) {
+        let mut at = start;
         for word in text.split_whitespace() {
             let width = word.chars().count();
             if at > start && at + 1 + width > self.columns {
-                self.out.push('\n');
-                self.out.push_str(indent);
-                at = indent.len();
+                let _ = write!(self.out, "\n{}", " ".repeat(start));
+                at = start;
             } else if at > start {
                 self.out.push(' ');
                 at += 1;
@@ -339,6 +331,10 @@ pub const SCHEMA: &str = include_str!("schema.json");
 /// Changes when a program that reads the JSON has to be changed.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Columns before a finding, of its status, of its rule's name, and of what stands before its parts.
 const INDENT: usize = 4;
+const STATUS: usize = 9;
+const RULE: usize = 15;
+const LABEL: usize = 8;
 /// Narrower than this nothing can be read; then lines are longer than the terminal.
 const COLUMNS_MIN: usize = 60;

@@ -16,6 +16,7 @@
 //!
 //! Entries are never removed, so that no selector is used twice. Files without history, servers and TTL read as well.
 
+use super::change::adopt;
 use super::store::refuse_writable_by_others;
 use super::{Algorithm, KeyFault, KeyProblem, State};
 use crate::mail::{Domain, Selector, Timestamp};
@@ -74,15 +75,21 @@ pub struct ServerMemory {
 }
 
 impl Ledger {
-    /// Reads the ledger of a domain below `keys` without its lock: what is there is whole. None is as good as an empty one.
+    /// Reads the ledger of a domain below `keys` without its lock: what is there is whole. None is as good as an empty one. It shows
+    /// what [`Ledger::open`] would show.
     ///
     /// # Errors
     /// The file or its directory is not in order.
     pub fn read(keys: &Path, domain: &Domain) -> Result<Self, KeyFault> {
-        Self::read_in(&keys.join(domain.as_str()))
+        let directory = keys.join(domain.as_str());
+        let mut ledger = Self::read_in(&directory)?;
+        if directory.is_dir() {
+            adopt(&directory, &mut ledger)?;
+        }
+        Ok(ledger)
     }
 
-    /// The same, of the directory of a domain.
+    /// What stands there, of the directory of a domain.
     pub(super) fn read_in(directory: &Path) -> Result<Self, KeyFault> {
         let path = directory.join(STATE_FILE);
         let file = match File::open(&path) {
@@ -246,7 +253,7 @@ fn entry(selector: &str, raw: RawEntry) -> Result<Entry, String> {
 
 /// A selector as it is compared: lower case. `None` for what is none: labels of letters, digits and hyphens (RFC 6376 §3.1), and the
 /// underscore that some use; unlike a domain, one may end in a number.
-pub(super) fn selector_of(text: &str) -> Option<Selector> {
+pub fn selector_of(text: &str) -> Option<Selector> {
     let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     (text.len() <= SELECTOR_OCTETS_MAX && text.split('.').all(is_label)).then(|| Selector::new(&text.to_ascii_lowercase()))
 }

@@ -13,7 +13,10 @@
 mod change;
 mod create;
 mod durable;
+pub mod import;
 mod keyring;
+#[cfg(test)]
+mod kill;
 mod ledger;
 pub mod lifecycle;
 mod pem;
@@ -21,15 +24,17 @@ mod record;
 mod selector;
 mod store;
 mod token;
+pub mod watch;
 
 pub use change::{ChangeError, OpenLedger};
 pub use create::create;
+pub use durable::write_export;
 pub use keyring::{Key, Keyring};
-pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory};
+pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory, selector_of as selector};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};
 pub use selector::{SelectorTemplate, SelectorsTaken, TemplateError};
-pub use store::{KeyFault, KeyProblem};
+pub use store::{KeyFault, KeyProblem, read_secret};
 pub use token::{TOKEN_SECRETS_MAX, TokenSecret, create_token_secret, load_token_secrets};
 
 use std::fmt;

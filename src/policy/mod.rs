@@ -24,8 +24,8 @@ mod usage;
 
 pub use admission::{begin, recipient};
 pub use pattern::{DomainPattern, DomainPatternError};
-pub use reverse_path::can_receive;
-pub use route::route;
+pub use reverse_path::{ReversePathReason, can_receive, reverse_path};
+pub use route::{route, rule as route_rule};
 pub use settings::{AuthorDomain, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule, Settings};
 pub use usage::Usage;
 
@@ -98,7 +98,7 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
         mode: identity.mode.clone(),
         author,
         signing_domain,
-        reverse_path: reverse_path::decide(&submission.envelope.reverse_path, name, identity, settings)?,
+        reverse_path: reverse_path(&submission.envelope.reverse_path, name, identity, settings)?.0,
         trusted_upstream: identity.trusted_upstream,
         track_id: wishes.track_id,
         tag: wishes.tag,

@@ -140,7 +140,10 @@ fn one_click(form: &Form<'_>) -> Vec<String> {
         } else if !posts.is_empty() {
             found.push("List-Unsubscribe-Post stands without List-Unsubscribe (RFC 8058 §3.1)".to_owned());
         } else if form.bulk {
-            found.push("there is no List-Unsubscribe: marketing mail and subscriptions need one-click unsubscription at Gmail and Yahoo; transactional mail does not".to_owned());
+            found.push(
+                "there is no List-Unsubscribe: marketing mail and subscriptions need one-click unsubscription at Gmail and Yahoo; transactional mail does not"
+                    .to_owned(),
+            );
         }
         return found;
     };

@@ -42,7 +42,8 @@ impl World {
         let mut dns = Dns::default();
         let author = [key(&mut dns, "author.example", "r1", "author.rsa.pem"), key(&mut dns, "author.example", "e1", "author.ed25519.pem")];
         let [rsa, ed25519] = author.map(|signer| vec![signer]);
-        let author = DomainSeal { rsa, ed25519, ed25519_on: true, retiring: Vec::new(), third_party: Some(domain("platform.example")) };
+        let author =
+            DomainSeal { rsa, ed25519, ed25519_on: true, retiring: Vec::new(), third_party: Some(domain("platform.example")), ..DomainSeal::default() };
         let mut rules = Rules::new("mx.postseal.example");
         rules.domains.insert(domain("author.example"), author);
         rules.domains.insert(domain("nokey.example"), DomainSeal::default());

@@ -8,9 +8,9 @@ use mail_auth::hickory_resolver::proto::op::ResponseCode;
 use mail_auth::{AuthenticatedMessage, DnsCache, DnsError, Error, MessageAuthenticator, Parameters, ResolverCache, TxtRecord};
 use postseal::keys::{Algorithm, PrivateKey, Record};
 use postseal::mail::{Domain, KeyId, Message, RouteName, Selector, Timestamp};
+use postseal::seal::dkim::NoAnswer;
 use postseal::seal::dkim::Signer;
 use postseal::seal::dkim::verify::{KeySource, examine};
-use postseal::seal::dkim::NoAnswer;
 use postseal::seal::{DkimResult, DomainSeal, Examined, Mode, Plan, Request, Rules, Seal, make, plan};
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -49,6 +49,7 @@ impl World {
             ed25519_on: true,
             retiring: Vec::new(),
             third_party: Some(domain("platform.example")),
+            ..DomainSeal::default()
         };
         let platform = DomainSeal { rsa: vec![world.key("platform.example", "p1", Algorithm::Rsa)], ..DomainSeal::default() };
         let list = DomainSeal { rsa: vec![world.key("list.example", "l1", Algorithm::Rsa)], ..DomainSeal::default() };

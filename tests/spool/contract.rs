@@ -59,7 +59,7 @@ async fn what_is_committed_survives_a_restart(engine: impl Engine) {
 
 async fn messages_that_name_a_key_are_counted(engine: impl Engine) {
     let spool = engine.open(0);
-    let key = |selector| postseal::mail::KeyId { domain: "example.com".parse().unwrap(), selector: postseal::mail::Selector::new(selector) };
+    let key = |selector: &str| postseal::mail::KeyId { domain: "example.com".parse().unwrap(), selector: postseal::mail::Selector::new(selector) };
     assert_eq!(spool.mentions(&key("s1")).await.unwrap(), 0);
     let sealed_by = |number, selector: &str| {
         let mut mail = mail(number, &["a@x.example"]);

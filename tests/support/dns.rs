@@ -12,7 +12,7 @@
 //! broken.example   SERVFAIL
 //! silent.example   SILENT
 //! ```
-//! A name that has neither records nor names below it does not exist. `SERVFAIL` and `SILENT` hold for every question about the name;
+//! A name that has neither records nor names below it does not exist, unless a wildcard (`*.example.com`) speaks for it. `SERVFAIL` and `SILENT` hold for every question about the name;
 //! `SERVFAIL A` for those about its A records. Lines about `@` say how the server is:
 //!
 //! ```text
@@ -151,7 +151,7 @@ fn entry(line: &str) -> Option<(Name, Entry)> {
             let (preference, host) = data.split_once(char::is_whitespace)?;
             RData::MX(MX::new(preference.parse().ok()?, name(host.trim())))
         }
-        "TXT" => RData::TXT(TXT::new(data.split('"').skip(1).step_by(2).map(str::to_owned).collect())),
+        "TXT" => RData::TXT(TXT::new(data.split('"').skip(1).step_by(2).flat_map(strings).collect())),
         "NS" => RData::NS(NS(name(data))),
         "SOA" => RData::SOA(SOA::new(name("ns"), name("hostmaster"), 1, 3600, 3600, 86_400, data.parse().ok()?)),
         "REFERRAL" => return Some((name(owner), Entry::Referral(name(data)))),
@@ -160,6 +160,12 @@ fn entry(line: &str) -> Option<(Name, Entry)> {
         _ => return None,
     };
     Some((name(owner), Entry::Record(record)))
+}
+
+/// RFC 1035 §3.3: a string has 255 octets at most.
+fn strings(text: &str) -> Vec<String> {
+    let octets = text.as_bytes();
+    if octets.is_empty() { vec![String::new()] } else { octets.chunks(255).map(|part| String::from_utf8_lossy(part).into_owned()).collect() }
 }
 
 fn name(text: &str) -> Name {
@@ -226,6 +232,20 @@ async fn serve_tcp(listener: TcpListener, zone: Arc<Mutex<Zone>>) {
 }
 
 impl Zone {
+    /// The name itself, or the wildcard that speaks for it where it does not exist (RFC 4592 §3.3.1).
+    fn source(&self, name: &Name) -> Name {
+        let exists = |name: &Name| self.entries.iter().any(|(owner, _)| name.zone_of(owner));
+        if exists(name) {
+            return name.clone();
+        }
+        let mut above = name.base_name();
+        while !exists(&above) && !above.is_root() {
+            above = above.base_name();
+        }
+        let wildcard = Name::from_ascii("*").and_then(|star| star.append_domain(&above)).unwrap();
+        if exists(&wildcard) { wildcard } else { name.clone() }
+    }
+
     fn answer(&mut self, octets: &[u8]) -> Option<Message> {
         let question = Message::from_vec(octets).ok()?;
         let query = question.queries.first()?.clone();
@@ -251,7 +271,8 @@ impl Zone {
         }
         let mut at = asked;
         for _ in 0..CNAMES_MAX {
-            let here: Vec<Entry> = self.entries.iter().filter(|(owner, _)| *owner == at).map(|(_, entry)| entry.clone()).collect();
+            let source = self.source(&at);
+            let here: Vec<Entry> = self.entries.iter().filter(|(owner, _)| *owner == source).map(|(_, entry)| entry.clone()).collect();
             let mut next = None;
             for entry in &here {
                 match entry {
@@ -277,7 +298,8 @@ impl Zone {
                 None => break,
             }
         }
-        if !self.entries.iter().any(|(owner, _)| at.zone_of(owner)) {
+        let source = self.source(&at);
+        if !self.entries.iter().any(|(owner, _)| source.zone_of(owner)) {
             answer.metadata.response_code = ResponseCode::NXDomain;
         }
         if self.has("AUTHORITY") && answer.answers.is_empty() {

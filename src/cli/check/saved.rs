@@ -49,7 +49,8 @@ pub fn origin(headers: &Headers<'_>, trusted: &[String], typed: Typed) -> Origin
     let is_trusted = |host: &str| trusted.iter().any(|id| id.eq_ignore_ascii_case(host.trim_end_matches('.')));
     let fields: Vec<(&str, String)> = headers.iter().map(|field| (field.name, field.unfolded())).collect();
     let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
-    let hops: Vec<(usize, Hop)> = fields.iter().enumerate().filter(|(_, (name, _))| is(name, "Received")).map(|(at, (_, value))| (at, Hop::read(value))).collect();
+    let hops: Vec<(usize, Hop)> =
+        fields.iter().enumerate().filter(|(_, (name, _))| is(name, "Received")).map(|(at, (_, value))| (at, Hop::read(value))).collect();
     let trusted_hop = hops.iter().find(|(_, hop)| hop.by.as_deref().is_some_and(is_trusted) && hop.address.is_some());
     // What the trusted host wrote stands above the Received of the hop before it.
     let end = trusted_hop.map(|(at, _)| hops.iter().map(|(place, _)| *place).find(|place| place > at).unwrap_or(fields.len()));
@@ -205,14 +206,33 @@ mod tests {
     #[test]
     fn received_fields_of_the_common_servers_are_read() {
         for (value, helo, address, by) in [
-            ("from mail.example.com (mail.example.com. [192.0.2.25]) by mx.google.com with ESMTPS id x for <a@gmail.com>; Sun, 22 Nov 2026", "mail.example.com", "192.0.2.25", "mx.google.com"),
-            ("from mail.example.com (unknown [IPv6:2001:db8::1]) by mx.example.net (Postfix) with ESMTP id x; d", "mail.example.com", "2001:db8::1", "mx.example.net"),
+            (
+                "from mail.example.com (mail.example.com. [192.0.2.25]) by mx.google.com with ESMTPS id x for <a@gmail.com>; Sun, 22 Nov 2026",
+                "mail.example.com",
+                "192.0.2.25",
+                "mx.google.com",
+            ),
+            (
+                "from mail.example.com (unknown [IPv6:2001:db8::1]) by mx.example.net (Postfix) with ESMTP id x; d",
+                "mail.example.com",
+                "2001:db8::1",
+                "mx.example.net",
+            ),
             ("from [10.0.0.1] (mail.example.com [192.0.2.8]) by mx.example.net; d", "10.0.0.1", "192.0.2.8", "mx.example.net"),
             ("from [192.0.2.7] (helo=pod-7) by mx.example.net with esmtp (Exim 4.96) id x; d", "pod-7", "192.0.2.7", "mx.example.net"),
-            ("from mail.example.com (192.0.2.9) by DB1.mail.protection.outlook.com (10.1.1.1) with Microsoft SMTP Server; d", "mail.example.com", "192.0.2.9", "DB1.mail.protection.outlook.com"),
+            (
+                "from mail.example.com (192.0.2.9) by DB1.mail.protection.outlook.com (10.1.1.1) with Microsoft SMTP Server; d",
+                "mail.example.com",
+                "192.0.2.9",
+                "DB1.mail.protection.outlook.com",
+            ),
         ] {
             let hop = Hop::read(value);
-            assert_eq!((hop.helo.as_deref(), hop.address.map(|a| a.to_string()).as_deref(), hop.by.as_deref()), (Some(helo), Some(address), Some(by)), "{value}");
+            assert_eq!(
+                (hop.helo.as_deref(), hop.address.map(|a| a.to_string()).as_deref(), hop.by.as_deref()),
+                (Some(helo), Some(address), Some(by)),
+                "{value}"
+            );
         }
         assert_eq!(Hop::read("by 2002:a05:6a10:1 with SMTP id x; d"), Hop { by: Some("2002:a05:6a10:1".into()), ..Hop::default() });
         for junk in ["", ";", "from", "by", "from  by ", "\u{e9}", "from (((([[[ by"] {

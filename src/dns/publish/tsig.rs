@@ -228,10 +228,7 @@ mod tests {
         assert_eq!((alone.name.as_deref(), alone.algorithm.as_deref(), alone.secret.as_str()), (None, None, SECRET));
         let statement = format!("// made by hand\nkey \"Postseal.example.\" {{\n\talgorithm hmac-sha512; // strong\n\tsecret \"{SECRET}\";\n}};\n");
         let read = KeyText::read(&statement);
-        assert_eq!(
-            (read.name.as_deref(), read.algorithm.as_deref(), read.secret.as_str()),
-            (Some("Postseal.example."), Some("hmac-sha512"), SECRET)
-        );
+        assert_eq!((read.name.as_deref(), read.algorithm.as_deref(), read.secret.as_str()), (Some("Postseal.example."), Some("hmac-sha512"), SECRET));
         let name: KeyName = read.name.clone().unwrap().parse().unwrap();
         assert_eq!(name.to_string(), "postseal.example");
         assert!(Key::new(name, Algorithm::HmacSha512, &read).is_ok());

@@ -5,8 +5,8 @@ use super::canonical::{BodyHash, Canonicalization, select};
 use super::{Algorithm, Signer};
 use crate::mail::{Field, Timestamp};
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
 
 /// The fields that carry a tag list with a `b=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

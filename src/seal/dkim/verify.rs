@@ -8,10 +8,10 @@ use crate::seal::arc::ChainStatus;
 use crate::seal::dkim::foreign::{KeyTexts, NoAnswer};
 use crate::seal::examined::{ChainFact, DkimFact, DkimResult, Examined};
 use crate::seal::verified::{Verified, key_names, verified};
-use mail_auth::MessageAuthenticator;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
+use mail_auth::MessageAuthenticator;
 use std::future::Future;
 
 /// Where key records are.
@@ -55,10 +55,7 @@ pub async fn examine<K: KeySource>(message: &[u8], source: &K, now: Timestamp) -
     });
     let whole = chain.chain.exists && chain.chain.fault.is_none();
     let status = if chain.chain.exists { chain.status } else { ChainStatus::None };
-    Examined {
-        dkim: dkim.collect(),
-        chain: ChainFact { highest: chain.chain.highest, status, whole, ended: chain.chain.ended, unknown: chain.unknown },
-    }
+    Examined { dkim: dkim.collect(), chain: ChainFact { highest: chain.chain.highest, status, whole, ended: chain.chain.ended, unknown: chain.unknown } }
 }
 
 /// The records at these names.
