@@ -1,6 +1,7 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
 mod config;
+mod explain;
 mod key;
 mod serve;
 mod sign;
@@ -30,6 +31,8 @@ enum Command {
     Key(key::Command),
     /// Seal one message: standard input to standard output, by the same code as the relay
     Sign(sign::Args),
+    /// Say what would become of a message, and which line of the configuration decides it; nothing is sent
+    Explain(explain::Args),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
         Command::Sign(args) => sign::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::User(command) => user::run(command),
     };
     match done {

@@ -3,6 +3,7 @@
 mod commands;
 mod credentials;
 mod events;
+mod explain;
 mod identity;
 mod ledger;
 mod life;
