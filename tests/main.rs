@@ -4,6 +4,8 @@
 
 mod config;
 mod deliver;
+mod dns;
+mod doctor;
 mod ingress;
 mod keys;
 mod normalise;
@@ -11,6 +13,7 @@ mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod rotation;
 mod seal;
 mod spool;
 mod support;

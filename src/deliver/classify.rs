@@ -1,173 +1,89 @@
-//! What a next hop's reply says: for good or not, and what it is about, so that an operator is pointed at the right remedy.
+//! What the end of an attempt means: why, and whether an operator can mend it. Asked of the table of reasons, which notices that come
+//! back are judged by too.
 //!
-//! Pure. The first digit of the basic code alone decides whether waiting helps (RFC 5321 §4.2.1): large receivers use enhanced codes
-//! against their IANA meaning, so what a reply is *about* is read from provider, basic code, enhanced code and text together.
+//! Pure. Whether waiting helps is not decided here: that is the first digit of the basic code alone (RFC 5321 §4.2.1).
 
-use crate::mail::RemoteReply;
+use crate::mail::Evidence;
+use crate::reasons::{Judgement, Said, Table};
 
-/// What a reply is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Topic {
-    /// SPF of the bounce domain, or of the EHLO name.
-    Spf,
-    /// A DKIM signature or its key record.
-    Dkim,
-    /// Neither passed.
-    Authentication,
-    /// The DMARC record of the author domain.
-    Dmarc,
-    /// The author domain is not aligned with what passed.
-    Alignment,
-    /// Reverse DNS of our address.
-    Ptr,
-    /// TLS was missing.
-    Tls,
-    /// Too much, too fast.
-    Rate,
-    /// Our address or domain is not trusted.
-    Reputation,
-    /// The message's form.
-    Format,
-    /// The message is too large.
-    Size,
-    /// There is no such recipient.
-    Recipient,
-    /// The recipient's mailbox is full or closed.
-    Mailbox,
-    /// Anything else.
-    Other,
-}
-
-impl Topic {
-    /// The `doctor` rule whose remedy belongs to it, where it is the operator's to mend.
-    #[must_use]
-    pub const fn rule(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Spf => "spf",
-            Self::Dkim => "dkim",
-            Self::Authentication => "auth",
-            Self::Dmarc => "dmarc",
-            Self::Alignment => "alignment",
-            Self::Ptr => "ptr",
-            Self::Tls => "tls",
-            Self::Reputation => "reputation",
-            Self::Rate | Self::Format | Self::Size | Self::Recipient | Self::Mailbox | Self::Other => return None,
-        })
+/// What an ending means that is no success. `provider` as the log names it.
+#[must_use]
+pub fn judge(reasons: &Table, provider: &str, evidence: &Evidence) -> Judgement {
+    let host = evidence.remote.as_ref().map(|remote| remote.host.as_str()).unwrap_or_default();
+    match evidence.reply.as_ref().filter(|reply| reply.code >= 400) {
+        Some(reply) => {
+            let judged = reasons.judge_reply(provider, host, reply);
+            // Given up at an answer that says nothing: that it waited too long is all that is known.
+            let expired = || reasons.judge(&Said { status: Some(evidence.status), ..Said::default() });
+            if judged.reason == crate::mail::Reason::NotUnderstood && evidence.status.subject_and_detail() == EXPIRED { expired() } else { judged }
+        }
+        // Our own finding, by our own words and codes.
+        None => {
+            Judgement { doctor: None, ..reasons.judge(&Said { provider: None, host: "", code: None, status: Some(evidence.status), text: &evidence.text }) }
+        }
     }
 }
 
-/// What a reply of this provider is about.
-#[must_use]
-pub fn topic(provider: &str, reply: &RemoteReply) -> Topic {
-    let subject = reply.enhanced.map(crate::mail::EnhancedCode::subject_and_detail);
-    let text = reply.text().to_ascii_lowercase();
-    let own = match provider {
-        "google" => subject.and_then(google),
-        "microsoft" | "microsoft365" => microsoft(&text),
-        "yahoo" => yahoo(&text),
-        _ => None,
-    };
-    own.or_else(|| subject.and_then(standard)).or_else(|| by_text(&text)).unwrap_or(Topic::Other)
-}
-
-/// Gmail's table (page of 2026-06-18), which contradicts IANA for x.7.27, x.7.29, x.7.30.
-const fn google(subject: (u16, u16)) -> Option<Topic> {
-    Some(match subject {
-        (7, 23 | 25) => Topic::Ptr,
-        (7, 24 | 27) => Topic::Spf,
-        (7, 26) => Topic::Authentication,
-        (7, 28) | (2, 1) => Topic::Rate,
-        (7, 29) => Topic::Tls,
-        (7, 30) => Topic::Dkim,
-        (7, 31 | 40) => Topic::Dmarc,
-        (7, 32) => Topic::Alignment,
-        _ => return None,
-    })
-}
-
-fn microsoft(text: &str) -> Option<Topic> {
-    let table = [
-        ("rp-00", Topic::Rate),
-        ("5.7.515", Topic::Authentication),
-        ("sc-00", Topic::Reputation),
-        ("dy-00", Topic::Reputation),
-        ("ou-00", Topic::Reputation),
-        ("required authentication level", Topic::Authentication),
-    ];
-    table.iter().find(|(words, _)| text.contains(words)).map(|(_, topic)| *topic)
-}
-
-fn yahoo(text: &str) -> Option<Topic> {
-    let table = [("[ts", Topic::Rate), ("[ph", Topic::Reputation), ("[bl", Topic::Reputation)];
-    table.iter().find(|(words, _)| text.contains(words)).map(|(_, topic)| *topic)
-}
-
-/// RFC 3463, RFC 7372, RFC 7505 and the IANA registry of enhanced codes.
-const fn standard(subject: (u16, u16)) -> Option<Topic> {
-    Some(match subject {
-        (1, 1..=3 | 6 | 10) => Topic::Recipient,
-        (2, 1 | 2) => Topic::Mailbox,
-        (2 | 3, 3 | 4) => Topic::Size,
-        (6, _) => Topic::Format,
-        (7, 20..=22) => Topic::Dkim,
-        (7, 23 | 24) => Topic::Spf,
-        (7, 25) => Topic::Ptr,
-        (7, 26) => Topic::Authentication,
-        (7, 28) => Topic::Rate,
-        (7, 10 | 30) => Topic::Tls,
-        _ => return None,
-    })
-}
-
-fn by_text(text: &str) -> Option<Topic> {
-    let table = [
-        ("dmarc", Topic::Dmarc),
-        ("dkim", Topic::Dkim),
-        ("spf", Topic::Spf),
-        ("reverse dns", Topic::Ptr),
-        ("ptr record", Topic::Ptr),
-        ("rate limit", Topic::Rate),
-        ("too many", Topic::Rate),
-        ("starttls", Topic::Tls),
-        ("block list", Topic::Reputation),
-        ("blocklist", Topic::Reputation),
-        ("blacklist", Topic::Reputation),
-        ("spamhaus", Topic::Reputation),
-        ("user unknown", Topic::Recipient),
-        ("no such user", Topic::Recipient),
-        ("mailbox full", Topic::Mailbox),
-        ("over quota", Topic::Mailbox),
-    ];
-    table.iter().find(|(words, _)| text.contains(words)).map(|(_, topic)| *topic)
-}
+/// RFC 3463 §3.5, X.4.7.
+const EXPIRED: (u16, u16) = (4, 7);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::{Reason, RemoteReply, Timestamp};
+
+    fn evidence(status: &str, text: &str, reply: Option<RemoteReply>) -> Evidence {
+        Evidence { status: status.parse().unwrap(), reply, text: text.to_owned(), remote: None, tls: None, unknown_end: false, at: Timestamp::EPOCH }
+    }
 
     #[test]
     fn the_same_code_means_what_its_provider_means() {
         let reply = |code, enhanced: &str, text: &str| RemoteReply { code, enhanced: enhanced.parse().ok(), lines: vec![text.to_owned()] };
-        for (provider, reply, expect) in [
-            ("google", reply(550, "5.7.27", "SPF"), Topic::Spf),
-            ("other", reply(550, "5.7.27", "sender has null MX"), Topic::Other),
-            ("google", reply(421, "4.7.28", "rate"), Topic::Rate),
-            ("google", reply(421, "4.7.29", "no TLS"), Topic::Tls),
-            ("google", reply(550, "5.7.30", "dkim"), Topic::Dkim),
-            ("google", reply(550, "5.7.40", "no record"), Topic::Dmarc),
-            ("google", reply(421, "5.7.32", "from"), Topic::Alignment),
-            ("google", reply(550, "5.1.1", "gone"), Topic::Recipient),
-            ("microsoft", reply(550, "5.7.515", "Access denied, sending domain X does not meet the required authentication level"), Topic::Authentication),
-            ("microsoft", reply(421, "", "RP-001 rate limit exceeded"), Topic::Rate),
-            ("yahoo", reply(421, "4.7.0", "[TSS04] temporarily deferred"), Topic::Rate),
-            ("other", reply(550, "5.1.1", "no such user"), Topic::Recipient),
-            ("other", reply(550, "", "User unknown"), Topic::Recipient),
-            ("other", reply(552, "5.2.2", "full"), Topic::Mailbox),
-            ("other", reply(450, "", "hello"), Topic::Other),
+        let table = Table::default();
+        for (provider, reply, reason, rule) in [
+            ("google", reply(550, "5.7.27", "SPF"), Reason::Authentication, Some("spf")),
+            ("other", reply(550, "5.7.27", "sender has null MX"), Reason::NotUnderstood, None),
+            ("google", reply(421, "4.7.28", "rate"), Reason::RateLimited, None),
+            ("google", reply(421, "4.7.29", "no TLS"), Reason::Policy, Some("tls")),
+            ("google", reply(550, "5.7.30", "dkim"), Reason::Authentication, Some("dkim")),
+            ("google", reply(550, "5.7.40", "no record"), Reason::Authentication, Some("dmarc")),
+            ("google", reply(421, "5.7.32", "from"), Reason::Authentication, Some("alignment")),
+            ("google", reply(550, "5.1.1", "gone"), Reason::UserUnknown, None),
+            (
+                "microsoft",
+                reply(550, "5.7.515", "Access denied, sending domain X does not meet the required authentication level"),
+                Reason::Authentication,
+                Some("auth"),
+            ),
+            ("microsoft", reply(421, "", "RP-001 rate limit exceeded"), Reason::RateLimited, None),
+            ("yahoo", reply(421, "4.7.0", "[TSS04] temporarily deferred"), Reason::RateLimited, None),
+            ("other", reply(550, "5.7.26", "DMARC says no"), Reason::Authentication, Some("auth")),
+            ("mx.one.example", reply(550, "5.1.1", "no such user"), Reason::UserUnknown, None),
+            ("other", reply(550, "", "User unknown"), Reason::UserUnknown, None),
+            ("other", reply(552, "5.2.2", "full"), Reason::MailboxFull, None),
+            ("other", reply(450, "", "hello"), Reason::NotUnderstood, None),
         ] {
-            assert_eq!(topic(provider, &reply), expect, "{provider} {reply}");
+            let judged = judge(&table, provider, &evidence("5.0.0", "", Some(reply.clone())));
+            assert_eq!((judged.reason, judged.doctor), (reason, rule), "{provider} {reply}");
+            assert_eq!(judged.permanent, reply.code >= 500, "{reply}");
         }
-        assert_eq!(Topic::Spf.rule(), Some("spf"));
-        assert_eq!(Topic::Recipient.rule(), None);
+    }
+
+    #[test]
+    fn our_own_findings_have_reasons_too() {
+        let table = Table::default();
+        for (status, text, reason, permanent) in [
+            ("5.1.2", "the domain \"gone.example\" does not exist", Reason::DomainNotFound, true),
+            ("5.1.10", "the domain \"x.example\" accepts no mail: its MX is \".\" (RFC 7505)", Reason::DomainNotFound, true),
+            ("4.4.3", "no name server answered", Reason::Network, false),
+            ("4.4.1", "connect: Connection refused", Reason::Network, false),
+            ("4.4.7", "given up after 120 hours", Reason::Expired, false),
+            ("4.4.7", "given up after 120 hours; connect: Connection refused", Reason::Network, false),
+        ] {
+            let judged = judge(&table, "other", &evidence(status, text, None));
+            assert_eq!((judged.reason, judged.permanent, judged.doctor), (reason, permanent, None), "{status} {text}");
+        }
+        let silent = RemoteReply { code: 450, enhanced: None, lines: vec!["hello".to_owned()] };
+        assert_eq!(judge(&table, "other", &evidence("4.4.7", "given up after 120 hours", Some(silent))).reason, Reason::Expired);
     }
 }

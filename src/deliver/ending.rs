@@ -2,10 +2,13 @@
 //!
 //! Pure. How a notice is written is [`super::Notices`]' business; here it is decided when there is one.
 
+use super::classify;
 use super::schedule::{Deferral, Next, Schedule, scramble};
-use crate::mail::{EnhancedCode, Evidence, Outcome, ReversePath, Timestamp};
+use crate::mail::{EnhancedCode, Evidence, Outcome, Reason, ReversePath, Timestamp};
+use crate::reasons::{Judgement, Table};
 use crate::seal::Kind;
 use crate::spool::{Ending, How, Leased, Mail};
+use std::time::Duration;
 
 /// What a notice says of a recipient: `Action` of RFC 3464 §2.3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +30,8 @@ pub struct Told {
     pub action: Action,
     /// What is known of it.
     pub evidence: Evidence,
+    /// Why, where it did not arrive.
+    pub reason: Option<Reason>,
 }
 
 /// How one recipient ends, and what its submitter is told.
@@ -36,6 +41,8 @@ pub struct Conclusion {
     pub ending: Ending,
     /// For the submitter.
     pub told: Option<Told>,
+    /// What it means, where it did not arrive.
+    pub judged: Option<Judgement>,
 }
 
 /// What is the same for all recipients of a lease.
@@ -45,15 +52,17 @@ pub struct Circumstances<'a> {
     pub mail: &'a Mail,
     /// The retries of its stream.
     pub schedule: &'a Schedule,
+    /// What replies mean.
+    pub reasons: &'a Table,
     /// When this process started.
     pub started_at: Timestamp,
     /// The present.
     pub now: Timestamp,
 }
 
-/// Ends a recipient. `dsn_passed_on`: the next hop took over the duty of success notices (RFC 3461 §5.2).
+/// Ends a recipient. `provider` is who the next hop belongs to; `dsn_passed_on`: the next hop took over the duty of success notices (RFC 3461 §5.2).
 #[must_use]
-pub fn conclude(around: &Circumstances<'_>, recipient: &Leased, outcome: Outcome, dsn_passed_on: bool) -> Conclusion {
+pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, outcome: Outcome, dsn_passed_on: bool) -> Conclusion {
     let index = recipient.index;
     let (how, action) = match outcome {
         Outcome::Delivered(evidence) => {
@@ -63,13 +72,26 @@ pub fn conclude(around: &Circumstances<'_>, recipient: &Leased, outcome: Outcome
         Outcome::Failed(evidence) => (How::Failed(evidence), recipient.notify.on_failure().then_some(Action::Failed)),
         Outcome::Deferred(evidence) => defer(around, recipient, evidence),
     };
-    let told = action.filter(|_| may_be_told(around.mail)).map(|action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone() });
+    let judged = (!matches!(how, How::Delivered(_))).then(|| classify::judge(around.reasons, provider, evidence_of(&how)));
+    let reason = judged.map(|judged| judged.reason);
+    let tell = |action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone(), reason };
+    let told = action.filter(|_| may_be_told(around.mail)).map(tell);
     // Said only when it was: a notice that may not be sent leaves the mark away.
     let how = match how {
         How::Deferred { evidence, next_at, .. } => How::Deferred { evidence, next_at, delay_told: recipient.delay_told || told.is_some() },
         how => how,
     };
-    Conclusion { ending: Ending { index, how }, told }
+    Conclusion { ending: Ending { index, how }, told, judged }
+}
+
+/// What becomes of a recipient of a mail that is held: it goes back into the spool until then, without an attempt. `None` where there
+/// is something to tell its submitter, which only an ending does: that it is late, or that it has grown too old.
+#[must_use]
+pub fn hold(around: &Circumstances<'_>, recipient: &Leased, pause: Duration) -> Option<Timestamp> {
+    let Circumstances { mail, schedule, started_at, now, .. } = *around;
+    let given_up_at = schedule.given_up_at(mail.expires_at, started_at);
+    let is_late = !recipient.delay_told && recipient.notify.on_delay() && may_be_told(mail) && schedule.is_late(mail.accepted_at, mail.expires_at, now);
+    (now < given_up_at && !is_late).then(|| (now + pause).min(given_up_at))
 }
 
 fn defer(around: &Circumstances<'_>, recipient: &Leased, evidence: Evidence) -> (How, Option<Action>) {
@@ -110,7 +132,6 @@ mod tests {
     use super::*;
     use crate::mail::{Domain, IdentityName, MailIds, Mailbox, Notify, RouteName, Stream};
     use crate::seal::{Needs, Plan, Seal};
-    use std::time::Duration;
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
     const HOUR: Duration = Duration::from_hours(1);
@@ -147,8 +168,8 @@ mod tests {
 
     fn concluded(mail: &Mail, recipient: &Leased, outcome: Outcome, after: Duration, dsn_passed_on: bool) -> Conclusion {
         let schedule = Schedule::default();
-        let around = Circumstances { mail, schedule: &schedule, started_at: START, now: START + after };
-        conclude(&around, recipient, outcome, dsn_passed_on)
+        let around = Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after };
+        conclude(&around, "other", recipient, outcome, dsn_passed_on)
     }
 
     fn action(conclusion: &Conclusion) -> Option<Action> {
@@ -186,6 +207,24 @@ mod tests {
         let told = Leased { delay_told: true, ..recipient(Notify::Unspecified) };
         let again = concluded(&mail(), &told, deferred(), 6 * HOUR, false);
         assert!(matches!(again.ending.how, How::Deferred { delay_told: true, .. }) && again.told.is_none());
+    }
+
+    #[test]
+    fn held_mail_waits_without_an_attempt_until_there_is_something_to_tell() {
+        let schedule = Schedule::default();
+        let pause = Duration::from_mins(5);
+        let held = |mail: &Mail, recipient: &Leased, after: Duration| {
+            hold(&Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after }, recipient, pause)
+                .map(|at| at.since(START))
+        };
+        let (fresh, told) = (recipient(Notify::Unspecified), Leased { delay_told: true, ..recipient(Notify::Unspecified) });
+        assert_eq!(held(&mail(), &fresh, HOUR), Some(HOUR + pause));
+        assert_eq!(held(&mail(), &fresh, 5 * HOUR), None, "late, and nobody was told");
+        assert_eq!(held(&mail(), &recipient(Notify::Never), 5 * HOUR), Some(5 * HOUR + pause));
+        assert_eq!(held(&Mail { original_reverse_path: ReversePath::Null, ..mail() }, &fresh, 5 * HOUR), Some(5 * HOUR + pause));
+        assert_eq!(held(&mail(), &told, 5 * HOUR), Some(5 * HOUR + pause));
+        assert_eq!(held(&mail(), &told, 120 * HOUR - Duration::from_mins(1)), Some(120 * HOUR), "not past its end");
+        assert_eq!(held(&mail(), &told, 120 * HOUR), None, "too old");
     }
 
     #[test]

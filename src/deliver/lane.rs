@@ -306,8 +306,8 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending { index: leased.index, how: How::Released { next_at } }).collect();
     let mut told = Vec::new();
     for ended in report.ended.drain(..) {
-        let conclusion = conclude(&around, &ended.recipient, ended.outcome, ended.dsn_passed_on);
-        log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion.ending.how);
+        let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
+        log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion);
         told.extend(conclusion.told);
         endings.push(conclusion.ending);
     }

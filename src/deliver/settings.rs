@@ -8,6 +8,7 @@ use super::throttle::Rate;
 use super::tls::TlsDemand;
 use super::tls_policy::TlsRules;
 use crate::mail::{IdentityName, RouteName, Stream};
+use crate::reasons::Table;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub smart_hosts: BTreeMap<RouteName, Arc<SmartHost>>,
     /// Limits by provider.
     pub providers: Providers,
+    /// What replies mean.
+    pub reasons: Arc<Table>,
     /// TLS demands by recipient domain.
     pub tls: TlsRules,
     /// Retries of every stream that has none of its own.
@@ -109,6 +112,7 @@ impl Default for Settings {
             routes: RouteRules::default(),
             smart_hosts: BTreeMap::new(),
             providers: Providers::default(),
+            reasons: Arc::default(),
             tls: TlsRules::default(),
             schedule: Schedule::default(),
             stream_schedules: BTreeMap::new(),

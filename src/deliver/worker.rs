@@ -381,7 +381,7 @@ impl Lanes {
 
 /// The lines of the log.
 pub(super) mod log {
-    use crate::deliver::classify;
+    use crate::deliver::ending::Conclusion;
     use crate::deliver::provider::Place;
     use crate::deliver::target::{OpenFault, Target};
     use crate::mail::{Blame, Evidence, Timestamp};
@@ -389,23 +389,31 @@ pub(super) mod log {
     use tracing::{error, info, warn};
 
     /// One recipient of one attempt.
-    pub fn attempt(mail: &Mail, queue: &Queue, provider: &str, recipient: &Leased, how: &How) {
+    pub fn attempt(mail: &Mail, queue: &Queue, provider: &str, recipient: &Leased, conclusion: &Conclusion) {
+        let how = &conclusion.ending.how;
         let (event, evidence) = match how {
             How::Delivered(evidence) => ("attempt.delivered", evidence),
             How::Failed(evidence) => ("attempt.failed", evidence),
             How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
             How::Released { .. } => return,
         };
-        let Facts { host, address, reply, tls, rule } = Facts::of(provider, evidence);
+        let Facts { host, address, reply, tls } = Facts::of(evidence);
+        let reason = conclusion.judged.map(|judged| judged.reason.as_str());
+        let rule = conclusion.judged.and_then(|judged| judged.doctor);
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
         let error = if matches!(how, How::Delivered(_)) { "" } else { evidence.text.as_str() };
         let (author_domain, unknown_end) = (&mail.signing_domain, evidence.unknown_end);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, rule, "{event}");
+            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, "{event}");
         } else {
-            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, "{event}");
+            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, "{event}");
         }
+    }
+
+    /// It is due, but nobody could verify its seal.
+    pub fn held(mail: &Mail, recipients: usize, why: &str) {
+        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, "mail.held");
     }
 
     struct Facts {
@@ -413,18 +421,15 @@ pub(super) mod log {
         address: String,
         reply: String,
         tls: String,
-        rule: Option<&'static str>,
     }
 
     impl Facts {
-        fn of(provider: &str, evidence: &Evidence) -> Self {
-            let refused = evidence.reply.as_ref().filter(|reply| reply.code >= 400);
+        fn of(evidence: &Evidence) -> Self {
             Self {
                 host: evidence.remote.as_ref().map(|remote| remote.host.clone()).unwrap_or_default(),
                 address: evidence.remote.as_ref().map(|remote| remote.address.to_string()).unwrap_or_default(),
                 reply: evidence.reply.as_ref().map(ToString::to_string).unwrap_or_default(),
                 tls: evidence.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
-                rule: refused.and_then(|reply| classify::topic(provider, reply).rule()),
             }
         }
     }

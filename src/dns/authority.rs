@@ -92,11 +92,8 @@ impl Authority {
 
     /// What each configured name server says of the name, aliases followed by it: for networks where the servers of zones cannot be
     /// asked directly. It may be as old as the record's TTL.
-    ///
-    /// # Errors
-    /// The zone could not be found out.
-    pub async fn observe_by_resolver(&self, name: &Domain, kind: Kind) -> Result<Observation, DnsFault> {
-        let zone = self.inner.resolver.zone(name).await?.apex;
+    pub async fn observe_by_resolver(&self, name: &Domain, kind: Kind) -> Observation {
+        let zone = self.zone_at_or_above(name).await;
         let mut asked = JoinSet::new();
         for nameserver in self.inner.resolver.nameservers().iter().copied().take(self.inner.settings.servers_max) {
             let (inner, name, zone) = (self.inner.clone(), name.clone(), zone.clone());
@@ -106,7 +103,19 @@ impl Authority {
         seen.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
         let negative_ttl = seen.iter().filter_map(|(_, negative_ttl)| *negative_ttl).max().unwrap_or(NEGATIVE_TTL_UNKNOWN);
         let sightings = seen.into_iter().map(|(sighting, _)| sighting).collect();
-        Ok(Observation { kind, hops: vec![Hop { name: name.clone(), zone, negative_ttl, sightings }] })
+        Observation { kind, hops: vec![Hop { name: name.clone(), zone, negative_ttl, sightings }] }
+    }
+
+    /// The closest zone that can be found out; what cannot be resolved itself need not hide the zones above.
+    async fn zone_at_or_above(&self, name: &Domain) -> Domain {
+        let mut at = Some(name.clone());
+        while let Some(here) = at {
+            if let Ok(zone) = self.inner.resolver.zone(&here).await {
+                return zone.apex;
+            }
+            at = here.parent();
+        }
+        name.clone()
     }
 
     async fn follow(&self, name: &Domain, kind: Kind) -> Result<Observation, DnsFault> {

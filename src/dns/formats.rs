@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 /// For a person.
 #[must_use]
 pub fn table(wanted: &[Wanted]) -> String {
-    let name_width = wanted.iter().map(|wanted| wanted.resource.owner.to_string().len()).max().unwrap_or(0);
+    let name_width = wanted.iter().map(|wanted| wanted.resource.owner.to_string().len()).filter(|width| *width <= NAME_WIDTH_MAX).max().unwrap_or(0);
     let mut text = String::new();
     let mut step = None;
     for Wanted { resource, ttl, need, step: its_step, standing, why, .. } in wanted {
@@ -202,3 +202,6 @@ const fn standing_word(standing: Standing) -> &'static str {
         Standing::Theirs => "theirs",
     }
 }
+
+/// Columns for names; longer ones (PTR records of IPv6) push their line to the right.
+const NAME_WIDTH_MAX: usize = 48;

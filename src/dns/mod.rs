@@ -4,6 +4,7 @@
 //! the configured name servers, an [`Authority`] every server of a zone by itself.
 
 pub mod authority;
+pub mod diff;
 mod exchange;
 pub mod formats;
 pub mod publish;

@@ -189,7 +189,7 @@ pub fn records(sender: &Sender) -> Vec<Wanted> {
 }
 
 /// The set of a domain that never sends. One that takes mail (`receives`) keeps its MX records; else it says that it takes none, and
-/// must then not be named in any address (RFC 7505 §4.2).
+/// must then not be named in any address (RFC 7505 §4.2). Without `reports` nobody hears of those who try, unless it takes mail itself.
 #[must_use]
 pub fn parked(domain: &Domain, reports: Option<&ReportTo>, receives: bool, ttl: Duration) -> Vec<Wanted> {
     let at = |name: &str, data: Data, need: Need, why: &str| Wanted {
@@ -202,8 +202,10 @@ pub fn parked(domain: &Domain, reports: Option<&ReportTo>, receives: bool, ttl: 
         why: why.to_owned(),
     };
     let text = |text: &str| Data::Txt(text.to_owned());
-    let reports = reports.cloned().unwrap_or_else(|| ReportTo::standard(domain));
-    let policy = format!("v=DMARC1; p=reject; sp=reject; np=reject; adkim=s; aspf=s; rua={reports}");
+    // Its own dmarc@ takes nothing where the null MX stands.
+    let reports = reports.cloned().or_else(|| receives.then(|| ReportTo::standard(domain)));
+    let rua = reports.as_ref().map_or_else(String::new, |reports| format!("; rua={reports}"));
+    let policy = format!("v=DMARC1; p=reject; sp=reject; np=reject; adkim=s; aspf=s{rua}");
     let mut wanted = vec![
         at(domain.as_str(), text("v=spf1 -all"), Need::Required, "no host may send as this domain"),
         at(&format!("*.{domain}"), text("v=spf1 -all"), Need::Advised, "nor as a name below it that has no records of its own"),
@@ -215,7 +217,9 @@ pub fn parked(domain: &Domain, reports: Option<&ReportTo>, receives: bool, ttl: 
         let null_mx = Data::Mx { preference: 0, host: None };
         wanted.push(at(domain.as_str(), null_mx, Need::Advised, "it takes no mail (RFC 7505); leave this out if it does"));
     }
-    wanted.extend(report_permissions(domain, &reports, ttl, Step::Parked));
+    if let Some(reports) = &reports {
+        wanted.extend(report_permissions(domain, reports, ttl, Step::Parked));
+    }
     wanted
 }
 

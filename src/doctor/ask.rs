@@ -32,6 +32,17 @@ pub async fn domain(subject: Subject, resolver: &Resolver) -> DomainFacts {
     DomainFacts { exists, mx, txt, spf, dmarc, reports, keys, bounce, bimi, wildcard, wildcard_key, subject }
 }
 
+/// What the world says of several, some at a time.
+pub async fn domains(subjects: Vec<Subject>, resolver: &Resolver) -> Vec<DomainFacts> {
+    let mut found = Vec::new();
+    let mut waiting = subjects.into_iter().peekable();
+    while waiting.peek().is_some() {
+        let some: Vec<Subject> = waiting.by_ref().take(DOMAINS_AT_ONCE).collect();
+        found.extend(all(some.into_iter().map(|subject| domain(subject, resolver))).await);
+    }
+    found
+}
+
 /// What the world says of the relay.
 pub async fn relay(subject: RelaySubject, resolver: &Resolver) -> RelayFacts {
     let sources = all(subject.sources.iter().cloned().map(|source| self::source(source, resolver))).await;
@@ -188,6 +199,8 @@ async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> 
 /// Labels that nobody uses, to see what a wildcard says.
 const NOBODY: &str = "postseal-doctor-asks-for-nobody";
 const NOBODY_KEY: &str = "postseal-doctor-asks-for-nobody._domainkey";
+/// Each asks about twenty questions at a time.
+const DOMAINS_AT_ONCE: usize = 10;
 /// What is looked at of one subject; a domain with more has a fault of its own.
 const KEYS_MAX: usize = 64;
 const HOSTS_MAX: usize = 16;

@@ -165,8 +165,8 @@ pub struct HostFacts {
 /// The relay to be examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelaySubject {
-    /// Its name.
-    pub hostname: Domain,
+    /// Its name; `None` when that is not known.
+    pub hostname: Option<Domain>,
     /// Under which names and from which addresses it sends.
     pub sources: Vec<Source>,
     /// Its certificates, as the files say.
@@ -180,7 +180,7 @@ pub struct RelaySubject {
 pub struct Source {
     /// What the configuration calls it: `deliver` or a pool's name.
     pub name: String,
-    /// The EHLO name.
+    /// The EHLO name; empty when that is not known.
     pub ehlo: String,
     /// The addresses that receivers see; none when the system chooses.
     pub addresses: Vec<IpAddr>,

@@ -16,6 +16,8 @@ pub mod report;
 pub mod rule;
 mod rules;
 
-pub use facts::{CertificateFacts, DomainFacts, ExpectedKey, Leaves, RelayFacts, RelaySubject, Source, Subject, Use};
+pub use facts::{CertificateFace, CertificateFacts, DomainFacts, ExpectedKey, Leaves, OurKey, RelayFacts, RelaySubject, Source, Subject, Use};
+pub use report::{Kind, Part, Report, Tone};
 pub use rule::{Code, Demand, Finding, Provider, Remedy, Rule, Status, When};
-pub use rules::{examine, examine_relay};
+pub use rules::relay::is_public;
+pub use rules::{all as all_rules, examine, examine_relay};

@@ -71,7 +71,7 @@ pub enum ChangeError {
 }
 
 impl Ledger {
-    /// Opens the ledger of a domain to change it, waiting up to ten seconds for another process. Key files that the ledger does not
+    /// Opens the ledger of a domain to change it, waiting up to half a minute for another process. Key files that the ledger does not
     /// mention are in it now, as active; entries whose making was cut short as removed. Both are written with the next change.
     ///
     /// # Errors
@@ -109,10 +109,9 @@ impl OpenLedger {
         judge_directory(&directory)?;
         let Some(lock) = lock_directory(&directory, patience).map_err(|error| KeyFault::io(&directory, &error))? else { return Ok(None) };
         sweep(&mut *steps, &directory).map_err(|error| unwritable(&directory, &error))?;
-        let ledger = Ledger::read_in(&directory)?;
-        let mut open = Self { domain: domain.clone(), directory, ledger, steps, _lock: lock };
-        open.adopt()?;
-        Ok(Some(open))
+        let mut ledger = Ledger::read_in(&directory)?;
+        adopt(&directory, &mut ledger)?;
+        Ok(Some(Self { domain: domain.clone(), directory, ledger, steps, _lock: lock }))
     }
 
     /// Whose.
@@ -133,7 +132,7 @@ impl OpenLedger {
     /// The file is not in order.
     pub fn key(&self, selector: &Selector) -> Result<Option<Key>, KeyFault> {
         let Some(entry) = self.entries().get(selector) else { return Ok(None) };
-        let private = self.private(selector, entry.state)?;
+        let private = private(&self.directory, selector, entry.state)?;
         Ok(Some(Key { id: self.id(selector), algorithm: entry.algorithm, state: entry.state, since: Some(entry.since), private }))
     }
 
@@ -153,10 +152,11 @@ impl OpenLedger {
     /// # Errors
     /// The selector was used before, or the disk refuses.
     pub fn keep(&mut self, selector: &Selector, private: PrivateKey, why: &str, at: Timestamp) -> Result<Key, ChangeError> {
-        if let Some(entry) = self.entries().get(selector) {
+        // One that was never whole was never used: an import that was cut short can be repeated.
+        if let Some(entry) = self.entries().get(selector).filter(|entry| !is_cut_short(entry)) {
             return Err(ChangeError::Taken(self.id(selector), entry.state));
         }
-        if let Some(path) = self.files(selector)?.first() {
+        if let Some(path) = files(&self.directory, selector)?.first() {
             return Err(KeyFault::new(path, KeyProblem::Misplaced("it is in the way of a key with this selector".to_owned())).into());
         }
         let algorithm = private.algorithm();
@@ -173,15 +173,7 @@ impl OpenLedger {
     /// There is no such key, no way from where it stands ([`State::may_become`]), no whole file for a key that is to sign, or the disk
     /// refuses.
     pub fn advance(&mut self, selector: &Selector, to: State, why: &str, at: Timestamp) -> Result<bool, ChangeError> {
-        let id = self.id(selector);
-        let Some(entry) = self.entries().get(selector) else { return Err(ChangeError::Unknown(id)) };
-        let from = entry.state;
-        if from != to && !from.may_become(to) {
-            return Err(ChangeError::NoWay { key: id, from, to });
-        }
-        if matches!(to, State::Published | State::Visible | State::Active) && self.private(selector, to)?.is_none() {
-            return Err(ChangeError::NoFile(id, to));
-        }
+        let from = self.way(selector, to)?;
         if to == State::Removed {
             self.destroy_files(selector)?;
         }
@@ -190,6 +182,30 @@ impl OpenLedger {
         }
         self.edit(selector, |entry| entry.enter(to, why, at))?;
         Ok(true)
+    }
+
+    /// Makes a key active and those given retire, in one write: both or neither. `false` when it is so already.
+    ///
+    /// # Errors
+    /// As for [`OpenLedger::advance`].
+    pub fn activate(&mut self, selector: &Selector, retire: &[Selector], why: &str, at: Timestamp) -> Result<bool, ChangeError> {
+        let by = format!("{selector} signs instead");
+        let retiring = retire.iter().filter(|old| *old != selector).map(|old| (old, State::Retiring, by.as_str()));
+        let moves: Vec<_> = std::iter::once((selector, State::Active, why)).chain(retiring).collect();
+        let mut due = Vec::new();
+        for (selector, to, why) in moves {
+            if self.way(selector, to)? != to {
+                due.push((selector, to, why));
+            }
+        }
+        self.change(|ledger| {
+            for (selector, to, why) in &due {
+                if let Some(entry) = ledger.get_mut(selector) {
+                    entry.enter(*to, why, at);
+                }
+            }
+        })?;
+        Ok(!due.is_empty())
     }
 
     /// Remembers what the servers did with a key's record.
@@ -206,6 +222,28 @@ impl OpenLedger {
     /// There is no such key, or the disk refuses.
     pub fn remember_ttl(&mut self, selector: &Selector, ttl: Option<Duration>) -> Result<(), ChangeError> {
         self.edit(selector, |entry| entry.record_ttl = ttl)
+    }
+
+    /// Remembers for how long caches may keep a wrong record that was seen at a key's name.
+    ///
+    /// # Errors
+    /// There is no such key, or the disk refuses.
+    pub fn remember_wrong(&mut self, selector: &Selector, ttl: Duration) -> Result<(), ChangeError> {
+        self.edit(selector, |entry| entry.wrong_ttl = Some(ttl).filter(|ttl| !ttl.is_zero()))
+    }
+
+    /// Where a key stands that is to go somewhere, if it may.
+    fn way(&self, selector: &Selector, to: State) -> Result<State, ChangeError> {
+        let id = self.id(selector);
+        let Some(entry) = self.entries().get(selector) else { return Err(ChangeError::Unknown(id)) };
+        let from = entry.state;
+        if from != to && !from.may_become(to) {
+            return Err(ChangeError::NoWay { key: id, from, to });
+        }
+        if matches!(to, State::Published | State::Visible | State::Active) && private(&self.directory, selector, to)?.is_none() {
+            return Err(ChangeError::NoFile(id, to));
+        }
+        Ok(from)
     }
 
     fn edit(&mut self, selector: &Selector, edit: impl FnOnce(&mut Entry)) -> Result<(), ChangeError> {
@@ -239,50 +277,8 @@ impl OpenLedger {
         Ok(())
     }
 
-    /// Files without an entry, and entries without a file.
-    fn adopt(&mut self) -> Result<(), ChangeError> {
-        for (name, path) in entries(&self.directory)? {
-            let Some(selector) = file_selector(&name) else { continue };
-            if !self.entries().contains_key(&selector) {
-                // One that cannot be read is the keyring's to complain of: it must not keep another key from being revoked.
-                if let Some(private) = read_secret(&path).ok().and_then(|pem| PrivateKey::from_pem(&pem).ok()) {
-                    self.ledger.insert(selector, Entry::new(private.algorithm(), State::Active, FOUND, modified(&path)));
-                }
-            }
-        }
-        let made = self.entries().iter().filter(|(_, entry)| entry.state == State::Created);
-        for (selector, at) in made.map(|(selector, entry)| (selector.clone(), entry.since)).collect::<Vec<_>>() {
-            if self.private(&selector, State::Created)?.is_none()
-                && let Some(entry) = self.ledger.get_mut(&selector)
-            {
-                entry.enter(State::Removed, CUT_SHORT, at);
-            }
-        }
-        Ok(())
-    }
-
-    /// The private key of a selector. What cannot be read is a fault only while its record or its signatures are needed.
-    fn private(&self, selector: &Selector, state: State) -> Result<Option<PrivateKey>, KeyFault> {
-        let mut found = None;
-        for path in self.files(selector)? {
-            let read = read_secret(&path).and_then(|pem| PrivateKey::from_pem(&pem).map_err(|error| KeyFault::new(&path, error)));
-            match read {
-                Ok(_) if found.is_some() => return Err(KeyFault::new(&self.directory, KeyProblem::Twice(selector.to_string()))),
-                Ok(private) => found = Some(private),
-                Err(_) if !state.needs_file() => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(found)
-    }
-
-    fn files(&self, selector: &Selector) -> Result<Vec<PathBuf>, KeyFault> {
-        let is_its = |name: &str| file_selector(name).as_ref() == Some(selector);
-        Ok(entries(&self.directory)?.into_iter().filter(|(name, _)| is_its(name)).map(|(_, path)| path).collect())
-    }
-
     fn destroy_files(&mut self, selector: &Selector) -> Result<(), ChangeError> {
-        for path in self.files(selector)? {
+        for path in files(&self.directory, selector)? {
             destroy(&mut *self.steps, &path).map_err(|error| unwritable(&path, &error))?;
         }
         Ok(())
@@ -297,6 +293,53 @@ impl fmt::Debug for OpenLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenLedger").field("domain", &self.domain).field("entries", self.entries()).finish_non_exhaustive()
     }
+}
+
+/// Enters files without an entry, and gives up entries whose making was cut short.
+pub(super) fn adopt(directory: &Path, ledger: &mut Ledger) -> Result<(), KeyFault> {
+    for (name, path) in entries(directory)? {
+        let Some(selector) = file_selector(&name) else { continue };
+        if !ledger.entries().contains_key(&selector) {
+            // One that cannot be read is the keyring's to complain of: it must not keep another key from being revoked.
+            if let Some(private) = read_secret(&path).ok().and_then(|pem| PrivateKey::from_pem(&pem).ok()) {
+                ledger.insert(selector, Entry::new(private.algorithm(), State::Active, FOUND, modified(&path)));
+            }
+        }
+    }
+    let made: Vec<_> =
+        ledger.entries().iter().filter(|(_, entry)| entry.state == State::Created).map(|(selector, entry)| (selector.clone(), entry.since)).collect();
+    for (selector, at) in made {
+        if private(directory, &selector, State::Created)?.is_none()
+            && let Some(entry) = ledger.get_mut(&selector)
+        {
+            entry.enter(State::Removed, CUT_SHORT, at);
+        }
+    }
+    Ok(())
+}
+
+/// The private key of a selector. What cannot be read is a fault only while its record or its signatures are needed.
+fn private(directory: &Path, selector: &Selector, state: State) -> Result<Option<PrivateKey>, KeyFault> {
+    let mut found = None;
+    for path in files(directory, selector)? {
+        let read = read_secret(&path).and_then(|pem| PrivateKey::from_pem(&pem).map_err(|error| KeyFault::new(&path, error)));
+        match read {
+            Ok(_) if found.is_some() => return Err(KeyFault::new(directory, KeyProblem::Twice(selector.to_string()))),
+            Ok(private) => found = Some(private),
+            Err(_) if !state.needs_file() => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(found)
+}
+
+fn files(directory: &Path, selector: &Selector) -> Result<Vec<PathBuf>, KeyFault> {
+    let is_its = |name: &str| file_selector(name).as_ref() == Some(selector);
+    Ok(entries(directory)?.into_iter().filter(|(name, _)| is_its(name)).map(|(_, path)| path).collect())
+}
+
+fn is_cut_short(entry: &Entry) -> bool {
+    entry.state == State::Removed && entry.history.last().is_some_and(|past| past.why == CUT_SHORT)
 }
 
 /// When a file was last written.

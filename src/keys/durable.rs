@@ -76,6 +76,24 @@ pub(super) fn write_secret(steps: &mut dyn Steps, path: &Path, content: &[u8], r
     sync_directory(steps, path)
 }
 
+/// Writes a private key, or what belongs to it, to a place of the operator's: a new file that only we may read, or none.
+///
+/// # Errors
+/// Something is there already, or the disk refuses.
+pub fn write_export(path: &Path, content: &[u8]) -> Result<(), KeyFault> {
+    let steps = &mut Disk;
+    let fault = |error: &io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyFault::new(path, KeyProblem::Unwritable("there is something already; name a file that does not exist".to_owned())),
+        _ => unwritable(path, error),
+    };
+    let mut file = steps.create(path).map_err(|error| fault(&error))?;
+    let written = steps.write(&mut file, content).and_then(|()| steps.sync(&file));
+    written.and_then(|()| sync_directory(steps, path)).map_err(|error| {
+        let _ = steps.remove(path);
+        fault(&error)
+    })
+}
+
 /// Overwrites a file and removes it. It is hidden first, so that what is half overwritten is never taken for a key. On file systems
 /// that copy on write, and on flash, the old octets may outlive this.
 pub(super) fn destroy(steps: &mut dyn Steps, path: &Path) -> io::Result<()> {
@@ -190,5 +208,5 @@ const NEW: &str = ".new";
 const GONE: &str = ".gone";
 /// Between two tries to lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);
-/// How long a command waits for another process to be done with a domain: changes take milliseconds, RSA keys a second.
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command waits for another process to be done with a domain, which may be asking name servers meanwhile.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(30);

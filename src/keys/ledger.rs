@@ -16,6 +16,7 @@
 //!
 //! Entries are never removed, so that no selector is used twice. Files without history, servers and TTL read as well.
 
+use super::change::adopt;
 use super::store::refuse_writable_by_others;
 use super::{Algorithm, KeyFault, KeyProblem, State};
 use crate::mail::{Domain, Selector, Timestamp};
@@ -49,6 +50,8 @@ pub struct Entry {
     pub servers: BTreeMap<String, ServerMemory>,
     /// How long resolvers may keep its record, as it was last published.
     pub record_ttl: Option<Duration>,
+    /// How long caches may keep a wrong record that was seen at its name: the longest of all.
+    pub wrong_ttl: Option<Duration>,
 }
 
 /// One step of a key's life.
@@ -72,15 +75,21 @@ pub struct ServerMemory {
 }
 
 impl Ledger {
-    /// Reads the ledger of a domain below `keys` without its lock: what is there is whole. None is as good as an empty one.
+    /// Reads the ledger of a domain below `keys` without its lock: what is there is whole. None is as good as an empty one. It shows
+    /// what [`Ledger::open`] would show.
     ///
     /// # Errors
     /// The file or its directory is not in order.
     pub fn read(keys: &Path, domain: &Domain) -> Result<Self, KeyFault> {
-        Self::read_in(&keys.join(domain.as_str()))
+        let directory = keys.join(domain.as_str());
+        let mut ledger = Self::read_in(&directory)?;
+        if directory.is_dir() {
+            adopt(&directory, &mut ledger)?;
+        }
+        Ok(ledger)
     }
 
-    /// The same, of the directory of a domain.
+    /// What stands there, of the directory of a domain.
     pub(super) fn read_in(directory: &Path) -> Result<Self, KeyFault> {
         let path = directory.join(STATE_FILE);
         let file = match File::open(&path) {
@@ -129,7 +138,7 @@ impl Entry {
     /// One whose life begins in `state`.
     #[must_use]
     pub fn new(algorithm: Algorithm, state: State, why: &str, at: Timestamp) -> Self {
-        let mut entry = Self { algorithm, state, since: at, history: Vec::new(), servers: BTreeMap::new(), record_ttl: None };
+        let mut entry = Self { algorithm, state, since: at, history: Vec::new(), servers: BTreeMap::new(), record_ttl: None, wrong_ttl: None };
         entry.enter(state, why, at);
         entry
     }
@@ -144,6 +153,7 @@ impl Entry {
         }
         if matches!(state, State::Revoked | State::Removed) {
             self.servers.clear();
+            self.wrong_ttl = None;
         }
     }
 
@@ -166,11 +176,13 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("# Where each key of this domain stands. Kept by postseal; selectors are never used twice, so entries stay.\n")?;
         for (selector, entry) in &self.entries {
-            let Entry { algorithm, state, since, history, servers, record_ttl } = entry;
+            let Entry { algorithm, state, since, history, servers, record_ttl, wrong_ttl } = entry;
             let since = since.to_rfc3339();
             write!(f, "\n[\"{selector}\"]\nalgorithm = \"{algorithm}\"\nstate = \"{state}\"\nsince = \"{since}\"\n")?;
-            if let Some(ttl) = record_ttl {
-                writeln!(f, "record_ttl_seconds = {}", ttl.as_secs())?;
+            for (name, ttl) in [("record_ttl_seconds", record_ttl), ("wrong_ttl_seconds", wrong_ttl)] {
+                if let Some(ttl) = ttl {
+                    writeln!(f, "{name} = {}", ttl.as_secs())?;
+                }
             }
             for (server, memory) in servers {
                 let times = [("shown_since", memory.shown_since), ("silent_since", memory.silent_since)];
@@ -200,6 +212,7 @@ struct RawEntry {
     #[serde(default)]
     servers: BTreeMap<String, RawMemory>,
     record_ttl_seconds: Option<u64>,
+    wrong_ttl_seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -234,12 +247,13 @@ fn entry(selector: &str, raw: RawEntry) -> Result<Entry, String> {
         history: raw.history.into_iter().map(past).collect::<Result<_, String>>()?,
         servers: raw.servers.into_iter().map(memory).collect::<Result<_, String>>()?,
         record_ttl: raw.record_ttl_seconds.map(Duration::from_secs),
+        wrong_ttl: raw.wrong_ttl_seconds.map(Duration::from_secs),
     })
 }
 
 /// A selector as it is compared: lower case. `None` for what is none: labels of letters, digits and hyphens (RFC 6376 §3.1), and the
 /// underscore that some use; unlike a domain, one may end in a number.
-pub(super) fn selector_of(text: &str) -> Option<Selector> {
+pub fn selector_of(text: &str) -> Option<Selector> {
     let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     (text.len() <= SELECTOR_OCTETS_MAX && text.split('.').all(is_label)).then(|| Selector::new(&text.to_ascii_lowercase()))
 }

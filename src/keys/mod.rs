@@ -13,7 +13,10 @@
 mod change;
 mod create;
 mod durable;
+pub mod import;
 mod keyring;
+#[cfg(test)]
+mod kill;
 mod ledger;
 pub mod lifecycle;
 mod pem;
@@ -21,15 +24,17 @@ mod record;
 mod selector;
 mod store;
 mod token;
+pub mod watch;
 
 pub use change::{ChangeError, OpenLedger};
 pub use create::create;
+pub use durable::write_export;
 pub use keyring::{Key, Keyring};
-pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory};
+pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory, selector_of as selector};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};
 pub use selector::{SelectorTemplate, SelectorsTaken, TemplateError};
-pub use store::{KeyFault, KeyProblem};
+pub use store::{KeyFault, KeyProblem, read_secret};
 pub use token::{TOKEN_SECRETS_MAX, TokenSecret, create_token_secret, load_token_secrets};
 
 use std::fmt;
@@ -80,22 +85,25 @@ impl State {
 
     /// Whether a key may go from here to there.
     ///
-    /// ```text
-    /// created ──▶ published ◀──▶ visible ──▶ active ◀──▶ retiring ──▶ revoked ──▶ removed
-    ///    ├─────────────────────────────────────▲                         ▲ ▲ ▲       ▲
-    ///    │             └──────────────┴───────────┴──────────────────────┴─┴─┘       │
-    ///    └───────────────────────────────────────────────────────────────────────────┘
-    /// ```
+    /// | from | to |
+    /// |---|---|
+    /// | created | published, active, removed |
+    /// | published | visible, revoked, removed |
+    /// | visible | active, published, revoked, removed |
+    /// | active | retiring, revoked |
+    /// | retiring | revoked, active |
+    /// | revoked | removed |
     ///
     /// Straight from created to active is for the first key of a domain and for keys that signed elsewhere. A record may be lost again
-    /// before the key is active, a key that retires may be needed again, and any that was published may be revoked.
+    /// before the key is active, a key that retires may be needed again, any that was published may be revoked, and one that never signed
+    /// needs no revocation to go.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         use State::{Active, Created, Published, Removed, Retiring, Revoked, Visible};
         match self {
             Created => matches!(next, Published | Active | Removed),
-            Published => matches!(next, Visible | Revoked),
-            Visible => matches!(next, Published | Active | Revoked),
+            Published => matches!(next, Visible | Revoked | Removed),
+            Visible => matches!(next, Published | Active | Revoked | Removed),
             Active => matches!(next, Retiring | Revoked),
             Retiring => matches!(next, Active | Revoked),
             Revoked => matches!(next, Removed),

@@ -86,7 +86,10 @@ impl KeyFault {
 
 /// The content of a file that only we and our own groups may read. Symbolic links are followed, as Kubernetes mounts secrets; the
 /// file that was opened is the one that is judged.
-pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+///
+/// # Errors
+/// It cannot be read, or others can.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     let fault = |error: &io::Error| KeyFault::io(path, error);
     let file = File::open(path).map_err(|error| fault(&error))?;
     let about = file.metadata().map_err(|error| fault(&error))?;

@@ -11,7 +11,7 @@ mod tests;
 
 pub use parse::{PARTS_MAX, RECIPIENTS_MAX, Report, ReportFault, ReportedRecipient, STATUS_OCTETS_MAX, TypedText};
 
-use super::{Domain, Evidence, MailId, Mailbox, OriginalRecipient, Ret, Timestamp};
+use super::{Domain, Evidence, MailId, Mailbox, OriginalRecipient, Reason, Ret, Timestamp};
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,6 +51,8 @@ pub struct DsnRecipient {
     pub action: Action,
     /// What the last attempt showed.
     pub evidence: Evidence,
+    /// Why it did not arrive; the field `X-Postseal-Reason`, for programs that need not read what servers say.
+    pub reason: Option<Reason>,
     /// How many attempts there were; 0 when none was made.
     pub attempts: u32,
     /// Until when it is tried again; only with [`Action::Delayed`] (RFC 3464 §2.3.9).

@@ -57,6 +57,7 @@ fn the_file_is_one_that_people_read() {
     let servers = BTreeMap::from([("ns1.example.net".to_owned(), shown), ("ns2.example.net".to_owned(), silent)]);
     ledger.remember(&key, servers.clone()).unwrap();
     ledger.remember_ttl(&key, Some(Duration::from_hours(1))).unwrap();
+    ledger.remember_wrong(&key, Duration::from_mins(5)).unwrap();
     let text = fs::read_to_string(directory.path().join("example.com/keys.toml")).unwrap();
     let expect = r#"# Where each key of this domain stands. Kept by postseal; selectors are never used twice, so entries stay.
 
@@ -65,6 +66,7 @@ algorithm = "ed25519"
 state = "published"
 since = "2026-11-22T01:19:45.000Z"
 record_ttl_seconds = 3600
+wrong_ttl_seconds = 300
 servers."ns1.example.net" = { shown_since = "2026-11-22T01:20:45.000Z" }
 servers."ns2.example.net" = { shown_since = "2026-11-22T01:18:45.000Z", silent_since = "2026-11-22T01:21:45.000Z" }
 history = [
@@ -75,7 +77,7 @@ history = [
     assert_eq!(text, expect);
     let read = Ledger::read(directory.path(), &example()).unwrap();
     let entry = &read.entries()[&key];
-    assert_eq!((&entry.servers, entry.record_ttl), (&servers, Some(Duration::from_hours(1))));
+    assert_eq!((&entry.servers, entry.record_ttl, entry.wrong_ttl), (&servers, Some(Duration::from_hours(1)), Some(Duration::from_mins(5))));
     assert_eq!(Ledger::parse(&read.to_string()).unwrap(), read);
 }
 
@@ -119,8 +121,8 @@ fn a_key_goes_no_way_that_is_none() {
         "ps202611a._domainkey.example.com is created, which cannot become retiring; it can become published or active or removed"
     );
     ledger.advance(&key, State::Published, "", NOW).unwrap();
-    for to in [State::Created, State::Active, State::Retiring, State::Removed] {
-        assert!(refused(&mut ledger, to).contains("it can become visible or revoked"));
+    for to in [State::Created, State::Active, State::Retiring] {
+        assert!(refused(&mut ledger, to).contains("it can become visible or revoked or removed"));
     }
     ledger.advance(&key, State::Revoked, "", NOW).unwrap();
     assert!(refused(&mut ledger, State::Active).contains("it can become removed"), "what was revoked never signs again");
@@ -129,6 +131,23 @@ fn a_key_goes_no_way_that_is_none() {
     let unknown = ledger.advance(&selector("other"), State::Active, "", NOW).unwrap_err();
     assert!(matches!(unknown, ChangeError::Unknown(_)));
     assert_eq!(states(directory.path()), [("ps202611a".to_owned(), State::Removed)]);
+}
+
+#[test]
+fn one_key_signs_and_another_retires_in_one_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (with_key(directory.path()), with_key(directory.path()));
+    let mut ledger = Ledger::open(directory.path(), &example()).unwrap();
+    ledger.advance(&old, State::Active, "", NOW).unwrap();
+    ledger.advance(&new, State::Published, "", NOW).unwrap();
+    assert!(matches!(ledger.activate(&new, std::slice::from_ref(&old), "", NOW), Err(ChangeError::NoWay { .. })));
+    let expect = |old_is, new_is| [(old.to_string(), old_is), (new.to_string(), new_is)];
+    assert_eq!(states(directory.path()), expect(State::Active, State::Published), "neither");
+    ledger.advance(&new, State::Visible, "", NOW).unwrap();
+    assert!(ledger.activate(&new, std::slice::from_ref(&old), "all show it", NOW).unwrap());
+    assert!(!ledger.activate(&new, std::slice::from_ref(&old), "all show it", NOW).unwrap());
+    assert_eq!(states(directory.path()), expect(State::Retiring, State::Active), "both");
+    assert_eq!(ledger.entries()[&old].history.last().unwrap().why, "ps202611b signs instead");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod files;
 mod ledger;
+mod selector;
 
 use postseal::mail::{Domain, Timestamp};
 use std::fs;

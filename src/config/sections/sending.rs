@@ -14,6 +14,7 @@ use crate::deliver::tls_policy::TlsRules;
 use crate::deliver::{HostPort, Settings, SmartHost, Source};
 use crate::mail::{Domain, RouteName, Stream};
 use crate::readdress::RewriteReversePath;
+use crate::reasons::Table;
 use crate::seal::RouteProfile;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -150,6 +151,7 @@ pub fn deliver(
         routes: routes(&table, hostname),
         smart_hosts: smart_hosts.hosts.clone(),
         providers: providers(&table),
+        reasons: Arc::new(reasons(&table)),
         tls: rules,
         stream_schedules: streams.iter().map(|(name, settings)| (name.clone(), stream_schedule(settings))).collect(),
         identity_rates: identities.rules.iter().filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute?)?))).collect(),
@@ -226,6 +228,28 @@ fn routes(table: &Reader<'_>, hostname: &Domain) -> RouteRules {
         ),
         hosts_max: table.within("hosts_max", standard.hosts_max, 1..=100),
         addresses_max: table.within("addresses_max", standard.addresses_max, 1..=100),
+    }
+}
+
+/// What is said in the operator's file comes before what is built in.
+fn reasons(table: &Reader<'_>) -> Table {
+    let Some(path) = table.optional::<PathBuf>("reasons_file") else { return Table::default() };
+    let path = table.resolve(&path);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            table.fault("reasons_file", &format!("\"{}\" cannot be read: {error}", path.display()), "a file like config/reasons.toml");
+            return Table::default();
+        }
+    };
+    match Table::from_toml(&text) {
+        Ok(more) => Table::default().extended(more),
+        Err(faults) => {
+            for fault in faults {
+                table.fault("reasons_file", &format!("{}: {fault}", path.display()), "a file like config/reasons.toml");
+            }
+            Table::default()
+        }
     }
 }
 

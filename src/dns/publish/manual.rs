@@ -63,4 +63,4 @@ fn paragraph(text: &mut String, verb: &str, edit: &Edit, data: &Data) {
 }
 
 /// A name that a wildcard stands for, and that nobody has.
-const ANY_LABEL: &str = "postseal-asks-for-any-name";
+pub const ANY_LABEL: &str = "postseal-asks-for-any-name";

@@ -10,6 +10,7 @@
 
 pub mod manual;
 pub mod plan;
+pub mod provider;
 pub mod rfc2136;
 pub mod tsig;
 mod update;
@@ -107,6 +108,9 @@ pub enum Way {
     Manual,
     /// Dynamic update with TSIG.
     Rfc2136(rfc2136::Settings),
+    /// A provider's API.
+    #[cfg(feature = "dns-providers")]
+    Provider(provider::Settings),
 }
 
 /// Any of them.
@@ -115,6 +119,9 @@ pub enum Publisher {
     Manual(manual::Manual),
     /// See [`rfc2136`].
     Rfc2136(rfc2136::Rfc2136),
+    /// See [`provider`].
+    #[cfg(feature = "dns-providers")]
+    Provider(provider::Provider),
 }
 
 /// Why a record was not written. Each says what to do about it.
@@ -260,6 +267,20 @@ pub enum PublishFault {
         /// Why.
         why: String,
     },
+    /// A service does not know our token.
+    #[error("{service} refuses the token; make a new one that may edit the zone's records, and put it into api_token_file")]
+    BadToken {
+        /// The service.
+        service: String,
+    },
+    /// Anything else that a service says.
+    #[error("{service} did not do it: {why}")]
+    Service {
+        /// The service.
+        service: String,
+        /// In the library's words.
+        why: String,
+    },
     /// The DNS could not be asked.
     #[error("what stands there now is unknown: {0}")]
     Dns(#[from] DnsFault),
@@ -275,6 +296,8 @@ impl Publisher {
         match &settings.way {
             Way::Manual => Self::Manual(manual::Manual::new(resolver)),
             Way::Rfc2136(settings) => Self::Rfc2136(rfc2136::Rfc2136::new(settings.clone(), resolver)),
+            #[cfg(feature = "dns-providers")]
+            Way::Provider(settings) => Self::Provider(provider::Provider::new(settings.clone(), resolver)),
         }
     }
 
@@ -308,6 +331,8 @@ impl Publish for Publisher {
         match self {
             Self::Manual(publisher) => publisher.zone_of(name).await,
             Self::Rfc2136(publisher) => publisher.zone_of(name).await,
+            #[cfg(feature = "dns-providers")]
+            Self::Provider(publisher) => publisher.zone_of(name).await,
         }
     }
 
@@ -315,6 +340,8 @@ impl Publish for Publisher {
         match self {
             Self::Manual(publisher) => publisher.look(owner, kind).await,
             Self::Rfc2136(publisher) => publisher.look(owner, kind).await,
+            #[cfg(feature = "dns-providers")]
+            Self::Provider(publisher) => publisher.look(owner, kind).await,
         }
     }
 
@@ -322,6 +349,8 @@ impl Publish for Publisher {
         match self {
             Self::Manual(publisher) => publisher.publish(change).await,
             Self::Rfc2136(publisher) => publisher.publish(change).await,
+            #[cfg(feature = "dns-providers")]
+            Self::Provider(publisher) => publisher.publish(change).await,
         }
     }
 }

@@ -217,8 +217,19 @@ impl Publish for Rfc2136 {
             let why = format!("the publisher writes the zone {zone} only");
             return Err(PublishFault::NoZone { name: name.clone(), server: self.settings.server.to_string(), why });
         }
-        let answer = self.ask(&Owner::from(name.clone()), RecordType::SOA).await?;
-        update::zone(&answer).filter(|_| answer.authoritative).ok_or_else(|| self.no_zone(name))
+        let mut asked = name.clone();
+        loop {
+            let answer = self.ask(&Owner::from(asked.clone()), RecordType::SOA).await?;
+            if !answer.authoritative {
+                return Err(self.no_zone(name));
+            }
+            // What follows an alias tells of its target's zone; the name above lies in the same zone as the alias.
+            let is_alias = update::seen(&answer, &asked.clone().into(), Kind::Txt).is_ok_and(|(seen, _)| seen.alias.is_some());
+            match asked.parent().filter(|_| is_alias) {
+                Some(parent) => asked = parent,
+                None => return update::zone(&answer).ok_or_else(|| self.no_zone(name)),
+            }
+        }
     }
 
     async fn look(&self, owner: &Owner, kind: Kind) -> Result<Seen, PublishFault> {

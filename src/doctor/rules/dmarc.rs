@@ -189,9 +189,10 @@ fn policy(at: &Domain, found: &DmarcRecord, author: &Domain) -> Finding {
         seen.push(format!("t=y, so that it counts as {effective}"));
     }
     let seen = seen.join("; ");
-    if let Some(sp) = found.sp.filter(|sp| *sp < p) {
-        let seen = format!("{seen}: whoever pretends to be a domain below {at} meets sp={sp} only");
-        return POLICY.warn(place, seen, Remedy::of("raise sp= to p=, or leave it out, once the reports show no mail of yours from below that fails"));
+    let weaker = [("sp", found.sp, "a domain below it"), ("np", found.np, "a name below it that does not exist")];
+    if let Some((tag, Some(policy), whom)) = weaker.into_iter().find(|(_, policy, _)| policy.is_some_and(|policy| policy < p)) {
+        let seen = format!("{seen}: whoever pretends to be {whom} meets {tag}={policy} only");
+        return POLICY.warn(place, seen, Remedy::of(format!("raise {tag}= to p=, or leave it out, once the reports show that no mail of yours fails there")));
     }
     let next = match (p, found.testing) {
         (Policy::None, _) => {

@@ -7,7 +7,7 @@ mod dkim;
 mod dmarc;
 mod exists;
 mod parked;
-mod relay;
+pub(super) mod relay;
 mod spf;
 mod transport;
 

@@ -42,11 +42,13 @@ pub(super) fn findings(facts: &RelayFacts, now: Timestamp) -> Vec<Finding> {
             findings.push(PTR.ok(host, "all mail leaves by this smart host, so its addresses count, not ours"));
         } else {
             findings.extend(addresses(source));
-            findings.push(ehlo(source));
+            findings.extend((!source.source.ehlo.is_empty()).then(|| ehlo(source)));
         }
         findings.extend(spf::helo(source));
     }
-    findings.extend(facts.subject.certificates.iter().map(|certificate| tls(certificate, &facts.subject.hostname, now)));
+    if let Some(hostname) = &facts.subject.hostname {
+        findings.extend(facts.subject.certificates.iter().map(|certificate| tls(certificate, hostname, now)));
+    }
     findings
 }
 
@@ -55,6 +57,10 @@ fn addresses(source: &SourceFacts) -> Vec<Finding> {
     let ehlo = &source.source.ehlo;
     if source.addresses.is_empty() {
         let remedy = Remedy::of("name the addresses that receivers see with --address, or as source_v4 and source_v6 in the configuration");
+        if ehlo.is_empty() {
+            let remedy = Remedy::of("name the addresses that receivers see with --address, and the EHLO name with --helo");
+            return vec![PTR.unknown("the sending address", "it is not known: there is no configuration", Some(remedy))];
+        }
         let why = match &source.ehlo {
             Some(Err(fault)) => format!("the address that mail leaves from is not configured, and that of {ehlo} could not be asked: {fault}"),
             _ => format!("the address that mail leaves from is not configured, and {ehlo} has none in the DNS"),
@@ -214,7 +220,7 @@ const fn address_data(address: IpAddr) -> Data {
 }
 
 /// Not of a network that no receiver sees (RFC 1918, RFC 6598, RFC 4193, RFC 3927, RFC 4291).
-pub(super) const fn is_public(address: IpAddr) -> bool {
+pub const fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;

@@ -6,10 +6,14 @@ use mail_parser::Encoding;
 use std::borrow::Cow;
 
 /// The machine-readable part of a delivery status notification, and what identifies the message it tells of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Who tried to deliver.
     pub reporting_mta: Option<TypedText>,
+    /// `DSN-Gateway`: who translated it from another mail system.
+    pub gateway: Option<TypedText>,
+    /// `Received-From-MTA`.
+    pub received_from: Option<TypedText>,
     /// `Original-Envelope-Id`.
     pub envid: Option<String>,
     /// `Arrival-Date`.
@@ -35,6 +39,8 @@ pub struct ReportedRecipient {
     pub remote_mta: Option<TypedText>,
     /// `Diagnostic-Code`.
     pub diagnostic: Option<TypedText>,
+    /// `Final-Log-ID`: under which the last host logged it.
+    pub log_id: Option<String>,
     /// `Last-Attempt-Date`.
     pub last_attempt_at: Option<Timestamp>,
     /// `Will-Retry-Until`.
@@ -100,6 +106,57 @@ impl Report {
         Ok(Self { message_id, ..report })
     }
 
+    /// Reads a status part, without its transfer encoding, as others really write them: lines that are no fields are passed over, groups
+    /// may run together or fall apart, types and actions may be missing (the class of the status then says which). Nothing is guessed:
+    /// who is not named is not told of. `None` where nobody is.
+    #[must_use]
+    pub fn salvage(octets: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(&octets[..octets.len().min(STATUS_OCTETS_MAX)]);
+        let (mut report, mut groups) = (Self::default(), vec![String::new()]);
+        for line in text.lines() {
+            let line = line.trim_end();
+            let group = groups.last_mut()?;
+            let continues = line.starts_with([' ', '\t']) && !group.is_empty();
+            let is_field = line.split_once(':').is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|b| (b'!'..=b'~').contains(&b)));
+            if line.trim().is_empty() {
+                groups.push(String::new());
+            } else if continues || is_field {
+                // A second recipient without an empty line before it.
+                let begins = |name: &str| line.len() > name.len() && line.as_bytes()[..name.len()].eq_ignore_ascii_case(name.as_bytes());
+                let mut lines = group.lines();
+                if begins("Final-Recipient:") && lines.any(|line| line.to_ascii_lowercase().starts_with("final-recipient:")) {
+                    groups.push(String::new());
+                }
+                if let Some(group) = groups.last_mut() {
+                    group.push_str(line);
+                    group.push_str("\r\n");
+                }
+            }
+        }
+        let mut pending: Option<String> = None;
+        for group in groups.into_iter().filter(|group| !group.is_empty()) {
+            let Ok(fields) = Headers::parse(group.as_bytes()) else { continue };
+            report.reporting_mta = report.reporting_mta.or_else(|| typed(&fields, "Reporting-MTA"));
+            report.gateway = report.gateway.or_else(|| typed(&fields, "DSN-Gateway"));
+            report.received_from = report.received_from.or_else(|| typed(&fields, "Received-From-MTA"));
+            report.envid = report.envid.or_else(|| self::text(&fields, "Original-Envelope-Id"));
+            report.arrived_at = report.arrived_at.or_else(|| date(&fields, "Arrival-Date"));
+            let named = ["Final-Recipient", "Original-Recipient", "X-Actual-Recipient"].iter().any(|name| fields.named(name).next().is_some());
+            // What an empty line tore off belongs to the recipient before it.
+            if named {
+                report.recipients.extend(pending.take().and_then(|group| ReportedRecipient::salvage(&group)));
+                pending = Some(group);
+            } else if let Some(before) = &mut pending {
+                before.push_str(&group);
+            }
+            if report.recipients.len() >= RECIPIENTS_MAX {
+                break;
+            }
+        }
+        report.recipients.extend(pending.and_then(|group| ReportedRecipient::salvage(&group)));
+        (!report.recipients.is_empty()).then_some(report)
+    }
+
     /// Groups of fields with empty lines between: the message first, then its recipients (RFC 3464 §2.1).
     fn status(octets: &[u8]) -> Result<Self, ReportFault> {
         if octets.len() > STATUS_OCTETS_MAX {
@@ -124,6 +181,8 @@ impl Report {
         }
         Ok(Self {
             reporting_mta: typed(message, "Reporting-MTA"),
+            gateway: typed(message, "DSN-Gateway"),
+            received_from: typed(message, "Received-From-MTA"),
             envid: text(message, "Original-Envelope-Id"),
             arrived_at: date(message, "Arrival-Date"),
             recipients: recipients.iter().zip(1..).map(|(group, place)| ReportedRecipient::read(group, place)).collect::<Result<_, _>>()?,
@@ -143,8 +202,36 @@ impl ReportedRecipient {
             status: first_word(group, "Status").and_then(|word| word.parse().ok()),
             remote_mta: typed(group, "Remote-MTA"),
             diagnostic: typed(group, "Diagnostic-Code"),
+            log_id: text(group, "Final-Log-ID"),
             last_attempt_at: date(group, "Last-Attempt-Date"),
             retry_until: date(group, "Will-Retry-Until"),
+        })
+    }
+}
+
+impl ReportedRecipient {
+    fn salvage(group: &str) -> Option<Self> {
+        let fields = Headers::parse(group.as_bytes()).ok()?;
+        let address = |name: &str| typed_or(&fields, name, "rfc822").filter(|typed| !typed.text.is_empty());
+        let original = address("Original-Recipient");
+        let last = address("Final-Recipient").or_else(|| address("X-Actual-Recipient")).or_else(|| original.clone())?;
+        let status: Option<EnhancedCode> = first_word(&fields, "Status").and_then(|word| word.trim_end_matches('.').parse().ok());
+        let action = first_word(&fields, "Action").and_then(|word| word.to_ascii_lowercase().parse().ok());
+        let by_class = || match status.map(EnhancedCode::class) {
+            Some(4) => Action::Delayed,
+            Some(2) => Action::Delivered,
+            _ => Action::Failed,
+        };
+        Some(Self {
+            original,
+            last,
+            action: action.unwrap_or_else(by_class),
+            status,
+            remote_mta: typed_or(&fields, "Remote-MTA", "dns"),
+            diagnostic: typed_or(&fields, "Diagnostic-Code", "smtp"),
+            log_id: text(&fields, "Final-Log-ID"),
+            last_attempt_at: date(&fields, "Last-Attempt-Date"),
+            retry_until: date(&fields, "Will-Retry-Until"),
         })
     }
 }
@@ -292,6 +379,17 @@ fn typed(group: &Headers<'_>, name: &str) -> Option<TypedText> {
     let text = text(group, name)?;
     let (kind, rest) = text.split_once(';')?;
     Some(TypedText { kind: kind.trim().to_ascii_lowercase(), text: rest.trim().to_owned() }).filter(|typed| !typed.text.is_empty())
+}
+
+/// As [`typed`], but the type may be missing.
+fn typed_or(group: &Headers<'_>, name: &str, kind: &str) -> Option<TypedText> {
+    let text = text(group, name)?;
+    let is_type = |word: &str| !word.is_empty() && word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let typed = match text.split_once(';') {
+        Some((kind, rest)) if is_type(kind.trim()) => TypedText { kind: kind.trim().to_ascii_lowercase(), text: rest.trim().to_owned() },
+        _ => TypedText { kind: kind.to_owned(), text },
+    };
+    Some(typed).filter(|typed| !typed.text.is_empty())
 }
 
 /// RFC 5322 §3.3; a date that is none is left out.

@@ -245,6 +245,9 @@ fn recipient_fields(out: &mut String, recipient: &DsnRecipient, words: &dyn Fn(&
         None if !evidence.text.is_empty() => field(out, "Diagnostic-Code", &format!("X-Postseal; {}", words(&evidence.text))),
         None => {}
     }
+    if let Some(reason) = recipient.reason {
+        field(out, "X-Postseal-Reason", reason.as_str()); // an extension field (RFC 3464 §2.4)
+    }
     if recipient.attempts > 0 {
         field(out, "Last-Attempt-Date", &evidence.at.to_rfc5322());
     }

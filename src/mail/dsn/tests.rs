@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mail::outcome::Remote;
-use crate::mail::{EnhancedCode, RemoteReply};
+use crate::mail::{EnhancedCode, Reason, RemoteReply};
 use mail_parser::MessageParser;
 use proptest::prelude::*;
 
@@ -31,7 +31,15 @@ fn refused() -> DsnRecipient {
         unknown_end: false,
         at: at(0),
     };
-    DsnRecipient { mailbox: mailbox("jane@example.net"), orcpt: None, action: Action::Failed, evidence, attempts: 1, retry_until: None }
+    DsnRecipient {
+        mailbox: mailbox("jane@example.net"),
+        orcpt: None,
+        action: Action::Failed,
+        evidence,
+        reason: Some(Reason::UserUnknown),
+        attempts: 1,
+        retry_until: None,
+    }
 }
 
 fn dsn(recipients: Vec<DsnRecipient>) -> Dsn {
@@ -146,6 +154,7 @@ fn what_is_printed_parses_again() {
             text: "no answer from any of its 3 servers".into(),
             ..refused().evidence
         },
+        reason: None,
         attempts: 4,
         retry_until: Some(at(3600)),
     };

@@ -157,7 +157,9 @@ impl<Q: Questions> Evaluation<'_, Q> {
                     Check::Pass => Ok(Some(inner.by)),
                     Check::Fail | Check::SoftFail | Check::Neutral => Ok(None),
                     Check::TempError => Err(Stop(Check::TempError, inner.why)),
-                    Check::PermError | Check::None => Err(Stop(Check::PermError, format!("\"{term}\" in the record of {domain}: {}", inner.why))),
+                    Check::PermError | Check::None | Check::Policy => {
+                        Err(Stop(Check::PermError, format!("\"{term}\" in the record of {domain}: {}", inner.why)))
+                    }
                 };
             }
             Mechanism::A(target, prefixes) => {

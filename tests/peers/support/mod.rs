@@ -1,6 +1,7 @@
 //! Peers as processes of their own: found, started on free loopback ports under temporary folders, stopped with all their children.
 
 pub mod bind;
+pub mod bind_pair;
 pub mod certificates;
 pub mod lab;
 pub mod letters;
