@@ -4,6 +4,7 @@ mod check;
 mod commands;
 mod credentials;
 mod events;
+mod explain;
 mod identity;
 mod ledger;
 mod life;
