@@ -10,6 +10,7 @@ mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod returns;
 mod seal;
 mod spool;
 mod support;
