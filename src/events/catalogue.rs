@@ -363,7 +363,7 @@ pub const EVENTS: &[Event] = &[
         name: "key.missed",
         levels: &[Warn],
         fields: &["key", "author_domain", "servers", "error", "rule"],
-        means: "Servers of the zone show, look after look, that the record of a key that signs is gone: receivers cannot verify its signatures.",
+        means: "Servers of the zone show, look after look, no record of a key that signs: receivers cannot verify its signatures.",
         remedy: "Publish the record again (`postseal dns records DOMAIN` prints it, `postseal doctor DOMAIN` looks), on every server that is named.",
     },
     Event {
