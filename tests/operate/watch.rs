@@ -37,7 +37,7 @@ impl World {
         let hop = NextHop::start(Script::modern());
         let resolver = Dns::serve_at(SocketAddr::from((RESOLVER, port)), KNOWN).await;
         let servers = [Dns::serve_at(SocketAddr::from((FIRST, port)), ZONE).await, Dns::serve_at(SocketAddr::from((SECOND, port)), ZONE).await];
-        let mut relay = RelayProcess::new(&config(&hop, port, more));
+        let relay = RelayProcess::new(&config(&hop, port, more));
         for _ in 1..keys {
             let made = relay.postseal(&["key", "create", "example.com", "--another", "--active", "--config", &relay.config().display().to_string()]);
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -184,7 +184,7 @@ async fn a_key_whose_record_is_gone_rests_while_another_signs_and_signs_again_wh
     assert_eq!(world.signed_by("reloaded").await, keys[1..]);
 
     world.show(&keys);
-    world.relay.wait_until("key.found", |event| event["key"].as_str().is_some_and(|key| key.starts_with(&keys[0])));
+    world.relay.wait_until("key.recovered", |event| event["key"].as_str().is_some_and(|key| key.starts_with(&keys[0])));
     world.submit("after");
     assert_eq!(world.signed_by("after").await, keys);
     assert_eq!((world.count("key.missed"), world.count("key.suspended"), world.count("domain.held")), (1, 1, 0));
@@ -288,7 +288,7 @@ async fn a_record_that_was_never_there_is_told_and_nothing_more() {
     assert_eq!(world.count("domain.held"), 0);
     // Once seen, it counts.
     world.show(&world.selectors());
-    world.relay.wait_for("key.found");
+    world.relay.wait_for("key.recovered");
     world.show(&[]);
     world.relay.wait_for("domain.held");
     assert_eq!(world.relay.stop().0, Some(0));
