@@ -3,9 +3,11 @@
 use super::paint::{Ink, Paint};
 use crate::clock;
 use crate::config::{Config, DomainSettings};
+use crate::deliver::tls::ClientTls;
 use crate::dns::{self, Resolver};
 use crate::doctor::{
-    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, report,
+    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, connect,
+    report,
 };
 use crate::ingress::identity::San;
 use crate::ingress::tls;
@@ -48,6 +50,9 @@ pub struct Args {
     /// The name server to ask: ADDRESS or ADDRESS:PORT; absent: resolver.nameservers, else those of /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS", value_parser = name_server)]
     resolver: Option<SocketAddr>,
+    /// Connect, too: to the hosts that take bounces (STARTTLS), and for the policy of MTA-STS; else only the name server is asked
+    #[arg(long)]
+    connect: bool,
     /// Exit with 1 when there are warnings
     #[arg(long)]
     strict: bool,
@@ -114,7 +119,13 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let subjects = names.into_iter().map(|name| subject(name, args, config, &keyring, &leaves)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (domains, relay) = tokio::join!(ask::domains(subjects, &resolver), ask::relay(relay, &resolver));
+    let (mut domains, relay) = tokio::join!(ask::domains(subjects, &resolver), ask::relay(relay, &resolver));
+    if args.connect {
+        let settings = connections(config, &relay.subject)?;
+        for bounce in domains.iter_mut().filter_map(|facts| facts.bounce.as_mut()) {
+            connect::bounce(bounce, &settings, &resolver).await;
+        }
+    }
     let bulk = !args.not_bulk;
     let part = |facts: &doctor::DomainFacts| Part { kind: Kind::Domain, name: facts.subject.domain.to_string(), findings: doctor::examine(facts, bulk) };
     let mut parts: Vec<Part> = domains.iter().map(part).collect();
@@ -141,7 +152,17 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-pub fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
+    let roots = config.map(|config| config.roots.clone()).unwrap_or_default();
+    Ok(connect::Settings {
+        tls: ClientTls::new(&roots).context("no certificate can be verified")?,
+        ehlo: relay.hostname.as_ref().map_or_else(|| "localhost".to_owned(), ToString::to_string),
+        mx_port: config.map_or(25, |config| config.deliver.routes.mx_port),
+        https_port: 443,
+    })
+}
+
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim();
     let address = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
     let with_port = bare.parse::<SocketAddr>().or_else(|_| address.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));
