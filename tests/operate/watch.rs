@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const RESOLVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const KNOWN: &str = "
