@@ -307,7 +307,7 @@ fn tell(id: &KeyId, change: &Change) {
             tracing::warn!(%key, %author_domain, servers = loss.names(), error = %loss, rule = RULE, "key.missed");
         }
         Change::Lost(loss) => tracing::warn!(%key, %author_domain, servers = loss.names(), error = %loss, rule = RULE, "key.differed"),
-        Change::Found => tracing::info!(%key, %author_domain, "key.found"),
+        Change::Found => tracing::info!(%key, %author_domain, "key.recovered"),
     }
 }
 

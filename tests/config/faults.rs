@@ -424,3 +424,18 @@ fn rotation_has_bounds() {
 "#,
     );
 }
+
+#[test]
+fn a_watch_that_could_not_be_kept_is_a_fault() {
+    check(
+        &good_and("[watch]\nevery_min = \"10ms\"\nevery_max = \"2d\"\nlooks = 0\nlost_key = \"refuse\"\n[resolver]\nauthoritative_port = 0\n"),
+        r#"
+:10: watch.every_min: "10ms"; expected a time with its unit from "100ms" to "1d"
+:11: watch.every_max: "2d"; expected a time with its unit from "100ms" to "1d"
+:12: watch.looks: 0; expected a whole number from 1 to 100
+:13: watch.lost_key: "refuse"; expected one of "other-key", "hold", "warn"
+:15: resolver.authoritative_port: 0; expected a whole number from 1 to 65535
+"#,
+    );
+    check(&good_and("[watch]\nevery_min = \"2h\"\nevery_max = \"30m\"\n"), ":11: watch.every_max: \"30m\"; expected at least every_min, \"2h\"");
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const RESOLVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const KNOWN: &str = "
@@ -37,21 +37,17 @@ impl World {
         let hop = NextHop::start(Script::modern());
         let resolver = Dns::serve_at(SocketAddr::from((RESOLVER, port)), KNOWN).await;
         let servers = [Dns::serve_at(SocketAddr::from((FIRST, port)), ZONE).await, Dns::serve_at(SocketAddr::from((SECOND, port)), ZONE).await];
-        let mut relay = RelayProcess::new(&config(&hop, port, more));
+        let relay = RelayProcess::new(&config(&hop, port, more));
         for _ in 1..keys {
-            let made = relay.postseal(&["key", "create", "example.com", "--another", "--config", &relay.config().display().to_string()]);
+            let made = relay.postseal(&["key", "create", "example.com", "--another", "--active", "--config", &relay.config().display().to_string()]);
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         }
-        let world = Self {
-            servers,
-            _resolver: resolver,
-            hop,
-            relay: {
-                relay.start();
-                relay
-            },
-        };
+        let mut world = Self { servers, _resolver: resolver, hop, relay };
         world.show(&world.selectors());
+        world.relay.start();
+        if !more.contains("manual") {
+            world.looks(2).await; // the first of them has ended
+        }
         world
     }
 
@@ -188,7 +184,7 @@ async fn a_key_whose_record_is_gone_rests_while_another_signs_and_signs_again_wh
     assert_eq!(world.signed_by("reloaded").await, keys[1..]);
 
     world.show(&keys);
-    world.relay.wait_until("key.found", |event| event["key"].as_str().is_some_and(|key| key.starts_with(&keys[0])));
+    world.relay.wait_until("key.recovered", |event| event["key"].as_str().is_some_and(|key| key.starts_with(&keys[0])));
     world.submit("after");
     assert_eq!(world.signed_by("after").await, keys);
     assert_eq!((world.count("key.missed"), world.count("key.suspended"), world.count("domain.held")), (1, 1, 0));
@@ -281,9 +277,27 @@ async fn held_mail_that_grows_too_old_is_returned_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_never_there_is_told_and_nothing_more() {
+    let mut world = World::start(1, "").await;
+    world.relay.stop();
+    world.show(&[]);
+    world.relay.start();
+    world.relay.wait_for("key.missed");
+    world.submit("unpublished");
+    assert_eq!(world.signed_by("unpublished").await, world.selectors());
+    assert_eq!(world.count("domain.held"), 0);
+    // Once seen, it counts.
+    world.show(&world.selectors());
+    world.relay.wait_for("key.recovered");
+    world.show(&[]);
+    world.relay.wait_for("domain.held");
+    assert_eq!(world.relay.stop().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_the_operators_word_counts_the_watch_only_tells() {
     let mut world = World::start(1, "[rotation]\nevidence = \"manual\"\n").await;
-    // The resolver knows nothing of the record, nor is it asked by anybody else.
+    // The resolver knows nothing of the record.
     let event = world.relay.wait_for("key.missed");
     assert!(event["servers"].as_str().unwrap().starts_with("resolver 127.0.0.1:"), "{event}");
     world.submit("manual");
