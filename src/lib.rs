@@ -31,7 +31,7 @@
 //! | | *beside the journey* | |
 //! | [`keys`] | key files: made, read, guarded; what the DNS must say of them | messages, DNS servers |
 //! | [`rotation`] | leads the keys of a domain through their life | queues, publishers |
-//! | [`dns`] | questions and answers, bounded | what follows from an answer |
+//! | [`dns`] | questions and answers, bounded; the records that a domain needs, printed, compared and written | what follows from an answer |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
 //! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
 //! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
