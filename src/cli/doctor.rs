@@ -152,7 +152,7 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-pub fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
+fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
     let roots = config.map(|config| config.roots.clone()).unwrap_or_default();
     Ok(connect::Settings {
         tls: ClientTls::new(&roots).context("no certificate can be verified")?,

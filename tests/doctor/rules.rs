@@ -480,6 +480,18 @@ async fn domains_that_never_send() {
     assert!(!findings.iter().any(|finding| finding.rule.id == "parked"));
 }
 
+/// What `dns records` prints and what doctor looks for are one set.
+#[tokio::test]
+async fn the_records_that_we_print_satisfy_us() {
+    let wanted = postseal::dns::records::parked(&domain("parked.example"), None, false, std::time::Duration::from_hours(1));
+    let zone: String =
+        wanted.iter().map(|wanted| format!("{} {} {}\n", wanted.resource.owner, wanted.resource.data.kind(), wanted.resource.data.zone_text())).collect();
+    let subject = Subject { domain: domain("parked.example"), bounce_domain: None, keys: vec![], purpose: Use::Unsaid, ..subject() };
+    let findings = examined(&zone, subject, true).await;
+    expect(&findings, "parked", Ok, &["recognised as parked, complete"]);
+    assert!(findings.iter().all(|finding| finding.status == Ok), "{zone}{findings:#?}");
+}
+
 #[tokio::test]
 async fn a_domain_that_is_not_there_is_told_once() {
     let typo = || Subject { domain: domain("exmaple.com"), bounce_domain: None, keys: vec![], purpose: Use::Unsaid, ..subject() };
