@@ -203,7 +203,7 @@ async fn spf_and_dkim_together() {
     let cases: &[Case] = &[
         ("", "alignment", Ok, &["both aligned"]),
         ("- b.example.com TXT", "alignment", Warn, &["one of the two", "b.example.com"]),
-        ("- ps1._domainkey.example.com TXT", "alignment", Warn, &["Sign with a DKIM key"]),
+        ("- ps1._domainkey.example.com TXT", "alignment", Warn, &["sign with a DKIM key"]),
         ("- ps1._domainkey.example.com TXT\n- b.example.com TXT", "alignment", Fail, &["no DKIM signature passes"]),
         (r#"_dmarc.example.com TXT "v=DMARC1; p=none; aspf=s; rua=mailto:dmarc@example.com""#, "alignment", Warn, &["not aligned"]),
         ("b.example.com SERVFAIL TXT", "alignment", Unknown, &["not all of it could be asked"]),
