@@ -5,6 +5,8 @@ pub mod bind_pair;
 pub mod certificates;
 pub mod lab;
 pub mod letters;
+#[path = "../../support/odd_signatures.rs"]
+pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
