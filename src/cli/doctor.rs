@@ -53,6 +53,9 @@ pub struct Args {
     /// Connect, too: to the hosts that take bounces (STARTTLS), and for the policy of MTA-STS; else only the name server is asked
     #[arg(long)]
     connect: bool,
+    /// List clients and domains of the configuration, and which rules of a sender's first step each meets; the DNS is not asked
+    #[arg(long, conflicts_with_all = ["domains", "selector", "bounce_domain", "address", "helo", "resolver"])]
+    inventory: bool,
     /// Exit with 1 when there are warnings
     #[arg(long)]
     strict: bool,
@@ -81,6 +84,9 @@ fn examined(args: Args) -> anyhow::Result<u8> {
     }
     let config = configuration(args.config.as_deref())?;
     let (strict, json) = (args.strict, args.json);
+    if args.inventory {
+        return inventory(config.as_ref(), strict, json);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot be started")?;
     let report = runtime.block_on(look(&args, config.as_ref()))?;
     if json {
@@ -95,6 +101,19 @@ fn examined(args: Args) -> anyhow::Result<u8> {
         Status::Warn if strict => 1,
         Status::Warn | Status::Ok => 0,
     })
+}
+
+/// Who sends as whom; 1 with `--strict` where a rule is not met.
+fn inventory(config: Option<&Config>, strict: bool, json: bool) -> anyhow::Result<u8> {
+    let config = config.context("there is no configuration here to list; name the file with --config")?;
+    let keyring = Keyring::load(&config.server.keys).map_err(|faults| super::key::all(&faults))?;
+    let inventory = super::inventory::of(config, &keyring);
+    if json {
+        println!("{:#}", inventory.json());
+    } else {
+        print!("{}", inventory.text(Paint::of_stdout()));
+    }
+    Ok(u8::from(strict && !inventory.is_met()))
 }
 
 async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
