@@ -149,8 +149,8 @@ fn mx(facts: &DomainFacts) -> Finding {
 }
 
 fn wildcard(name: Domain, text: &str) -> Resource {
-    let txt = Resource::txt(name.clone(), text);
-    Resource { owner: Owner { wildcard: true, name }, ..txt }
+    let bare = Resource::txt(name.clone(), text);
+    Resource { owner: Owner { wildcard: true, name }, ..bare }
 }
 
 fn is_spf(text: &str) -> bool {
