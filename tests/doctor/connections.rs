@@ -73,9 +73,9 @@ fn http(status: &str, kind: &str, body: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_take_bounces_are_tried() {
     let good = http("200 OK", "text/plain", POLICY);
-    expect(&connected(Some(Script::modern()), &good).await, "mx-reach", Ok, &["takes STARTTLS"]);
-    expect(&connected(Some(Script::modern().tls(Tls::Off)), &good).await, "mx-reach", Fail, &["does not offer STARTTLS"]);
-    expect(&connected(None, &good).await, "mx-reach", Fail, &["127.0.0.1, port", "no connection"]);
+    expect(&Box::pin(connected(Some(Script::modern()), &good)).await, "mx-reach", Ok, &["takes STARTTLS"]);
+    expect(&Box::pin(connected(Some(Script::modern().tls(Tls::Off)), &good)).await, "mx-reach", Fail, &["does not offer STARTTLS"]);
+    expect(&Box::pin(connected(None, &good)).await, "mx-reach", Fail, &["127.0.0.1, port", "no connection"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,6 +94,6 @@ async fn the_policy_of_mta_sts_is_fetched_and_read() {
         ("hello".to_owned(), Warn, "no HTTP"),
     ] {
         println!("{answer}");
-        expect(&connected(None, &answer).await, "mta-sts", status, &[words]);
+        expect(&Box::pin(connected(None, &answer)).await, "mta-sts", status, &[words]);
     }
 }

@@ -1,6 +1,7 @@
 //! Each rule from every side. The DNS that does not answer is unknown, never a failure.
 
 use super::house::{domain, examined, examined_relay, expect, key, now, other_key, our_key, p, relay, subject, zone};
+use postseal::dns::records::Wanted;
 use postseal::doctor::Status::{Fail, Ok, Unknown, Warn};
 use postseal::doctor::{CertificateFace, CertificateFacts, ExpectedKey, Leaves, Provider, Status, Subject, Use};
 use postseal::keys::State;
@@ -484,8 +485,8 @@ async fn domains_that_never_send() {
 #[tokio::test]
 async fn the_records_that_we_print_satisfy_us() {
     let wanted = postseal::dns::records::parked(&domain("parked.example"), None, false, std::time::Duration::from_hours(1));
-    let zone: String =
-        wanted.iter().map(|wanted| format!("{} {} {}\n", wanted.resource.owner, wanted.resource.data.kind(), wanted.resource.data.zone_text())).collect();
+    let line = |wanted: &Wanted| format!("{} {} {}", wanted.resource.owner, wanted.resource.data.kind(), wanted.resource.data.zone_text());
+    let zone = wanted.iter().map(line).collect::<Vec<_>>().join("\n");
     let subject = Subject { domain: domain("parked.example"), bounce_domain: None, keys: vec![], purpose: Use::Unsaid, ..subject() };
     let findings = examined(&zone, subject, true).await;
     expect(&findings, "parked", Ok, &["recognised as parked, complete"]);

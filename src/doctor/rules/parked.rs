@@ -48,9 +48,10 @@ pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
     let said = if facts.subject.purpose == Use::Parked { "configured as parked" } else { "recognised as parked" };
     let missing: Vec<&str> = of(Status::Fail).union(&of(Status::Warn)).copied().collect();
     let sum = if missing.is_empty() {
-        match of(Status::Unknown).is_empty() {
-            true => PARKED.ok(domain, format!("{said}, complete")),
-            false => PARKED.unknown(domain, format!("{said}; not all could be asked"), None),
+        if of(Status::Unknown).is_empty() {
+            PARKED.ok(domain, format!("{said}, complete"))
+        } else {
+            PARKED.unknown(domain, format!("{said}; not all could be asked"), None)
         }
     } else {
         let seen = format!("{said}, not complete: see {}", listed(&missing));
