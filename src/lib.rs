@@ -57,7 +57,7 @@
 //! # What is absent
 //!
 //! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*; the tokens are made, so
-//! that it will find them), `doctor`, MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
+//! that it will find them), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
 //! metrics and the page, reports and the DMARC advisor.
 
 #![forbid(unsafe_code)]
