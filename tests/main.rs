@@ -14,6 +14,7 @@ mod policy;
 mod prepare;
 mod readdress;
 mod rotation;
+mod returns;
 mod seal;
 mod spool;
 mod support;

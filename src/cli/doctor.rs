@@ -3,9 +3,11 @@
 use super::paint::{Ink, Paint};
 use crate::clock;
 use crate::config::{Config, DomainSettings};
+use crate::deliver::tls::ClientTls;
 use crate::dns::{self, Resolver};
 use crate::doctor::{
-    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, report,
+    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, connect,
+    report,
 };
 use crate::ingress::identity::San;
 use crate::ingress::tls;
@@ -48,6 +50,12 @@ pub struct Args {
     /// The name server to ask: ADDRESS or ADDRESS:PORT; absent: resolver.nameservers, else those of /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS", value_parser = name_server)]
     resolver: Option<SocketAddr>,
+    /// Connect, too: to the hosts that take bounces (STARTTLS), and for the policy of MTA-STS; else only the name server is asked
+    #[arg(long)]
+    connect: bool,
+    /// List clients and domains of the configuration, and which rules of a sender's first step each meets; the DNS is not asked
+    #[arg(long, conflicts_with_all = ["domains", "selector", "bounce_domain", "address", "helo", "resolver"])]
+    inventory: bool,
     /// Exit with 1 when there are warnings
     #[arg(long)]
     strict: bool,
@@ -76,6 +84,9 @@ fn examined(args: Args) -> anyhow::Result<u8> {
     }
     let config = configuration(args.config.as_deref())?;
     let (strict, json) = (args.strict, args.json);
+    if args.inventory {
+        return inventory(config.as_ref(), strict, json);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot be started")?;
     let report = runtime.block_on(look(&args, config.as_ref()))?;
     if json {
@@ -90,6 +101,19 @@ fn examined(args: Args) -> anyhow::Result<u8> {
         Status::Warn if strict => 1,
         Status::Warn | Status::Ok => 0,
     })
+}
+
+/// Who sends as whom; 1 with `--strict` where a rule is not met.
+fn inventory(config: Option<&Config>, strict: bool, json: bool) -> anyhow::Result<u8> {
+    let config = config.context("there is no configuration here to list; name the file with --config")?;
+    let keyring = Keyring::load(&config.server.keys).map_err(|faults| super::key::all(&faults))?;
+    let inventory = super::inventory::of(config, &keyring);
+    if json {
+        println!("{:#}", inventory.json());
+    } else {
+        print!("{}", inventory.text(Paint::of_stdout()));
+    }
+    Ok(u8::from(strict && !inventory.is_met()))
 }
 
 async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
@@ -114,7 +138,13 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let subjects = names.into_iter().map(|name| subject(name, args, config, &keyring, &leaves)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (domains, relay) = tokio::join!(ask::domains(subjects, &resolver), ask::relay(relay, &resolver));
+    let (mut domains, relay) = tokio::join!(ask::domains(subjects, &resolver), ask::relay(relay, &resolver));
+    if args.connect {
+        let settings = connections(config, &relay.subject)?;
+        for bounce in domains.iter_mut().filter_map(|facts| facts.bounce.as_mut()) {
+            connect::bounce(bounce, &settings, &resolver).await;
+        }
+    }
     let bulk = !args.not_bulk;
     let part = |facts: &doctor::DomainFacts| Part { kind: Kind::Domain, name: facts.subject.domain.to_string(), findings: doctor::examine(facts, bulk) };
     let mut parts: Vec<Part> = domains.iter().map(part).collect();
@@ -141,7 +171,17 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-pub fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
+    let roots = config.map(|config| config.roots.clone()).unwrap_or_default();
+    Ok(connect::Settings {
+        tls: ClientTls::new(&roots).context("no certificate can be verified")?,
+        ehlo: relay.hostname.as_ref().map_or_else(|| "localhost".to_owned(), ToString::to_string),
+        mx_port: config.map_or(25, |config| config.deliver.routes.mx_port),
+        https_port: 443,
+    })
+}
+
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim();
     let address = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
     let with_port = bare.parse::<SocketAddr>().or_else(|_| address.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));

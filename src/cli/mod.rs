@@ -5,8 +5,11 @@ mod classify;
 mod config;
 mod dns;
 mod doctor;
+mod explain;
+mod inventory;
 mod key;
 pub mod paint;
+mod reach;
 mod serve;
 mod sign;
 mod user;
@@ -35,6 +38,8 @@ enum Command {
     Key(key::Command),
     /// Seal one message: standard input to standard output, by the same code as the relay
     Sign(sign::Args),
+    /// Say what would become of a message, and which line of the configuration decides it; nothing is sent
+    Explain(explain::Args),
     /// Look at domains and at the relay as receivers see them: what they demand, what is missing, and the records to paste
     ///
     /// Without a domain, all of the configuration. Exit code 0: all is well; 1: there are warnings, with --strict; 2: something fails;
@@ -71,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
         Command::Sign(args) => sign::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Dns(command) => dns::run(command),
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => check::run(*args),

@@ -79,6 +79,13 @@ impl Document {
         self.value(&owned).and_then(Value::as_dict).map(|table| table.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// The text at `keys`, where a text stands there.
+    #[must_use]
+    pub fn text(&self, keys: &[&str]) -> Option<String> {
+        let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.value(&owned)?.as_str().map(str::to_owned)
+    }
+
     /// The outermost table.
     pub(super) const fn root(&self) -> &Dict {
         &self.root

@@ -35,6 +35,9 @@ pub enum ReversePathReason {
 /// The reply to MAIL.
 pub fn reverse_path(from: &ReversePath, name: &IdentityName, identity: &Identity, settings: &Settings) -> Result<(ReversePath, ReversePathReason), Refusal> {
     let Some(mailbox) = from.mailbox() else { return Ok((ReversePath::Null, ReversePathReason::Null)) };
+    if let Some(domain) = mailbox.domain() {
+        super::refuse_parked(domain, "use another envelope sender", settings)?;
+    }
     let rule = &identity.reverse_path;
     let mapped = || ReversePath::Mailbox(rule.bounces_to.as_ref().unwrap_or(&settings.postmaster).clone());
     let is_one = |patterns: &[DomainPattern]| mailbox.domain().is_some_and(|domain| patterns.iter().any(|pattern| pattern.matches(domain)));

@@ -341,6 +341,10 @@ async fn what_protects_bounces() {
         (r#"_smtp._tls.b.example.com TXT "v=TLSRPTv1; rua=t@example.com""#, "tls-rpt", Warn, &["mailto: or https:"]),
         (r#"_smtp._tls.b.example.com TXT "TLSRPT""#, "tls-rpt", Warn, &["does not begin"]),
         ("_smtp._tls.b.example.com SILENT", "tls-rpt", Unknown, &[]),
+        ("", "dane", Ok, &["no TLSA records"]),
+        ("_25._tcp.mx1.example.com TLSA 3 1 1 abcdef", "dane", Ok, &["was not validated"]),
+        ("_25._tcp.mx1.example.com TLSA 1 1 1 abcdef", "dane", Warn, &["usage 3"]),
+        ("_25._tcp.mx1.example.com SERVFAIL", "dane", Unknown, &[]),
     ];
     each(cases, &subject).await;
 }

@@ -4,6 +4,7 @@ mod create;
 mod end;
 mod export;
 mod import;
+mod rotate;
 mod show;
 
 use crate::config::Config;
@@ -29,6 +30,12 @@ pub enum Command {
     List(show::ListArgs),
     /// Print all there is to know of a domain's keys, or of one: state, age, history, fingerprint and record
     Show(show::ShowArgs),
+    /// Make the next key(s) of domains and lead them on: published, seen at every server, soaked, active; the old ones retire
+    ///
+    /// Asked again it goes on where it stands. A running relay goes on by itself.
+    Rotate(rotate::RotateArgs),
+    /// Take every step that is due for the keys of domains, and say what they wait for
+    Advance(rotate::AdvanceArgs),
     /// Give up a key that does not sign yet
     Abort(end::AbortArgs),
     /// Stop using a key and say so in the DNS by an empty p=; --now for one that leaked
@@ -75,6 +82,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Create(args) => create::run(&args),
         Command::List(args) => show::list(&args),
         Command::Show(args) => show::show(&args),
+        Command::Rotate(args) => rotate::rotate(&args),
+        Command::Advance(args) => rotate::advance(&args),
         Command::Abort(args) => end::abort(&args),
         Command::Revoke(args) => end::revoke(&args),
         Command::Remove(args) => end::remove(&args),

@@ -168,7 +168,9 @@ fn ehlo(source: &SourceFacts) -> Finding {
         let seen = format!("the PTR record of {address} names {}, not the EHLO name", listed(names.iter().map(|(name, _)| name)));
         return EHLO.warn(name, seen, Remedy::records("let them be the same", vec![record]));
     }
-    EHLO.ok(name, "it leads to the address, and the PTR record names it")
+    let named = |found: &AddressFacts| found.names.as_ref().is_ok_and(|names| names.iter().any(|(ptr, _)| *ptr == domain));
+    let all_named = !source.addresses.is_empty() && source.addresses.iter().all(named);
+    EHLO.ok(name, if all_named { "it leads to the address, and the PTR record names it" } else { "it leads to the address" })
 }
 
 fn tls(certificate: &CertificateFacts, hostname: &Domain, now: Timestamp) -> Finding {
