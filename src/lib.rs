@@ -31,6 +31,8 @@
 //! | | *beside the journey* | |
 //! | [`keys`] | key files: made, read, guarded; what the DNS must say of them | messages, DNS servers |
 //! | [`dns`] | questions and answers, bounded | what follows from an answer |
+//! | [`reasons`] | what a reply means: a table of rules, for delivery and for what comes back | who asks |
+//! | [`returns`] | what a message that came back says: bounce, delay, automatic reply, complaint; of whom, and why | whose it is, whether it is true |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
 //! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
 //! | [`clock`] | the present | |
@@ -54,8 +56,8 @@
 //!
 //! # What is absent
 //!
-//! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*; the tokens are made, so
-//! that it will find them), rotation and publication of keys, `doctor`, MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
+//! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*: the tokens are made and
+//! what comes back is understood, but nobody listens yet), rotation and publication of keys, `doctor`, MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
 //! metrics and the page, reports and the DMARC advisor.
 
 #![forbid(unsafe_code)]
