@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// Everything that decides, as one snapshot: replaced as a whole when configuration or keys change.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Who may send what, and where it goes.
     pub policy: policy::Settings,

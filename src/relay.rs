@@ -2,13 +2,16 @@
 
 mod front;
 mod home;
+mod rotation;
 mod snapshot;
+mod watch;
+pub mod world;
 
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
-use crate::dns::{self, Resolver};
+use crate::dns::{self, Authority, Resolver};
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -23,6 +26,7 @@ use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -30,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use watch::{Orders, Target, Watch};
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -50,18 +55,20 @@ pub fn look(config: &Config) -> Result<Vec<String>, StartFault> {
 
 /// A running relay.
 pub struct Relay {
-    snapshot: Arc<ArcSwap<Snapshot>>,
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
     sweeping: Sweeping,
+    watch: Arc<Watch>,
+    in_force: Arc<InForce>,
+    rotating: Rotating,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
     /// The configuration in force; what a reload compares with.
-    config: Config,
+    config: Arc<Config>,
 }
 
 /// A listener that takes connections.
@@ -94,6 +101,8 @@ impl Relay {
     /// Every fault of keys and certificates at once; a spool or an address that cannot be had. Nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartFault> {
         let began_at = clock::now();
+        let config = Arc::new(config);
+        let key_files = rotation::fingerprint(&config.server.keys);
         let material = Material::read(&config, FirstSecret::Make)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
@@ -102,6 +111,9 @@ impl Relay {
 
         let ids = Arc::new(IdSource::from(rand::random()));
         let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
+        let orders = Orders::of(&config, material.watched);
+        let resolver = material.resolver.clone();
         let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
@@ -115,8 +127,11 @@ impl Relay {
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
+        let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
+        let in_force = Arc::new(InForce::new(config.clone(), snapshot, watch.clone()));
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { snapshot, front, spool, delivery: Arc::new(delivery), sweeping, gate, memory, doors, closing, config };
+        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -142,13 +157,14 @@ impl Relay {
     /// # Errors
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
+        let config = Arc::new(config);
         let material = Material::read(&config, FirstSecret::Make)?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors)?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
-        self.snapshot.store(Arc::new(material.snapshot));
+        self.in_force.replace(config.clone(), material.snapshot, material.watched);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -173,8 +189,11 @@ impl Relay {
         };
         // What ingress accepts while it drains is spooled; delivery need not wait for it.
         self.sweeping.over.cancel();
+        self.rotating.over.cancel();
+        self.watch.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
+        let _ = self.rotating.running.await; // it ends between two steps
         self.spool.close().await;
         tracing::info!("relay.stopped");
     }
@@ -287,6 +306,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
 /// What is read from outside the configuration: keys, certificates, roots, the system's resolver.
 struct Material {
     snapshot: Snapshot,
+    watched: Vec<Target>,
     warnings: Vec<String>,
     tls: Option<tls::Tls>,
     client_tls: ClientTls,
@@ -316,7 +336,7 @@ impl Material {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
     }
 }
 

@@ -4,12 +4,16 @@
 
 mod config;
 mod deliver;
+mod dns;
+mod doctor;
 mod ingress;
+mod keys;
 mod normalise;
 mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod rotation;
 mod returns;
 mod seal;
 mod spool;

@@ -110,7 +110,7 @@ fn known(config: &Config) -> String {
 }
 
 /// Files have LF line ends, mail has CR LF.
-fn with_crlf(message: &[u8]) -> Vec<u8> {
+pub(super) fn with_crlf(message: &[u8]) -> Vec<u8> {
     let mut crlf = Vec::with_capacity(message.len() + message.len() / 32);
     for (at, octet) in message.iter().enumerate() {
         if *octet == b'\n' && (at == 0 || message[at - 1] != b'\r') {

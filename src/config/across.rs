@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::sections::who::listed;
 use crate::ingress::identity::{self, Fault};
 use crate::ingress::tls::ClientCertificates;
+use crate::keys::lifecycle::Evidence;
 use crate::policy::Mode;
 use crate::seal::NoKey;
 use crate::spool::sqlite::FileSystems;
@@ -25,9 +26,35 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
             );
         }
     }
+    publication(root, config);
     // What the rooms themselves would object to and nothing above has said with its place.
     if root.faults_so_far() == 0 {
         config.policy.faults().iter().chain(&config.deliver.faults()).for_each(|fault| root.table_fault(fault, ""));
+    }
+}
+
+/// Who writes a domain's records is there, and what it lends has a writer.
+fn publication(root: &Reader<'_>, config: &Config) {
+    let known = || match config.publication.publishers.is_empty() {
+        true => "a table [publishers.NAME], which there is none of".to_owned(),
+        false => format!("one of {}; a publisher is declared as [publishers.NAME]", listed(config.publication.publishers.keys())),
+    };
+    for (domain, settings) in &config.domains {
+        let publisher = settings.publication.publisher.as_ref();
+        if let Some(name) = publisher.filter(|name| !config.publication.publishers.contains_key(*name)) {
+            root.fault_at(&["domains", domain.as_str(), "publisher"], &format!("\"{name}\""), &known());
+        }
+        if let Some(target) = settings.publication.dkim_target.as_ref().filter(|target| target.is_at_or_below(domain)) {
+            let expected =
+                "a name in a zone that you can write, as in \"example-com.keys.platform.example\"; leave it away where you can write the domain's own";
+            root.fault_at(&["domains", domain.as_str(), "dkim_target"], &format!("\"{target}\", which lies in the author domain itself"), expected);
+        }
+    }
+    let mut targets: Vec<_> = config.domains.iter().filter_map(|(domain, settings)| Some((settings.publication.dkim_target.as_ref()?, domain))).collect();
+    targets.sort();
+    for pair in targets.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        let found = format!("\"{}\", which is that of domains.\"{}\" too", pair[1].0, pair[0].1);
+        root.fault_at(&["domains", pair[1].1.as_str(), "dkim_target"], &found, "a name of its own for each domain, or their selectors meet");
     }
 }
 
@@ -115,6 +142,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(unreachable(config));
     warnings.extend(open(config));
     warnings.extend(in_clear(config));
+    warnings.extend(rotation(config));
     if config.deliver.routes.private_addresses_allowed {
         warnings
             .push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
@@ -182,6 +210,39 @@ fn in_clear(config: &Config) -> impl Iterator<Item = String> {
     let given = hosts.map(|(name, _)| format!("smart host \"{name}\": auth_in_clear is true: its password may cross the network in clear"));
     taken.chain(given)
 }
+
+/// Keys that do not rotate as was meant, or faster than is safe.
+fn rotation(config: &Config) -> Vec<String> {
+    let rotation = &config.rotation;
+    let mut warnings = Vec::new();
+    if rotation.soak_min < SOAK_SAFE {
+        let soak = rotation.soak_min.written();
+        warnings
+            .push(format!("rotation.soak_min is {soak}: receivers that looked for a new key too early may not find it; set it to at least 1h outside a lab"));
+    }
+    if rotation.retire_min < DAY * 7 {
+        let retire = rotation.retire_min.written();
+        warnings.push(format!("rotation.retire_min is {retire}: mail on its way may outlive its key's record; set it to at least 7d outside a lab"));
+    }
+    for (domain, settings) in config.domains.iter().filter(|(_, settings)| !settings.author.parked) {
+        let Some(every) = settings.rotation.rotate_every else { continue };
+        if settings.rotation.evidence == Evidence::Manual {
+            warnings.push(format!(
+                "domain {domain}: rotate_every is set, but evidence is \"manual\": new keys are made, and then nothing advances by itself, each waits for \
+                 `postseal key advance {domain} --confirm SELECTOR`"
+            ));
+        }
+        if every < rotation.retire_min {
+            let (every, retire) = (every.written(), rotation.retire_min.written());
+            warnings
+                .push(format!("domain {domain}: rotate_every is {every}, less than rotation.retire_min, {retire}: several old keys stay published at a time"));
+        }
+    }
+    warnings
+}
+
+/// RFC 2308 §5 has negative answers remembered for hours at most; most zones say an hour or less.
+const SOAK_SAFE: Duration = Duration::from_hours(1);
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -5,6 +5,7 @@
 use super::fault::{Fault, Faults};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
@@ -41,6 +42,50 @@ impl Document {
         Ok(Self { figment, root, text: text.to_owned(), path: path.to_owned() })
     }
 
+    /// As [`Document::read`], with the variables of this process.
+    ///
+    /// # Errors
+    /// As [`Document::read`], or a variable of ours is no text.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.into_string().ok().filter(|name| parts(name).is_some()) else { continue };
+            let not_text = |_| Faults::one(Fault::new(&format!("${name}"), "", "octets that are no text", "UTF-8"));
+            variables.push((name.clone(), value.into_string().map_err(not_text)?));
+        }
+        Self::read(path, variables)
+    }
+
+    /// Where the value at `keys` stands; behind the key of a list, the number of an element from 0. `None`: nowhere, its default holds.
+    #[must_use]
+    pub fn origin(&self, keys: &[&str]) -> Option<Origin> {
+        let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let list = match owned.split_last() {
+            Some((last, list)) if last.bytes().all(|b| b.is_ascii_digit()) && self.value(&owned).is_none() => list,
+            _ => &owned,
+        };
+        self.value(list)?;
+        if self.is_from_environment(list) {
+            return Some(Origin::Variable(variable(list)));
+        }
+        let (depth, line) = self.place(&owned)?;
+        (depth >= list.len()).then(|| Origin::Line { file: self.path.display().to_string(), line })
+    }
+
+    /// The keys of the table at `keys`, as written; none where there is no table.
+    #[must_use]
+    pub fn names(&self, keys: &[&str]) -> Vec<String> {
+        let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.value(&owned).and_then(Value::as_dict).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The text at `keys`, where a text stands there.
+    #[must_use]
+    pub fn text(&self, keys: &[&str]) -> Option<String> {
+        let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.value(&owned)?.as_str().map(str::to_owned)
+    }
+
     /// The outermost table.
     pub(super) const fn root(&self) -> &Dict {
         &self.root
@@ -65,10 +110,9 @@ impl Document {
 
     /// A fault of the value at `keys`, with its source: file and line, or the variable.
     pub(super) fn fault(&self, keys: &[String], found: &str, expected: &str) -> Fault {
-        let key = keys.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(".");
+        let key = written(keys);
         if self.is_from_environment(keys) {
-            let variable = keys.iter().map(|key| spoken(key)).collect::<Vec<_>>().join(SEPARATOR);
-            return Fault::new(&format!("${PREFIX}{variable}"), &key, found, expected);
+            return Fault::new(&variable(keys), &key, found, expected);
         }
         let fault = Fault::new(&self.path.display().to_string(), &key, found, expected);
         match self.place(keys) {
@@ -81,13 +125,52 @@ impl Document {
     fn place(&self, keys: &[String]) -> Option<(usize, usize)> {
         let root = DeTable::parse(&self.text).ok()?.into_inner();
         let (mut found, mut table) = (None, Some(&root));
+        let mut list = None;
         for (depth, key) in keys.iter().enumerate() {
-            let Some((name, value)) = table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key.as_str())) else { break };
+            let Some((name, value)) = table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key.as_str())) else {
+                let element = list.and_then(|list: &toml::de::DeArray<'_>| list.get(key.parse::<usize>().ok()?));
+                found = element.map(|element| (depth + 1, line_of(&self.text, element.span().start))).or(found);
+                break;
+            };
             found = Some((depth + 1, line_of(&self.text, name.span().start)));
             table = value.get_ref().as_table();
+            list = value.get_ref().as_array();
         }
         found
     }
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// In the file.
+    Line {
+        /// Its path, as it was given.
+        file: String,
+        /// From 1.
+        line: usize,
+    },
+    /// In a variable of the environment, with its `$`.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { file, line } => write!(f, "{file}:{line}"),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Keys as TOML writes them.
+pub fn written<K: AsRef<str>>(keys: &[K]) -> String {
+    keys.iter().map(|key| quoted(key.as_ref())).collect::<Vec<_>>().join(".")
+}
+
+/// The variable that gives the value at `keys`.
+fn variable(keys: &[String]) -> String {
+    format!("${PREFIX}{}", keys.iter().map(|key| spoken(key)).collect::<Vec<_>>().join(SEPARATOR))
 }
 
 /// The text as a table, or every place where it is not TOML.

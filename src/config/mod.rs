@@ -7,20 +7,23 @@ pub mod knob;
 pub mod reader;
 mod sections;
 
-pub use document::Document;
+pub use document::{Document, Origin};
 pub use fault::{Fault, Faults};
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
+pub use sections::publication::{DomainPublication, Publication};
+pub use sections::rotation::DomainRotation;
 pub use sections::sending::SmartHosts;
+pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
-use crate::{deliver, dns, normalise, policy, readdress, seal, spool};
+use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, sending, who};
+use sections::{how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -44,6 +47,8 @@ pub struct Config {
     pub auth: sasl::Limits,
     /// `[domains]`.
     pub domains: Domains,
+    /// `[rotation]`.
+    pub rotation: rotation::Settings,
     /// Policy, of several sections.
     pub policy: policy::Settings,
     /// `[normalise]`.
@@ -56,6 +61,10 @@ pub struct Config {
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
+    /// `[watch]`.
+    pub watch: WatchSettings,
+    /// `[dns]` and `[publishers]`.
+    pub publication: Publication,
     /// `[smart_hosts]`.
     pub smart_hosts: SmartHosts,
     /// `[deliver]`.
@@ -76,13 +85,7 @@ impl Config {
     /// # Errors
     /// All faults.
     pub fn load(path: &Path) -> Result<Self, Faults> {
-        let mut variables = Vec::new();
-        for (name, value) in std::env::vars_os() {
-            let Some(name) = name.into_string().ok().filter(|name| document::parts(name).is_some()) else { continue };
-            let not_text = |_| Faults::one(Fault::new(&format!("${name}"), "", "octets that are no text", "UTF-8"));
-            variables.push((name.clone(), value.into_string().map_err(not_text)?));
-        }
-        Self::of(&Document::read(path, variables)?)
+        Self::of(&Document::load(path)?)
     }
 
     /// What a document means.
@@ -119,13 +122,15 @@ fn meant(root: &Reader<'_>) -> Config {
     let listeners = listeners::listeners(root, &hostname, tls.is_some());
     let identities = who::identities(root);
     let users = how::users(root, &identities.rules);
-    let domains = who::domains(root, &identities);
+    let rotation = sections::rotation::rotation(root);
+    let domains = who::domains(root, &identities, &rotation);
     let pools = sending::pools(root, &hostname);
     let streams = who::streams(root, &pools);
     let smart_hosts = sending::smart_hosts(root);
     let routes = who::routes(root, &smart_hosts);
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
-    let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), ..how::seal(root, &hostname) };
+    let watch = watch::watch(root);
+    let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
@@ -133,6 +138,8 @@ fn meant(root: &Reader<'_>) -> Config {
         readdress: how::readdress(root, &domains),
         spool: how::spool(root),
         resolver: how::resolver(root),
+        watch,
+        publication: publication::publication(root, &hostname),
         warnings: Vec::new(),
         server,
         log,
@@ -141,6 +148,7 @@ fn meant(root: &Reader<'_>) -> Config {
         identities,
         users,
         domains,
+        rotation,
         policy,
         seal,
         smart_hosts,

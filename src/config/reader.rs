@@ -6,7 +6,7 @@ use super::document::Document;
 use super::fault::{Fault, Faults};
 use super::knob::Knob;
 use figment::value::{Dict, Value};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -136,6 +136,21 @@ impl<'d> Reader<'d> {
     /// A secret: the text at `key`, or the content of the file that `<key>_file` names, without its last line end. Of one in the file and
     /// one in the environment the latter holds. No fault shows it.
     pub fn secret(&self, key: &str) -> Option<SecretString> {
+        self.secret_by(key, |path| {
+            std::fs::read_to_string(path).map(SecretString::from).map_err(|error| format!("\"{}\" cannot be read: {error}", path.display()))
+        })
+    }
+
+    /// As [`Reader::secret`], but a file that others may read is a fault, as one of a signing key is.
+    pub fn guarded_secret(&self, key: &str) -> Option<SecretString> {
+        self.secret_by(key, |path| {
+            let octets = crate::keys::read_secret(path).map_err(|fault| fault.to_string())?;
+            let text = std::str::from_utf8(&octets).map_err(|_| format!("\"{}\" is no text", path.display()))?;
+            Ok(SecretString::from(text))
+        })
+    }
+
+    fn secret_by(&self, key: &str, read: impl FnOnce(&Path) -> Result<SecretString, String>) -> Option<SecretString> {
         let file_key = format!("{key}_file");
         self.remember(key, None);
         let text = self.find(key);
@@ -153,17 +168,17 @@ impl<'d> Reader<'d> {
                 }
                 text.map(SecretString::from)
             }
-            (_, Some(file)) => self.secret_in(&file_key, &file),
+            (_, Some(file)) => self.secret_in(&file_key, &file, read),
             (_, None) => None,
         }
     }
 
-    fn secret_in(&self, key: &str, file: &Path) -> Option<SecretString> {
+    fn secret_in(&self, key: &str, file: &Path, read: impl FnOnce(&Path) -> Result<SecretString, String>) -> Option<SecretString> {
         let file = self.resolve(file);
-        match std::fs::read_to_string(&file).map(|text| SecretString::from(text.trim_end_matches(['\r', '\n']))) {
-            Ok(secret) if !secrecy::ExposeSecret::expose_secret(&secret).is_empty() => return Some(secret),
+        match read(&file).map(|text| SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n']))) {
+            Ok(secret) if !secret.expose_secret().is_empty() => return Some(secret),
             Ok(_) => self.fault(key, &format!("\"{}\" is empty", file.display()), "a file that holds the secret"),
-            Err(error) => self.fault(key, &format!("\"{}\" cannot be read: {error}", file.display()), "a readable file that holds the secret"),
+            Err(why) => self.fault(key, &why, "a readable file that holds the secret"),
         }
         None
     }

@@ -4,6 +4,7 @@
 //!
 //! | what happens | what follows |
 //! |---|---|
+//! | the mail is held: nobody could verify its seal | given back, no host is talked to; when it is late or too old, that is told |
 //! | no connection to an address | the next address, then the next host, then *deferred* |
 //! | an idle connection turns out closed | a fresh one, nobody to blame |
 //! | the connection breaks before the final dot | the next address, at most `sessions_max` times |
@@ -12,8 +13,9 @@
 //! | a message refused for several recipients | each alone, before anybody is called failed |
 //! | a reply that asks to slow down | the provider is slowed down, the rest is released |
 
+use super::Held;
 use super::connection::Connection;
-use super::ending::Circumstances;
+use super::ending::{self, Circumstances};
 use super::pool::{Kept, Permit};
 use super::provider::{Place, Reaction};
 use super::route::PlannedHost;
@@ -146,6 +148,13 @@ impl<'a, S: Spool> Attempt<'a, S> {
 
     /// Tries until nobody is left.
     pub(super) async fn run(&mut self) {
+        let held = self.shared.reseal.held(&self.mail);
+        if let Some(held) = &held {
+            self.hold(held);
+            if self.left.is_empty() {
+                return;
+            }
+        }
         let message = match self.shared.spool.message(self.mail.id).await {
             Ok(message) => message,
             Err(fault) => {
@@ -154,6 +163,9 @@ impl<'a, S: Spool> Attempt<'a, S> {
             }
         };
         self.report.message = Some(message.clone());
+        if let Some(held) = held {
+            return self.end_left(&Outcome::Deferred(self.evidence(HELD, format!("held, because {}", held.why))));
+        }
         self.seal_again(&message).await;
         while !self.left.is_empty() {
             if self.shared.draining.is_cancelled() {
@@ -197,6 +209,21 @@ impl<'a, S: Spool> Attempt<'a, S> {
     pub(super) fn report(mut self) -> Report {
         self.report.kept = self.line.take();
         self.report
+    }
+
+    /// Gives back what need not be told to anybody; the rest is to end as after an attempt.
+    fn hold(&mut self, held: &Held) {
+        let mail = self.mail.clone();
+        let around = Report::circumstances(self.shared, self.settings, &mail);
+        for recipient in std::mem::take(&mut self.left) {
+            match ending::hold(&around, &recipient, held.pause) {
+                Some(until) => self.report.released.push((recipient, until)),
+                None => self.left.push_back(recipient),
+            }
+        }
+        if !self.report.released.is_empty() {
+            log::held(&mail, self.report.released.len(), &held.why);
+        }
     }
 
     /// RFC 6376 §3.5 `x=`, and keys that went out of use while the mail waited.
@@ -502,6 +529,8 @@ const fn strictness(reaction: Reaction) -> u8 {
     }
 }
 
+/// Security features of ours stand in the way, for now (RFC 3463 §3.8).
+const HELD: EnhancedCode = EnhancedCode::new(4, 7, 0);
 /// How long an attempt waits for its turn under a rate before its lease is given back.
 const RATE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long mail rests that found every connection taken.

@@ -8,6 +8,7 @@ use crate::mail::{EnhancedCode, Evidence, Outcome, Reason, ReversePath, Timestam
 use crate::reasons::{Judgement, Table};
 use crate::seal::Kind;
 use crate::spool::{Ending, How, Leased, Mail};
+use std::time::Duration;
 
 /// What a notice says of a recipient: `Action` of RFC 3464 §2.3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +84,16 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
     Conclusion { ending: Ending { index, how }, told, judged }
 }
 
+/// What becomes of a recipient of a mail that is held: it goes back into the spool until then, without an attempt. `None` where there
+/// is something to tell its submitter, which only an ending does: that it is late, or that it has grown too old.
+#[must_use]
+pub fn hold(around: &Circumstances<'_>, recipient: &Leased, pause: Duration) -> Option<Timestamp> {
+    let Circumstances { mail, schedule, started_at, now, .. } = *around;
+    let given_up_at = schedule.given_up_at(mail.expires_at, started_at);
+    let is_late = !recipient.delay_told && recipient.notify.on_delay() && may_be_told(mail) && schedule.is_late(mail.accepted_at, mail.expires_at, now);
+    (now < given_up_at && !is_late).then(|| (now + pause).min(given_up_at))
+}
+
 fn defer(around: &Circumstances<'_>, recipient: &Leased, evidence: Evidence) -> (How, Option<Action>) {
     let mail = around.mail;
     let seed = scramble(mail.id.number() ^ (u64::from(recipient.index) << 48)).wrapping_add(u64::from(recipient.attempts));
@@ -121,7 +132,6 @@ mod tests {
     use super::*;
     use crate::mail::{Domain, IdentityName, MailIds, Mailbox, Notify, RouteName, Stream};
     use crate::seal::{Needs, Plan, Seal};
-    use std::time::Duration;
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
     const HOUR: Duration = Duration::from_hours(1);
@@ -197,6 +207,24 @@ mod tests {
         let told = Leased { delay_told: true, ..recipient(Notify::Unspecified) };
         let again = concluded(&mail(), &told, deferred(), 6 * HOUR, false);
         assert!(matches!(again.ending.how, How::Deferred { delay_told: true, .. }) && again.told.is_none());
+    }
+
+    #[test]
+    fn held_mail_waits_without_an_attempt_until_there_is_something_to_tell() {
+        let schedule = Schedule::default();
+        let pause = Duration::from_mins(5);
+        let held = |mail: &Mail, recipient: &Leased, after: Duration| {
+            hold(&Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after }, recipient, pause)
+                .map(|at| at.since(START))
+        };
+        let (fresh, told) = (recipient(Notify::Unspecified), Leased { delay_told: true, ..recipient(Notify::Unspecified) });
+        assert_eq!(held(&mail(), &fresh, HOUR), Some(HOUR + pause));
+        assert_eq!(held(&mail(), &fresh, 5 * HOUR), None, "late, and nobody was told");
+        assert_eq!(held(&mail(), &recipient(Notify::Never), 5 * HOUR), Some(5 * HOUR + pause));
+        assert_eq!(held(&Mail { original_reverse_path: ReversePath::Null, ..mail() }, &fresh, 5 * HOUR), Some(5 * HOUR + pause));
+        assert_eq!(held(&mail(), &told, 5 * HOUR), Some(5 * HOUR + pause));
+        assert_eq!(held(&mail(), &told, 120 * HOUR - Duration::from_mins(1)), Some(120 * HOUR), "not past its end");
+        assert_eq!(held(&mail(), &told, 120 * HOUR), None, "too old");
     }
 
     #[test]

@@ -5,17 +5,16 @@
 
 use super::attempt::{Attempt, Line, Report, Tenure};
 use super::ending::conclude;
+use super::finding;
 use super::pool::Waiting;
-use super::route::{self, PlannedHost, Unroutable};
-use super::settings::{Settings, SmartHost};
+use super::route::PlannedHost;
+use super::settings::Settings;
 use super::shaping::Admission;
 use super::way::Way;
 use super::worker::{Shared, log};
-use crate::dns::{Addresses, DnsFault, MxHost};
-use crate::mail::{Domain, EnhancedCode, Evidence, Host, Outcome, Timestamp};
+use crate::mail::{Outcome, Timestamp};
 use crate::spool::{Ending, How, Lease, Queue, Spool, SpoolError};
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ use tokio::task::JoinSet;
 /// The spool failed.
 pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: Arc<Notify>) -> Result<(), SpoolError> {
     let settings = shared.settings.load_full();
-    match find_way(&shared, &settings, &queue).await {
+    match finding::find_way(&shared.resolver, &settings, &queue).await {
         Ok(way) => {
             let group = way.order(0).first().map_or_else(|| "".into(), |host| way.place(&host.name, &settings).group);
             let lane = Lane {
@@ -48,7 +47,7 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
             };
             lane.work(&nudge).await
         }
-        Err(outcome) => end_all(&shared, &settings, &queue, &outcome).await,
+        Err(why) => end_all(&shared, &settings, &queue, &why.outcome(shared.now())).await,
     }
 }
 
@@ -357,125 +356,6 @@ async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: 
         }
     }
     Ok(())
-}
-
-/// Looks up where a queue goes.
-async fn find_way<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue) -> Result<Way, Outcome> {
-    let (route, host) = queue.parts();
-    let nowhere = |why: Nowhere| why.outcome(shared.now());
-    if !Queue::goes_by_mx(route) {
-        let Some((_, smart_host)) = settings.smart_hosts.iter().find(|(name, _)| name.as_str() == route) else {
-            return Err(nowhere(Nowhere::NoSuchRoute(route.to_owned())));
-        };
-        let plan = smart_plan(shared, settings, smart_host).await.map_err(nowhere)?;
-        return Ok(Way::by_smart_host(plan, route, smart_host.clone()));
-    }
-    match Host::parse(host) {
-        Ok(Host::Domain(domain)) => {
-            let plan = mx_plan(shared, settings, &domain).await.map_err(nowhere)?;
-            Ok(Way::by_mx(plan, Some(domain), Queue::pool(route)))
-        }
-        Ok(Host::Literal(address)) => {
-            let plan = route::plan_literal(address, &settings.routes).map_err(|why| nowhere(why.into()))?;
-            Ok(Way::by_mx(plan, None, Queue::pool(route)))
-        }
-        Err(fault) => Err(nowhere(Nowhere::NoSuchRoute(fault.to_string()))),
-    }
-}
-
-/// Why a queue has no way.
-enum Nowhere {
-    Unroutable(Unroutable),
-    Dns(DnsFault),
-    NoSuchRoute(String),
-}
-
-async fn mx_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, domain: &Domain) -> Result<route::Plan, Nowhere> {
-    let answer = shared.resolver.mx(domain).await?;
-    let hosts = route::mx_hosts(domain, answer, &settings.routes)?;
-    let mut lookups = JoinSet::new();
-    for (place, host) in hosts.into_iter().enumerate() {
-        let resolver = shared.resolver.clone();
-        lookups.spawn(async move { (place, resolver.addresses(&host.name).await, host) });
-    }
-    let (mut found, mut trouble): (Vec<(usize, MxHost, Addresses)>, Option<DnsFault>) = (Vec::new(), None);
-    while let Some(looked_up) = lookups.join_next().await {
-        match looked_up {
-            Ok((place, Ok(mut addresses), host)) => {
-                trouble = addresses.unknown.take().or(trouble);
-                found.push((place, host, addresses));
-            }
-            Ok((_, Err(fault), _)) => trouble = Some(fault),
-            Err(fault) => trouble = Some(DnsFault::Other { name: domain.to_string(), why: fault.to_string() }),
-        }
-    }
-    found.sort_by_key(|(place, ..)| *place);
-    let hosts: Vec<(MxHost, Addresses)> = found.into_iter().map(|(_, host, addresses)| (host, addresses)).collect();
-    match (route::plan(domain.as_str(), &hosts, &settings.routes), trouble) {
-        (Ok(plan), _) => Ok(plan),
-        // One host's addresses are not known: they might be good ones.
-        (Err(_), Some(fault)) => Err(fault.into()),
-        (Err(why), None) => Err(why.into()),
-    }
-}
-
-async fn smart_plan<S: Spool>(shared: &Shared<S>, settings: &Settings, smart_host: &SmartHost) -> Result<route::Plan, Nowhere> {
-    let (mut hosts, mut trouble) = (Vec::new(), None);
-    for (preference, host) in (0..).zip(&smart_host.hosts) {
-        let addresses = match (host.host.parse::<IpAddr>(), Domain::parse(&host.host)) {
-            (Ok(address), _) => vec![address],
-            (_, Ok(name)) => match shared.resolver.addresses(&name).await {
-                Ok(found) => route::preferred(&found, settings.routes.address_preference),
-                Err(fault) => {
-                    trouble = Some(fault);
-                    continue;
-                }
-            },
-            (_, Err(_)) => continue,
-        };
-        if !addresses.is_empty() {
-            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, host.port)).collect();
-            hosts.push(PlannedHost { name: host.host.to_ascii_lowercase(), preference, addresses });
-        }
-    }
-    match (hosts.is_empty(), trouble) {
-        (false, _) => Ok(route::Plan::new(hosts, settings.routes.addresses_max)),
-        (true, Some(fault)) => Err(fault.into()),
-        (true, None) => {
-            let names: Vec<&str> = smart_host.hosts.iter().map(|host| host.host.as_str()).collect();
-            Err(Nowhere::NoSuchRoute(format!("no smart host of {} has an address", names.join(", "))))
-        }
-    }
-}
-
-impl Nowhere {
-    /// DNS trouble and a route that is not configured (any more) are waited out; what the DNS says is final.
-    fn outcome(self, at: Timestamp) -> Outcome {
-        let evidence = |status, text: String| Evidence { status, reply: None, text, remote: None, tls: None, unknown_end: false, at };
-        match self {
-            Self::Unroutable(why) => {
-                let text = why.to_string();
-                // RFC 7505 §5 gives the basic code that belongs to the status.
-                let code = matches!(why, Unroutable::NullMx(_)).then_some(556);
-                let text = code.map_or_else(|| text.clone(), |code| format!("{code} {} {text}", why.status()));
-                Outcome::Failed(evidence(why.status(), text))
-            }
-            Self::Dns(fault) => Outcome::Deferred(evidence(EnhancedCode::new(4, 4, 3), fault.to_string())),
-            Self::NoSuchRoute(why) => Outcome::Deferred(evidence(EnhancedCode::new(4, 3, 5), format!("no route: {why}; see deliver.smart_hosts"))),
-        }
-    }
-}
-
-impl From<Unroutable> for Nowhere {
-    fn from(why: Unroutable) -> Self {
-        Self::Unroutable(why)
-    }
-}
-
-impl From<DnsFault> for Nowhere {
-    fn from(fault: DnsFault) -> Self {
-        Self::Dns(fault)
-    }
 }
 
 /// Recipients leased ahead for each connection.

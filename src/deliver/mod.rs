@@ -6,6 +6,7 @@
 //! | [`provider`], [`shaping`], [`throttle`] | who stands behind a host; how much, how fast; what replies change about it | pure |
 //! | [`tls_policy`] | what is asked of TLS | pure |
 //! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what an ending means | pure |
+//! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
@@ -19,6 +20,7 @@ mod attempt;
 pub mod classify;
 pub mod connection;
 pub mod ending;
+pub mod finding;
 mod lane;
 pub mod pool;
 pub mod provider;
@@ -43,6 +45,7 @@ use crate::mail::Timestamp;
 use crate::seal::{Seal, Sealed};
 use crate::spool::Mail;
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Writes the notices that tell submitters of failures, delays and successes (RFC 3464). When to tell whom is decided here.
 pub trait Notices: Send + Sync + 'static {
@@ -51,8 +54,20 @@ pub trait Notices: Send + Sync + 'static {
     fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed>;
 }
 
-/// Seals again what has waited too long.
+/// Why a mail waits though it is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What is told of it.
+    pub why: String,
+    /// How long until it is asked again.
+    pub pause: Duration,
+}
+
+/// Seals again what has waited too long, and holds back what nobody could verify.
 pub trait Reseal: Send + Sync + 'static {
+    /// Whether this mail is not to be sent for now; asked before anything else is done for it.
+    fn held(&self, mail: &Mail) -> Option<Held>;
+
     /// A new seal, where a key of the mail's seal is no longer in use or its `x=` is near; `None` where the old one is good.
     fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Option<Seal>;
 }

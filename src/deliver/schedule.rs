@@ -48,12 +48,18 @@ impl Schedule {
     /// What follows a deferral. A last attempt is made when the mail expires, not earlier and not much later.
     #[must_use]
     pub fn after(&self, deferral: Deferral) -> Next {
-        let given_up_at = deferral.expires_at.max(deferral.started_at + self.grace_after_start);
+        let given_up_at = self.given_up_at(deferral.expires_at, deferral.started_at);
         if deferral.now >= given_up_at {
             return Next::GiveUp;
         }
         let next_at = deferral.now + self.wait(deferral.attempts_before, deferral.seed);
         Next::Retry(next_at.min(given_up_at))
+    }
+
+    /// When a mail is given up that is deferred until then.
+    #[must_use]
+    pub fn given_up_at(&self, expires_at: Timestamp, started_at: Timestamp) -> Timestamp {
+        expires_at.max(started_at + self.grace_after_start)
     }
 
     /// Whether a mail that is deferred once more is to be reported as late. One that was to wait (`X-Postseal-Deliver-After`) is not late for

@@ -17,11 +17,15 @@ impl TlsRules {
     /// The strongest of what the provider needs and what the operator asks for this recipient domain.
     #[must_use]
     pub fn demand(&self, recipients: Option<&Domain>, provider: TlsDemand) -> TlsDemand {
-        let rule = recipients.and_then(|domain| {
-            let fitting = self.domains.iter().filter(|(ancestor, _)| domain.is_at_or_below(ancestor));
-            fitting.max_by_key(|(ancestor, _)| ancestor.as_str().len()).map(|(_, demand)| *demand)
-        });
-        rule.map_or(provider, |demand| demand.max(provider))
+        self.rule(recipients).map_or(provider, |(_, demand)| (*demand).max(provider))
+    }
+
+    /// The operator's rule for this recipient domain.
+    #[must_use]
+    pub fn rule(&self, recipients: Option<&Domain>) -> Option<&(Domain, TlsDemand)> {
+        let domain = recipients?;
+        let fitting = self.domains.iter().filter(|(ancestor, _)| domain.is_at_or_below(ancestor));
+        fitting.max_by_key(|(ancestor, _)| ancestor.as_str().len())
     }
 }
 

@@ -36,6 +36,12 @@ impl Way {
         Self { plan, terms: Terms::SmartHost { route: route.to_owned(), smart_host } }
     }
 
+    /// By MX records, not to a smart host.
+    #[must_use]
+    pub const fn is_by_mx(&self) -> bool {
+        matches!(self.terms, Terms::Mx { .. })
+    }
+
     /// The hosts of one session, best first; equals are shuffled by `seed`.
     #[must_use]
     pub fn order(&self, seed: u64) -> Vec<PlannedHost> {

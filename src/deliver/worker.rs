@@ -411,6 +411,11 @@ pub(super) mod log {
         }
     }
 
+    /// It is due, but nobody could verify its seal.
+    pub fn held(mail: &Mail, recipients: usize, why: &str) {
+        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, "mail.held");
+    }
+
     struct Facts {
         host: String,
         address: String,

@@ -1,11 +1,20 @@
 //! The room *dns*: what other rooms ask of the domain name system.
 //!
-//! It answers with facts and says when there is no answer; what follows from either is decided by who asked.
+//! It answers with facts and says when there is no answer; what follows from either is decided by who asked. A [`Resolver`] asks
+//! the configured name servers, an [`Authority`] every server of a zone by itself.
 
+pub mod authority;
+pub mod diff;
+mod exchange;
+pub mod formats;
+pub mod publish;
+pub mod records;
+mod reply;
 pub mod resolver;
 pub mod resource;
 pub mod sighting;
 
-pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings, authenticator, reverse_name};
+pub use authority::Authority;
+pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings, TlsaAnswer, Zone, authenticator, reverse_name};
 pub use resource::{Data, Kind, Owner, Resource};
-pub use sighting::{Answer, Hop, Observation, Sighting};
+pub use sighting::{Answer, Hop, Observation, Server, Showing, Shown, Sighting};

@@ -11,7 +11,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 /// Asks name servers. Cheap to share behind an `Arc`; answers are cached as long as their TTL says.
 pub struct Resolver {
     client: TokioResolver,
+    nameservers: Vec<SocketAddr>,
     lookups: Semaphore,
     lookup_timeout: Duration,
 }
@@ -40,6 +41,8 @@ pub struct Settings {
     pub lookups_max: usize,
     /// Validate DNSSEC here. A signed answer that does not validate is then [`DnsFault::Bogus`].
     pub dnssec: bool,
+    /// Where the servers of zones listen when they are asked directly: 53, except in labs.
+    pub authoritative_port: u16,
 }
 
 /// What the MX records of a domain say.
@@ -73,6 +76,24 @@ pub struct Addresses {
     pub v6: Vec<Ipv6Addr>,
     /// Nobody could say about one of the two families: there may be more.
     pub unknown: Option<DnsFault>,
+}
+
+/// A zone and who answers for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its highest name.
+    pub apex: Domain,
+    /// The names of its servers, sorted; at least one.
+    pub servers: Vec<Domain>,
+}
+
+/// TLSA records, as far as it matters whether there are any that senders of mail can use.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsaAnswer {
+    /// The certificate usage of each (RFC 6698 §2.1.1).
+    pub usages: Vec<u8>,
+    /// There are some, and the DNSSEC signatures of all are right. Never where this resolver does not validate.
+    pub validated: bool,
 }
 
 /// Why there is no answer. Waiting may help with every one of them.
@@ -117,6 +138,7 @@ impl Default for Settings {
             cache_age_max: Duration::from_hours(24),
             lookups_max: 256,
             dnssec: false,
+            authoritative_port: 53,
         }
     }
 }
@@ -138,9 +160,11 @@ impl Resolver {
     pub fn new(settings: &Settings) -> Result<Self, ResolverFault> {
         let (config, options) = configuration(settings)?;
         let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
+        let nameservers = config.name_servers().iter().map(address_of).collect();
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
         let client = builder.build().map_err(|error| ResolverFault(error.to_string()))?;
-        Ok(Self { client, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout: settings.timeout.saturating_mul(rounds).saturating_mul(2) })
+        let lookup_timeout = settings.timeout.saturating_mul(rounds).saturating_mul(2);
+        Ok(Self { client, nameservers, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout })
     }
 
     /// Where a domain takes mail.
@@ -148,7 +172,7 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn mx(&self, domain: &Domain) -> Result<MxAnswer, DnsFault> {
-        let found = match self.lookup(domain, RecordType::MX).await? {
+        let found = match self.lookup(domain.as_str(), RecordType::MX).await? {
             Found::Records(lookup) => lookup,
             Found::Nothing { domain_exists: true } => return Ok(MxAnswer::Implicit),
             Found::Nothing { domain_exists: false } => return Ok(MxAnswer::NoSuchDomain),
@@ -179,7 +203,7 @@ impl Resolver {
     /// # Errors
     /// Nobody could say. One family's answer is enough where it has addresses.
     pub async fn addresses(&self, host: &Domain) -> Result<Addresses, DnsFault> {
-        let (a, aaaa) = tokio::join!(self.lookup(host, RecordType::A), self.lookup(host, RecordType::AAAA));
+        let (a, aaaa) = tokio::join!(self.lookup(host.as_str(), RecordType::A), self.lookup(host.as_str(), RecordType::AAAA));
         let mut found = Addresses::default();
         for lookup in [&a, &aaaa].into_iter().flatten().filter_map(Found::records) {
             for record in lookup.answers() {
@@ -211,6 +235,14 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn resources(&self, name: &Domain, kind: Kind) -> Result<Vec<Data>, DnsFault> {
+        self.resources_at(name.as_str(), kind).await
+    }
+
+    /// As [`Resolver::resources`], of any name that the DNS can hold: SPF makes names of what clients say (RFC 7208 §7).
+    ///
+    /// # Errors
+    /// Nobody could say, or it is no name.
+    pub async fn resources_at(&self, name: &str, kind: Kind) -> Result<Vec<Data>, DnsFault> {
         let Found::Records(lookup) = self.lookup(name, record_type(kind)).await? else { return Ok(Vec::new()) };
         Ok(lookup.answers().iter().filter_map(|record| data(&record.data)).filter(|data| data.kind() == kind).take(RECORDS_MAX).collect())
     }
@@ -220,7 +252,7 @@ impl Resolver {
     /// # Errors
     /// Nobody could say.
     pub async fn exists(&self, name: &Domain) -> Result<bool, DnsFault> {
-        Ok(!matches!(self.lookup(name, RecordType::SOA).await?, Found::Nothing { domain_exists: false }))
+        Ok(!matches!(self.lookup(name.as_str(), RecordType::SOA).await?, Found::Nothing { domain_exists: false }))
     }
 
     /// The names of an address by its PTR records (RFC 1035 §3.5, RFC 3596 §2.5). Empty when it has none.
@@ -233,8 +265,49 @@ impl Resolver {
         Ok(found.into_iter().filter_map(|data| if let Data::Ptr(name) = data { Some(name) } else { None }).collect())
     }
 
-    async fn lookup(&self, domain: &Domain, kind: RecordType) -> Result<Found, DnsFault> {
-        let name = Name::from_ascii(format!("{domain}.")).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
+    /// The TLSA records of a name (RFC 6698), and whether their signatures were validated here.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn tlsa(&self, name: &Domain) -> Result<TlsaAnswer, DnsFault> {
+        let Found::Records(lookup) = self.lookup(name.as_str(), RecordType::TLSA).await? else { return Ok(TlsaAnswer::default()) };
+        let mut answer = TlsaAnswer { usages: Vec::new(), validated: true };
+        for record in lookup.answers().iter().take(RECORDS_MAX) {
+            if let RData::TLSA(tlsa) = &record.data {
+                answer.usages.push(u8::from(tlsa.cert_usage));
+                answer.validated &= record.proof.is_secure();
+            }
+        }
+        answer.validated &= !answer.usages.is_empty();
+        Ok(answer)
+    }
+
+    /// The zone that a name lies in, and the names of its servers: the closest name at or above it that has NS records.
+    ///
+    /// # Errors
+    /// Nobody could say; or a server has a name that is none.
+    pub async fn zone(&self, name: &Domain) -> Result<Zone, DnsFault> {
+        let mut at = Some(name.clone());
+        while let Some(apex) = at {
+            if let Found::Records(lookup) = self.lookup(apex.as_str(), RecordType::NS).await?
+                && let Some(servers) = servers_of(&apex, lookup.answers())?
+            {
+                return Ok(Zone { apex, servers });
+            }
+            at = apex.parent();
+        }
+        Err(DnsFault::Other { name: name.to_string(), why: "no name at or above it has NS records".to_owned() })
+    }
+
+    /// The configured name servers.
+    #[must_use]
+    pub fn nameservers(&self) -> &[SocketAddr] {
+        &self.nameservers
+    }
+
+    async fn lookup(&self, domain: &str, kind: RecordType) -> Result<Found, DnsFault> {
+        let name =
+            Name::from_labels(domain.split('.').map(str::as_bytes)).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
         let _slot = self.lookups.acquire().await.map_err(|_| DnsFault::Other { name: domain.to_string(), why: "the resolver is closed".to_owned() })?;
         match tokio::time::timeout(self.lookup_timeout, self.client.lookup(name, kind)).await {
             Ok(Ok(lookup)) => Ok(Found::Records(lookup)),
@@ -242,6 +315,26 @@ impl Resolver {
             Err(_) => Err(DnsFault::Timeout(domain.to_string())),
         }
     }
+}
+
+/// The servers that NS records at this very name give; None where there are none, as at an alias of another zone's apex.
+pub(super) fn servers_of(apex: &Domain, records: &[Record]) -> Result<Option<Vec<Domain>>, DnsFault> {
+    let mut servers = Vec::new();
+    for record in records.iter().filter(|record| is_named(&record.name, apex)) {
+        let RData::NS(server) = &record.data else { continue };
+        let named = Domain::parse(&server.0.to_ascii());
+        let server = named.map_err(|error| DnsFault::Other { name: apex.to_string(), why: format!("the name of one of its servers: {error}") })?;
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    servers.sort();
+    Ok(Some(servers).filter(|servers| !servers.is_empty()))
+}
+
+/// Whether a name of an answer is this domain, in whatever case.
+pub(super) fn is_named(name: &Name, domain: &Domain) -> bool {
+    name.to_ascii().trim_end_matches('.').eq_ignore_ascii_case(domain.as_str())
 }
 
 impl Addresses {
@@ -329,8 +422,12 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())])
 }
 
+fn address_of(server: &NameServerConfig) -> SocketAddr {
+    SocketAddr::new(server.ip, server.connections.first().map_or(53, |connection| connection.port))
+}
+
 /// An error of the library is an answer when it says that there is nothing.
-fn nothing_or_fault(domain: &Domain, error: NetError) -> Result<Found, DnsFault> {
+fn nothing_or_fault(domain: &str, error: NetError) -> Result<Found, DnsFault> {
     let name = domain.to_string();
     let nothing = |code: ResponseCode| Ok(Found::Nothing { domain_exists: code != ResponseCode::NXDomain });
     match error {

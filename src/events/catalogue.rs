@@ -35,6 +35,7 @@ pub type Field = (&'static str, &'static str);
 /// All fields: one word has one meaning throughout the log. None ever holds a body, a credential or a private key.
 pub const FIELDS: &[Field] = &[
     ("address", "an address with its port: of a listener, or of the next hop that was tried"),
+    ("algorithm", "the kind of a key: `rsa` or `ed25519`"),
     ("attempts", "how often it was tried, this time included"),
     ("author_domain", "the domain whose keys seal the mail"),
     ("client", "the address of the client, as the proxy in front tells it where there is one"),
@@ -46,6 +47,7 @@ pub const FIELDS: &[Field] = &[
     ("host", "the next hop's name: an MX or a smart host"),
     ("hostname", "the relay's own name"),
     ("identity", "the identity that submits"),
+    ("key", "a signing key, by the name of its record"),
     ("leases", "deliveries that were under way when the relay last stopped; each may have reached its next hop"),
     ("listener", "the listener's name in the configuration"),
     ("mail_id", "the mail: stands in its `Received` line, and on every line of its way from `mail.accepted` on"),
@@ -59,7 +61,7 @@ pub const FIELDS: &[Field] = &[
     ("quarantined", "damaged mails, held"),
     ("queue", "route and recipient domain"),
     ("queues", "how many queues"),
-    ("reason", "why it did not arrive, one of the words that `config/reasons.toml` explains"),
+    ("reason", "why: of an attempt one of the words that `config/reasons.toml` explains; of a key's step as its history has it"),
     ("recipient", "the address an attempt was for"),
     ("recipients", "how many recipients"),
     ("reply", "the SMTP reply: the next hop's own words in `attempt.*` and `provider.*`, else ours to the client"),
@@ -69,6 +71,8 @@ pub const FIELDS: &[Field] = &[
     ("section", "the part of the configuration"),
     ("sender_id", "the number that stands for a sender in bounce addresses"),
     ("senders", "senders that were forgotten"),
+    ("servers", "name servers, a comma between"),
+    ("state", "where a key stands: `created`, `published`, `visible`, `active`, `retiring`, `revoked`"),
     ("status", "the enhanced status code (RFC 3463)"),
     ("stream", "the stream of the mail"),
     ("tls", "version and cipher towards the next hop; absent in clear text"),
@@ -100,6 +104,9 @@ const ATTEMPT: &[&str] = &[
     "reason",
     "rule",
 ];
+
+/// What the step of a key tells.
+const KEY: &[&str] = &["key", "author_domain", "algorithm", "reason"];
 
 /// All events, along the journey of a mail.
 pub const EVENTS: &[Event] = &[
@@ -145,6 +152,73 @@ pub const EVENTS: &[Event] = &[
         fields: &["error"],
         means: "SIGHUP: the files are faulty; one line a fault. The relay goes on as before.",
         remedy: "Mend the files (`postseal config check`), then reload: the next start would fail.",
+    },
+    // Keys that come and go.
+    Event { name: "keys.reloaded", levels: &[Info], fields: &[], means: "Key files have changed and were read anew.", remedy: "Nothing." },
+    Event {
+        name: "keys.rejected",
+        levels: &[Error],
+        fields: &["error"],
+        means: "Key files have changed and are faulty; one line a fault. The relay signs on with the keys it has.",
+        remedy: "Mend the files; they are read again when they change. Until then no key is revoked that the relay signs with.",
+    },
+    Event { name: "key.created", levels: &[Info], fields: KEY, means: "The next key of a domain was made. It does not sign yet.", remedy: "Nothing." },
+    Event {
+        name: "key.published",
+        levels: &[Info],
+        fields: KEY,
+        means: "The record of a key was written, or seen where it is written by hand.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "key.shown",
+        levels: &[Info],
+        fields: KEY,
+        means: "All servers that count show the record of a key; its soak has begun.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "key.lost",
+        levels: &[Info],
+        fields: KEY,
+        means: "A server shows the record of a key no more, before the key has signed: its soak will start anew.",
+        remedy: "See whether the zone's servers lose records, if it happens again and again.",
+    },
+    Event { name: "key.activated", levels: &[Info], fields: KEY, means: "A key signs from now on.", remedy: "Nothing." },
+    Event {
+        name: "key.retired",
+        levels: &[Info],
+        fields: KEY,
+        means: "A key signs no more; its record stays for mail that is on its way.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "key.revoked",
+        levels: &[Info],
+        fields: KEY,
+        means: "The record of an old key says that it is revoked: nothing that it signed can still be on its way.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "key.removed",
+        levels: &[Info],
+        fields: KEY,
+        means: "The record of a revoked key is withdrawn and its private half deleted.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "key.delayed",
+        levels: &[Warn, Info],
+        fields: &["key", "author_domain", "state", "reason"],
+        means: "A key waits before its next step; told when the reason changes. A warning where it may wait for a person.",
+        remedy: "Do what the reason says: publish or remove a record, mend a server, the publisher or the resolver.",
+    },
+    Event {
+        name: "rotation.failed",
+        levels: &[Warn],
+        fields: &["author_domain", "error"],
+        means: "The keys of a domain could not be looked after; it is tried again.",
+        remedy: "Mend what the error names: the ledger, its directory's owner, the clock.",
     },
     Event { name: "listener.opened", levels: &[Info], fields: &["listener", "address"], means: "The listener takes connections.", remedy: "Nothing." },
     Event {
@@ -269,6 +343,64 @@ pub const EVENTS: &[Event] = &[
         fields: &["mail_id", "identity", "client", "listener", "author_domain", "stream", "route", "recipients", "octets", "message_id", "track_id"],
         means: "A mail is in the spool and promised: one line for each route that its recipients take.",
         remedy: "Nothing.",
+    },
+    // Keys, as the DNS shows them.
+    Event {
+        name: "key.unobserved",
+        levels: &[Debug],
+        fields: &["key", "author_domain", "error"],
+        means: "It could not be found out which servers to ask for the record of a key that signs. That proves nothing, and nothing follows from it.",
+        remedy: "Nothing; if it goes on, see whether the name servers in `[resolver]` answer.",
+    },
+    Event {
+        name: "key.doubted",
+        levels: &[Info],
+        fields: &["key", "author_domain", "servers", "error"],
+        means: "A server of the zone shows no record, or another one, of a key that signs: seen for the first time, and looked at again soon.",
+        remedy: "Nothing yet; `key.missed`, `key.differed` or `key.found` follows.",
+    },
+    Event {
+        name: "key.missed",
+        levels: &[Warn],
+        fields: &["key", "author_domain", "servers", "error", "rule"],
+        means: "Servers of the zone show, look after look, that the record of a key that signs is gone: receivers cannot verify its signatures.",
+        remedy: "Publish the record again (`postseal dns records DOMAIN` prints it, `postseal doctor DOMAIN` looks), on every server that is named.",
+    },
+    Event {
+        name: "key.differed",
+        levels: &[Warn],
+        fields: &["key", "author_domain", "servers", "error", "rule"],
+        means: "Servers of the zone show, look after look, something else at the name of a key that signs: receivers cannot verify its signatures.",
+        remedy: "Put the record right (`postseal dns records DOMAIN` prints it), and see who changed it: whoever has the key it shows signs as the domain.",
+    },
+    Event {
+        name: "key.suspended",
+        levels: &[Warn],
+        fields: &["key", "author_domain", "rule"],
+        means: "A key whose record is gone signs no more for now; other keys of the domain do, and waiting mail is sealed by them.",
+        remedy: "As for the `key.missed` or `key.differed` before it; then it signs again by itself.",
+    },
+    Event {
+        name: "key.found",
+        levels: &[Info],
+        fields: &["key", "author_domain"],
+        means: "Every server shows the record of the key again, for as long as receivers may remember that it was gone; the key signs.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "domain.held",
+        levels: &[Warn],
+        fields: &["author_domain", "error", "rule"],
+        means: "No key of the domain could be verified, so its mail waits in the spool. Submissions are accepted; what grows too old is returned.",
+        remedy: "As for the `key.missed` or `key.differed` before it; then the mail goes by itself. To send it as it is: `lost_key = \"warn\"`, and reload.",
+    },
+    Event { name: "domain.released", levels: &[Info], fields: &["author_domain"], means: "The mail of the domain goes on.", remedy: "Nothing." },
+    Event {
+        name: "mail.held",
+        levels: &[Info],
+        fields: &["mail_id", "author_domain", "recipients", "error"],
+        means: "A mail is due, but its domain is held: it was put back, without an attempt, and told again each time it is looked at.",
+        remedy: "See `domain.held`.",
     },
     // Spool.
     Event {

@@ -147,9 +147,16 @@ impl Identities {
         if let Some((name, identity)) = certificate.iter().find_map(|name| Some((name, self.certificates.get(name)?))) {
             return Some((identity.clone(), Proof::Certificate { name: name.to_string() }));
         }
-        let address = address?.to_canonical();
-        let (_, identity) = self.networks.iter().find(|(network, _)| network.contains(&address))?;
+        let (_, identity) = self.network(address?)?;
         Some((identity.clone(), Proof::Network))
+    }
+
+    /// The network an address is known by, the longest prefix first, and who that is. A network is given as it is compared: host bits
+    /// cleared, IPv4-mapped ones as IPv4.
+    #[must_use]
+    pub fn network(&self, address: IpAddr) -> Option<&(IpNet, IdentityName)> {
+        let address = address.to_canonical();
+        self.networks.iter().find(|(network, _)| network.contains(&address))
     }
 
     /// Contradictions between the rules.
@@ -202,7 +209,8 @@ pub fn any_contains(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// The IPv4 network behind a network of IPv4-mapped addresses (RFC 4291 §2.5.5.2); host bits cleared.
-fn canonical(network: IpNet) -> IpNet {
+#[must_use]
+pub fn canonical(network: IpNet) -> IpNet {
     let network = network.trunc();
     match network {
         IpNet::V6(v6) if v6.prefix_len() >= MAPPED_BITS => {

@@ -3,7 +3,7 @@
 //! A shell: it reads files. A faulty file leaves the running state as it is. TLS 1.2 and 1.3 (RFC 8314, RFC 8996); no early data.
 
 use super::identity::San;
-use crate::mail::TlsSession;
+use crate::mail::{Timestamp, TlsSession};
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -147,6 +147,48 @@ pub fn client_names(connection: &CommonState) -> Vec<San> {
 #[must_use]
 pub fn names_of(chain: &[CertificateDer<'_>]) -> Vec<San> {
     chain.first().map(|certificate| subject_alternative_names(certificate)).unwrap_or_default()
+}
+
+/// What stands in a certificate of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFace {
+    /// The names it proves.
+    pub names: Vec<San>,
+    /// From when it is valid.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+/// Reads a certificate and its key as a listener would, and what the certificate says.
+///
+/// # Errors
+/// The first fault of the two files.
+pub fn certificate_face(files: &CertificateFiles) -> Result<CertificateFace, TlsFault> {
+    let key = certified_key(files, &Arc::new(rustls::crypto::aws_lc_rs::default_provider()))?;
+    let certificate = key.cert.first().ok_or_else(|| TlsFault::NoCertificate(files.chain.clone()))?;
+    let (not_before, not_after) = validity(certificate).ok_or_else(|| damaged(&files.chain, &"the certificate does not say how long it is valid"))?;
+    Ok(CertificateFace { names: subject_alternative_names(certificate), not_before, not_after })
+}
+
+/// RFC 5280 §4.1.2.5: behind serial number, algorithm and issuer.
+fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let to_be_signed = Der(Der(Der(certificate).expect(DER_SEQUENCE)?).expect(DER_SEQUENCE)?);
+    let (_, times) = to_be_signed.filter(|(tag, _)| *tag == DER_SEQUENCE).nth(2)?;
+    let mut times = Der(times).map(|(tag, text)| time(tag, std::str::from_utf8(text).ok()?));
+    Some((times.next()??, times.next()??))
+}
+
+/// `260102030405Z` (1950 to 2049) or `20500102030405Z`.
+fn time(tag: u8, text: &str) -> Option<Timestamp> {
+    let full = match tag {
+        DER_UTC_TIME if text.len() == 13 && text.is_ascii() => format!("{}{text}", if text < "50" { "20" } else { "19" }),
+        DER_GENERALIZED_TIME if text.len() == 15 && text.is_ascii() => text.to_owned(),
+        _ => return None,
+    };
+    let part = |from: usize, to: usize| &full[from..to];
+    let written = format!("{}-{}-{}T{}:{}:{}Z", part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14));
+    written.parse::<jiff::Timestamp>().ok().map(|instant| Timestamp::from_unix_millis(instant.as_millisecond()))
 }
 
 fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {
@@ -337,6 +379,8 @@ impl<'a> Iterator for Der<'a> {
 const DER_SEQUENCE: u8 = 0x30;
 const DER_OID: u8 = 0x06;
 const DER_OCTETS: u8 = 0x04;
+const DER_UTC_TIME: u8 = 0x17;
+const DER_GENERALIZED_TIME: u8 = 0x18;
 const DER_EXTENSIONS: u8 = 0xa3;
 /// 2.5.29.17
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];

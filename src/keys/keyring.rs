@@ -1,11 +1,10 @@
 //! All DKIM keys of a directory, loaded as a whole or refused with every fault there is.
 
-use super::store::{entries, read_secret};
-use super::{Algorithm, KeyFault, KeyProblem, PrivateKey, Record, State};
+use super::ledger::selector_of;
+use super::store::{entries, judge_directory, read_secret};
+use super::{Algorithm, Entry, KeyFault, KeyProblem, Ledger, PrivateKey, Record, State};
 use crate::mail::{Domain, KeyId, Selector, Timestamp};
-use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// The DKIM keys of all domains.
@@ -42,6 +41,7 @@ impl Keyring {
         if !directory.exists() {
             return Ok(ring);
         }
+        faults.extend(judge_directory(directory).err());
         for (name, path) in entries(directory).map_err(|fault| vec![fault])? {
             if !path.is_dir() {
                 if key_name(&name).is_some() {
@@ -102,124 +102,64 @@ impl Key {
     }
 }
 
-/// The states of a domain's keys, as `keys.toml` holds them. A removed selector stays in it: it is never used again.
-pub(super) type States = BTreeMap<String, StateEntry>;
-
-/// One of [`States`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StateEntry {
-    pub algorithm: Algorithm,
-    pub state: State,
-    pub since: Timestamp,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawEntry {
-    algorithm: String,
-    state: String,
-    since: String,
-}
-
-/// Reads `keys.toml` of a domain; none is as good as an empty one.
-pub(super) fn read_states(directory: &Path) -> Result<States, KeyFault> {
-    let path = directory.join(STATE_FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(States::new()),
-        Err(error) => return Err(KeyFault::io(&path, &error)),
-    };
-    let fault = |why: String| KeyFault::new(&path, KeyProblem::State(why));
-    let raw: BTreeMap<String, RawEntry> = toml::from_str(&text).map_err(|error| fault(error.to_string()))?;
-    let entry = |(selector, raw): (String, RawEntry)| {
-        if !is_selector(&selector) {
-            return Err(fault(format!("\"{selector}\" is no selector; expected letters, digits and hyphens")));
-        }
-        let algorithm = raw.algorithm.parse().map_err(|()| fault(format!("algorithm \"{}\" of {selector}; expected rsa or ed25519", raw.algorithm)))?;
-        let state = raw.state.parse().map_err(|()| fault(format!("state \"{}\" of {selector}; expected created, active, retiring …", raw.state)))?;
-        let since = parse_time(&raw.since).ok_or_else(|| fault(format!("since \"{}\" of {selector}; expected 2026-11-22T01:18:45Z", raw.since)))?;
-        Ok((selector, StateEntry { algorithm, state, since }))
-    };
-    raw.into_iter().map(entry).collect()
-}
-
-/// `keys.toml` as text.
-pub(super) fn print_states(states: &States) -> String {
-    let mut text = String::from("# Where each key of this domain stands. Kept by postseal; selectors are never used twice, so entries stay.\n");
-    for (selector, StateEntry { algorithm, state, since }) in states {
-        let since = since.to_rfc3339();
-        let _ = write!(text, "\n[\"{selector}\"]\nalgorithm = \"{algorithm}\"\nstate = \"{state}\"\nsince = \"{since}\"\n"); // a String takes all
-    }
-    text
-}
-
-/// RFC 3339.
-pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
-    text.parse::<jiff::Timestamp>().ok().map(|instant| Timestamp::from_unix_millis(instant.as_millisecond()))
-}
-
 /// Selector, and the kind of key that the name of a file promises, if it promises one.
-pub(super) fn key_name(name: &str) -> Option<(&str, Option<Algorithm>)> {
+fn key_name(name: &str) -> Option<(&str, Option<Algorithm>)> {
     let kinds = [(".rsa.pem", Some(Algorithm::Rsa)), (".ed25519.pem", Some(Algorithm::Ed25519)), (".pem", None), (".private", None)];
     kinds.into_iter().find_map(|(end, kind)| Some((name.strip_suffix(end)?, kind))).filter(|(selector, _)| !selector.is_empty())
 }
 
-/// Labels of letters, digits and hyphens (RFC 6376 §3.1); unlike a domain, one may end in a number.
-fn is_selector(text: &str) -> bool {
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    text.split('.').all(is_label)
+/// The selector of a key file.
+pub(super) fn file_selector(name: &str) -> Option<Selector> {
+    key_name(name).and_then(|(selector, _)| selector_of(selector))
 }
 
 fn load_domain(directory: &Path, domain: &Domain) -> Result<Vec<Key>, Vec<KeyFault>> {
-    let mut states = read_states(directory).map_err(|fault| vec![fault])?;
+    judge_directory(directory).map_err(|fault| vec![fault])?;
+    let ledger = Ledger::read_in(directory).map_err(|fault| vec![fault])?;
     let mut faults = Vec::new();
-    let mut keys: BTreeMap<String, Key> = BTreeMap::new();
+    let mut keys: BTreeMap<Selector, Key> = BTreeMap::new();
     for (name, path) in entries(directory).map_err(|fault| vec![fault])? {
-        let Some((selector, promised)) = key_name(&name) else { continue };
-        if !is_selector(selector) {
-            faults.push(KeyFault::new(&path, KeyProblem::Misplaced(format!("\"{selector}\" is no selector; expected letters, digits and hyphens"))));
+        let Some((text, promised)) = key_name(&name) else { continue };
+        let Some(selector) = selector_of(text) else {
+            faults.push(KeyFault::new(&path, KeyProblem::Misplaced(format!("\"{text}\" is no selector; expected letters, digits and hyphens"))));
             continue;
-        }
-        let known = states.remove(selector);
-        match load_key(&path, domain, selector, promised, known) {
+        };
+        match load_key(&path, domain, &selector, promised, ledger.entries().get(&selector)) {
             Ok(Some(key)) => {
-                if keys.insert(selector.to_owned(), key).is_some() {
-                    faults.push(KeyFault::new(directory, KeyProblem::Twice(selector.to_owned())));
+                if keys.insert(selector.clone(), key).is_some() {
+                    faults.push(KeyFault::new(directory, KeyProblem::Twice(selector.to_string())));
                 }
             }
             Ok(None) => {}
             Err(fault) => faults.push(fault),
         }
     }
-    for (selector, StateEntry { algorithm, state, since }) in states {
-        if state == State::Active {
-            faults.push(KeyFault::new(directory, KeyProblem::Missing(selector)));
-            continue;
+    for (selector, entry) in ledger.entries() {
+        let is_there = keys.contains_key(selector)
+            || faults.iter().any(|fault| fault.path.file_name().and_then(|name| file_selector(name.to_str()?)).as_ref() == Some(selector));
+        if !is_there && entry.state == State::Active {
+            faults.push(KeyFault::new(directory, KeyProblem::Missing(selector.to_string())));
+        } else if !is_there && entry.state != State::Created {
+            let id = KeyId { domain: domain.clone(), selector: selector.clone() };
+            keys.insert(selector.clone(), Key { id, algorithm: entry.algorithm, state: entry.state, since: Some(entry.since), private: None });
         }
-        let id = key_id(domain, &selector);
-        keys.insert(selector, Key { id, algorithm, state, since: Some(since), private: None });
     }
     if faults.is_empty() { Ok(keys.into_values().collect()) } else { Err(faults) }
 }
 
-/// A key file with its state; `None` for one that creation left unfinished.
-fn load_key(path: &Path, domain: &Domain, selector: &str, promised: Option<Algorithm>, known: Option<StateEntry>) -> Result<Option<Key>, KeyFault> {
-    let (state, since) = known.as_ref().map_or((State::Active, None), |entry| (entry.state, Some(entry.since)));
+/// A key file with its state; `None` for one that cannot be read and need not be, as making or removing it left it.
+fn load_key(path: &Path, domain: &Domain, selector: &Selector, promised: Option<Algorithm>, known: Option<&Entry>) -> Result<Option<Key>, KeyFault> {
+    let (state, since) = known.map_or((State::Active, None), |entry| (entry.state, Some(entry.since)));
     let read = read_secret(path).and_then(|pem| PrivateKey::from_pem(&pem).map_err(|error| KeyFault::new(path, error)));
     let private = match read {
         Ok(private) => private,
-        Err(_) if state == State::Created => return Ok(None),
+        Err(_) if !state.needs_file() => return Ok(None),
         Err(fault) => return Err(fault),
     };
     let algorithm = private.algorithm();
     if let Some(expected) = promised.into_iter().chain(known.map(|entry| entry.algorithm)).find(|expected| *expected != algorithm) {
         return Err(KeyFault::new(path, KeyProblem::WrongKind { name: expected.to_string(), content: algorithm.to_string() }));
     }
-    Ok(Some(Key { id: key_id(domain, selector), algorithm, state, since, private: Some(private) }))
+    let id = KeyId { domain: domain.clone(), selector: selector.clone() };
+    Ok(Some(Key { id, algorithm, state, since, private: Some(private) }))
 }
-
-pub(super) fn key_id(domain: &Domain, selector: &str) -> KeyId {
-    KeyId { domain: domain.clone(), selector: Selector::new(&selector.to_ascii_lowercase()) }
-}
-
-pub(super) const STATE_FILE: &str = "keys.toml";

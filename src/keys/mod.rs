@@ -6,19 +6,35 @@
 //! ```text
 //! created -> published -> visible -> active -> retiring -> revoked -> removed
 //! ```
+//!
+//! [`Keyring`] reads all of it, without a lock, to sign; [`Ledger`] is one domain's states and their history, and opened, the one
+//! way to change them.
 
+mod change;
 mod create;
+mod durable;
+pub mod import;
 mod keyring;
+#[cfg(test)]
+mod kill;
+mod ledger;
+pub mod lifecycle;
 mod pem;
 mod record;
+mod selector;
 mod store;
 mod token;
+pub mod watch;
 
-pub use create::{CreateError, create};
+pub use change::{ChangeError, OpenLedger};
+pub use create::create;
+pub use durable::write_export;
 pub use keyring::{Key, Keyring};
+pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory, selector_of as selector};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};
-pub use store::{KeyFault, KeyProblem};
+pub use selector::{SelectorTemplate, SelectorsTaken, TemplateError};
+pub use store::{KeyFault, KeyProblem, read_secret};
 pub use token::{TOKEN_SECRETS_MAX, TokenSecret, create_token_secret, load_token_secrets};
 
 use std::fmt;
@@ -62,6 +78,49 @@ const STATES: [(State, &str); 7] = [
     (State::Revoked, "revoked"),
     (State::Removed, "removed"),
 ];
+
+impl State {
+    /// In the order of a life.
+    pub const ALL: [Self; 7] = [Self::Created, Self::Published, Self::Visible, Self::Active, Self::Retiring, Self::Revoked, Self::Removed];
+
+    /// Whether a key may go from here to there.
+    ///
+    /// | from | to |
+    /// |---|---|
+    /// | created | published, active, removed |
+    /// | published | visible, revoked, removed |
+    /// | visible | active, published, revoked, removed |
+    /// | active | retiring, revoked |
+    /// | retiring | revoked, active |
+    /// | revoked | removed |
+    ///
+    /// Straight from created to active is for the first key of a domain and for keys that signed elsewhere. A record may be lost again
+    /// before the key is active, a key that retires may be needed again, any that was published may be revoked, and one that never signed
+    /// needs no revocation to go.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        use State::{Active, Created, Published, Removed, Retiring, Revoked, Visible};
+        match self {
+            Created => matches!(next, Published | Active | Removed),
+            Published => matches!(next, Visible | Revoked | Removed),
+            Visible => matches!(next, Published | Active | Revoked | Removed),
+            Active => matches!(next, Retiring | Revoked),
+            Retiring => matches!(next, Active | Revoked),
+            Revoked => matches!(next, Removed),
+            Removed => false,
+        }
+    }
+
+    /// Whether the key's file is needed: to sign, or to say what its record is.
+    #[must_use]
+    pub const fn needs_file(self) -> bool {
+        matches!(self, Self::Published | Self::Visible | Self::Active | Self::Retiring)
+    }
+
+    fn names() -> String {
+        STATES.map(|(_, name)| name).join(", ")
+    }
+}
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,13 +4,17 @@
 //! private key are wiped.
 
 use super::Algorithm;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
-use rsa::RsaPrivateKey;
-use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
 use rsa::pkcs8::der::pem::LineEnding;
-use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, PrivateKeyInfo, SecretDocument};
+use rsa::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, PrivateKeyInfo, SecretDocument};
 use rsa::rand_core::{OsRng, RngCore as _};
+use rsa::traits::PublicKeyParts as _;
+use rsa::{RsaPrivateKey, RsaPublicKey};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use std::fmt;
@@ -45,7 +49,9 @@ pub enum PemError {
     #[error("it is neither an RSA nor an Ed25519 private key, or damaged")]
     Unknown,
     /// RFC 8301 §3.2.
-    #[error("its RSA key has {0} bits; {RSA_BITS_MIN} to {RSA_BITS_MAX} can sign: make another with `postseal key create`")]
+    #[error(
+        "its RSA key has {0} bits; {RSA_BITS_MIN} to {RSA_BITS_MAX} can sign: make another with `postseal key create`, publish its record, and let it take over"
+    )]
     Size(usize),
     /// The library could not make a key.
     #[error("the cryptographic library could not make a key")]
@@ -81,6 +87,28 @@ impl PrivateKey {
         let der = Zeroizing::new(found.secret_der().to_vec());
         found.zeroize();
         if memchr::memmem::find(pem, b"Proc-Type: 4,ENCRYPTED").is_some() { Err(PemError::Encrypted) } else { Self::from_der(&der) }
+    }
+
+    /// Reads what other signers keep: PEM, or without armour the base64 of DER, as OpenDKIM takes it, or of an Ed25519 secret with or
+    /// without its public half, as rspamd writes it.
+    ///
+    /// # Errors
+    /// There is none, or none that can sign.
+    pub fn from_text(text: &[u8]) -> Result<Self, PemError> {
+        if memchr::memmem::find(text, b"-----BEGIN").is_some() {
+            return Self::from_pem(text);
+        }
+        let digits: Zeroizing<Vec<u8>> = Zeroizing::new(text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
+        let octets = Zeroizing::new(BASE64.decode(&*digits).map_err(|_| PemError::NoKey)?);
+        match octets.len() {
+            0 => Err(PemError::NoKey),
+            ED25519_OCTETS => Self::of_ed25519(&SigningKey::from_bytes(&first(&octets))),
+            BOTH_HALVES_OCTETS => {
+                let key = SigningKey::from_bytes(&first(&octets));
+                if key.verifying_key().as_bytes()[..] == octets[ED25519_OCTETS..] { Self::of_ed25519(&key) } else { Err(PemError::Unknown) }
+            }
+            _ => Self::from_der(&octets),
+        }
     }
 
     /// PKCS#8 for Ed25519, PKCS#8 or PKCS#1 for RSA.
@@ -123,6 +151,12 @@ impl PrivateKey {
         document.to_pem("PRIVATE KEY", LineEnding::LF).expect("a DER document has a PEM form")
     }
 
+    /// As PEM, PKCS#1: "RSA PRIVATE KEY", which software of old wants. `None` for Ed25519, which has no such form.
+    #[must_use]
+    pub fn to_pkcs1_pem(&self) -> Option<Zeroizing<String>> {
+        RsaPrivateKey::from_pkcs8_der(&self.der).ok().and_then(|key| key.to_pkcs1_pem(LineEnding::LF).ok())
+    }
+
     /// PKCS#8 version 1: what a signer is made of. Not to be copied further than that.
     #[must_use]
     pub fn der(&self) -> &[u8] {
@@ -151,6 +185,25 @@ impl PublicKey {
             Self::Ed25519(_) => Algorithm::Ed25519,
         }
     }
+
+    /// Bits: of the modulus of an RSA key, 256 for Ed25519.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        match self {
+            Self::Rsa(spki) => RsaPublicKey::from_public_key_der(spki).map_or(0, |key| key.size() * 8),
+            Self::Ed25519(_) => ED25519_OCTETS * 8,
+        }
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo in DER, in hexadecimal digits: `openssl pkey -pubout -outform DER | sha256sum`.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let spki = match self {
+            Self::Rsa(spki) => spki.clone(),
+            Self::Ed25519(octets) => [ED25519_SPKI_START, octets].concat(),
+        };
+        HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &spki).as_ref())
+    }
 }
 
 impl fmt::Debug for PrivateKey {
@@ -159,10 +212,22 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+fn first(octets: &[u8]) -> Zeroizing<[u8; ED25519_OCTETS]> {
+    let mut secret = Zeroizing::new([0; ED25519_OCTETS]);
+    secret.copy_from_slice(&octets[..ED25519_OCTETS]);
+    secret
+}
+
+/// Octets of an Ed25519 secret, and of a public key (RFC 8032 §5.1.5).
+const ED25519_OCTETS: usize = 32;
+const BOTH_HALVES_OCTETS: usize = 64;
+/// What precedes the public key in a SubjectPublicKeyInfo (RFC 8410 §4).
+const ED25519_SPKI_START: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// Bits of the smallest RSA key that can sign (RFC 8301 §3.2 recommends it).
 const RSA_BITS_MIN: usize = 2048;
 /// Bits of the largest: verifiers need not take more (RFC 8301 §3.2).
 const RSA_BITS_MAX: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use std::fmt;
 
-/// A key record. Its `Display` is the text, joined; [`Record::zone_strings`] cuts it for a zone file.
+/// A key record. Its `Display` is the text, joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// `k=`.
@@ -89,14 +89,6 @@ impl Record {
         let public = if base64.is_empty() { None } else { Some(public(algorithm, &base64).ok_or(RecordError::Key(algorithm))?) };
         Ok(Self { algorithm, public, testing: lists("t", "y"), strict: lists("t", "s") })
     }
-
-    /// As a zone file writes it: strings of at most 255 octets (RFC 1035 §3.3), quoted, a space between.
-    #[must_use]
-    pub fn zone_strings(&self) -> String {
-        let text = self.to_string();
-        let strings = text.as_bytes().chunks(TXT_OCTETS_MAX).map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk)));
-        strings.collect::<Vec<_>>().join(" ")
-    }
 }
 
 impl fmt::Display for Record {
@@ -128,9 +120,6 @@ fn public(algorithm: Algorithm, base64: &[u8]) -> Option<PublicKey> {
     }
 }
 
-/// RFC 1035 §3.3: a character-string.
-const TXT_OCTETS_MAX: usize = 255;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,13 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_reads_back_and_fits_strings() {
+    fn what_is_printed_reads_back() {
         let record = Record::of(PrivateKey::generate(Algorithm::Rsa).unwrap().public().clone());
         assert_eq!(Record::parse(&record.to_string()), Ok(record.clone()));
-        let strings = record.zone_strings();
-        let parts: Vec<&str> = strings.trim_matches('"').split("\" \"").collect();
-        assert_eq!(parts.concat(), record.to_string());
-        assert_eq!((parts.len(), parts[0].len()), (2, TXT_OCTETS_MAX));
         for record in [Record::revoked(Algorithm::Ed25519), Record { testing: true, strict: true, ..record }] {
             assert_eq!(Record::parse(&record.to_string()), Ok(record));
         }

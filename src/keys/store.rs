@@ -1,9 +1,9 @@
-//! Files with secrets: who may read them, and how they are written so that a crash leaves the old or the new.
+//! Files and directories of the keyring: who may read and write them, and what is wrong with one that is refused.
 
 use super::PemError;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -37,6 +37,18 @@ pub enum KeyProblem {
         /// The group.
         gid: u32,
     },
+    /// Others could bring in a key of theirs, or change which one signs.
+    #[error("its mode {mode:04o} lets others write it; do `chmod go-w`")]
+    OthersWrite {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The system would not let us change it.
+    #[error("it cannot be written: {0}")]
+    Unwritable(String),
+    /// Of a domain.
+    #[error("there is no such directory, so no key of that domain; `postseal key create DOMAIN` makes one")]
+    NoDirectory,
     /// No key, or one that cannot sign.
     #[error(transparent)]
     Pem(#[from] PemError),
@@ -74,7 +86,10 @@ impl KeyFault {
 
 /// The content of a file that only we and our own groups may read. Symbolic links are followed, as Kubernetes mounts secrets; the
 /// file that was opened is the one that is judged.
-pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+///
+/// # Errors
+/// It cannot be read, or others can.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     let fault = |error: &io::Error| KeyFault::io(path, error);
     let file = File::open(path).map_err(|error| fault(&error))?;
     let about = file.metadata().map_err(|error| fault(&error))?;
@@ -91,29 +106,21 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     Ok(content)
 }
 
-/// Writes a file that only we may read, whole or not at all, and durably. What is there is replaced only when `replace` is set; the
-/// caller holds the directory's lock.
-pub(super) fn write_secret(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
-    if !replace && path.symlink_metadata().is_ok() {
-        return Err(io::ErrorKind::AlreadyExists.into());
+/// Whether only we and our own groups may change the entries of a directory. One that all may write is in order when nobody can: as a
+/// read-only mount, the way Kubernetes gives secrets.
+pub(super) fn judge_directory(path: &Path) -> Result<(), KeyFault> {
+    let about = fs::metadata(path).map_err(|error| KeyFault::io(path, &error))?;
+    let is_read_only = || rustix::fs::statvfs(path).is_ok_and(|about| about.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    match judge_writers(about.mode() & 0o7777, about.gid(), &own_groups()) {
+        Err(problem) if !is_read_only() => Err(KeyFault::new(path, problem)),
+        _ => Ok(()),
     }
-    let temporary = path.with_file_name(format!(".{name}.new"));
-    let _ = fs::remove_file(&temporary); // of a writer that died
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Makes a directory that only we may enter (where it is not there), and locks it until the handle is dropped.
-pub(super) fn lock_directory(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let directory = File::open(path)?;
-    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)?;
-    Ok(directory)
+/// The same of a file that holds no secret but decides which key signs.
+pub(super) fn refuse_writable_by_others(path: &Path, file: &File) -> Result<(), KeyFault> {
+    let about = file.metadata().map_err(|error| KeyFault::io(path, &error))?;
+    judge_writers(about.mode() & 0o7777, about.gid(), &own_groups()).map_err(|problem| KeyFault::new(path, problem))
 }
 
 /// The entries of a directory in order of name, without hidden ones (`..data` of Kubernetes, temporary files).
@@ -138,6 +145,13 @@ fn judge(mode: u32, gid: u32, own_groups: &[u32]) -> Result<(), KeyProblem> {
     }
     if mode & 0o070 != 0 && !own_groups.contains(&gid) {
         return Err(KeyProblem::GroupReadable { mode, gid });
+    }
+    Ok(())
+}
+
+fn judge_writers(mode: u32, gid: u32, own_groups: &[u32]) -> Result<(), KeyProblem> {
+    if mode & 0o002 != 0 || (mode & 0o020 != 0 && !own_groups.contains(&gid)) {
+        return Err(KeyProblem::OthersWrite { mode });
     }
     Ok(())
 }

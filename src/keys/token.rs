@@ -1,9 +1,9 @@
 //! Secrets of bounce tokens: `token/0.secret` to `token/7.secret`, one in use and the older ones still believed.
 
-use super::create::CreateError;
-use super::keyring::parse_time;
-use super::store::{entries, lock_directory, read_secret, write_secret};
-use super::{KeyFault, KeyProblem, PemError};
+use super::durable::{Disk, LOCK_PATIENCE, lock_directory, make_directory, unwritable, write_secret};
+use super::ledger::parse_time;
+use super::store::{entries, read_secret};
+use super::{ChangeError, KeyFault, KeyProblem, PemError};
 use crate::mail::Timestamp;
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use serde::Deserialize;
@@ -73,17 +73,19 @@ pub fn load_token_secrets(directory: &Path) -> Result<Vec<TokenSecret>, Vec<KeyF
 /// # Errors
 /// That number is still in use: an old secret has to be removed first (one is of no use 30 days after the next was made). Nothing was
 /// overwritten.
-pub fn create_token_secret(directory: &Path, now: Timestamp) -> Result<TokenSecret, CreateError> {
+pub fn create_token_secret(directory: &Path, now: Timestamp) -> Result<TokenSecret, ChangeError> {
     let token = directory.join(DIRECTORY);
-    let write = |path: &Path, error| CreateError::Write { path: path.to_owned(), error };
-    let _lock = lock_directory(&token).map_err(|error| write(&token, error))?;
-    let known = load_token_secrets(directory).map_err(|mut faults| CreateError::Fault(faults.swap_remove(0)))?;
+    let write = |path: &Path, error| ChangeError::Fault(unwritable(path, &error));
+    make_directory(&token).map_err(|error| write(&token, error))?;
+    let lock = lock_directory(&token, LOCK_PATIENCE).map_err(|error| write(&token, error))?;
+    let _lock = lock.ok_or_else(|| KeyFault::new(&token, KeyProblem::Unwritable("another process makes a secret there; try again".to_owned())))?;
+    let known = load_token_secrets(directory).map_err(|mut faults| ChangeError::Fault(faults.swap_remove(0)))?;
     let newest = known.first().map(|secret| usize::from(secret.id));
     let id = newest.map_or(0, |newest| (newest + 1) % TOKEN_SECRETS_MAX);
     let id = u8::try_from(id).unwrap_or(0); // below 8
 
     let mut secret = Zeroizing::new([0u8; 32]);
-    aws_lc_rs::rand::fill(&mut *secret).map_err(|_| CreateError::Key(PemError::NotMade))?;
+    aws_lc_rs::rand::fill(&mut *secret).map_err(|_| ChangeError::Key(PemError::NotMade))?;
     let digits = Zeroizing::new(HEX.encode(&*secret));
     let text = Zeroizing::new(format!(
         "# Authenticates bounce addresses. Every relay of a fleet has the same.\ncreated = \"{}\"\nsecret = \"{}\"\n",
@@ -91,7 +93,7 @@ pub fn create_token_secret(directory: &Path, now: Timestamp) -> Result<TokenSecr
         *digits
     ));
     let path = token.join(format!("{id}.secret"));
-    write_secret(&path, text.as_bytes(), false).map_err(|error| write(&path, error))?;
+    write_secret(&mut Disk, &path, text.as_bytes(), false).map_err(|error| write(&path, error))?;
     Ok(TokenSecret { id, created: now, secret })
 }
 

@@ -18,28 +18,35 @@ pub(super) fn line_ends(message: &[u8]) -> Result<(), Refusal> {
     if strict { Ok(()) } else { Err(malformed("the message has a bare CR or LF; end every line with CR LF")) }
 }
 
-/// Everything that can be told from the header alone.
+/// Everything that can be told from the header alone: the first fault.
 pub(super) fn check(headers: &Headers<'_>, smtputf8: bool, mode: Mode, limits: &Limits) -> Result<(), Refusal> {
-    size(headers, limits)?;
-    for field in headers.iter() {
-        characters(&field, smtputf8)?;
-        field_size(&field, limits)?;
-    }
-    for name in ONCE {
-        if headers.named(name).nth(1).is_some() {
-            return Err(malformed(&format!("the message has several {name} fields; send exactly one")));
-        }
-    }
+    faults(headers, smtputf8, mode, limits).next().map_or(Ok(()), Err)
+}
+
+/// All faults of a header, found one by one as they are asked for.
+pub(super) fn faults<'h>(headers: &'h Headers<'_>, smtputf8: bool, mode: Mode, limits: &'h Limits) -> impl Iterator<Item = Refusal> + 'h {
+    let of_fields = headers.iter().flat_map(move |field| [characters(&field, smtputf8).err(), field_size(&field, limits).err()].into_iter().flatten());
+    let several = ONCE.iter().filter(|name| headers.named(name).nth(1).is_some());
+    let encoded = ADDRESSES.iter().flat_map(|name| headers.named(name)).filter_map(|field| addresses_are_plain(&field).err());
+    let author = std::iter::once_with(move || match mode {
+        Mode::Author => author(headers),
+        Mode::Forward => foreign_author(headers),
+    });
+    std::iter::once_with(move || size(headers, limits).err())
+        .flatten()
+        .chain(of_fields)
+        .chain(several.map(|name| malformed(&format!("the message has several {name} fields; send exactly one"))))
+        .chain(std::iter::once_with(move || loops(headers, limits).err()).flatten())
+        .chain(encoded)
+        .chain(author.filter_map(|author| author.err().map(|fault| fault.refusal()))) // Gmail takes one From field with one address
+}
+
+fn loops(headers: &Headers<'_>, limits: &Limits) -> Result<(), Refusal> {
     let hops = headers.named("Received").count();
     if hops >= limits.received_hops_max {
         return Err(Refusal::submitter(554, EnhancedCode::new(5, 4, 6), format!("the message has {hops} Received fields; it is in a mail loop")));
     }
-    ADDRESSES.iter().flat_map(|name| headers.named(name)).try_for_each(|field| addresses_are_plain(&field))?;
-    let author = match mode {
-        Mode::Author => author(headers),
-        Mode::Forward => foreign_author(headers),
-    };
-    author.map(drop).map_err(|fault| fault.refusal()) // Gmail takes exactly one From field with exactly one address
+    Ok(())
 }
 
 /// Removes what must not travel: postseal's control fields and Return-Path always, hidden recipients where the author is ours.

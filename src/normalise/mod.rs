@@ -132,6 +132,21 @@ pub fn normalise(
     Ok(Normalised { message, needs, message_id, changed })
 }
 
+/// All that is wrong with the header of a message as its receiver gets it, at most [`FAULTS_MAX`] faults: what [`normalise`] refuses,
+/// and a Message-ID that is missing or cannot be read. `smtputf8`: it came by a dialogue with that extension.
+#[must_use]
+pub fn faults(headers: &Headers<'_>, smtputf8: bool, limits: &Limits) -> Vec<Refusal> {
+    let known = required::message_id(headers).is_some();
+    let unnamed = (!known).then(|| malformed("the message has no valid Message-ID; send <unique@your.domain>"));
+    forbidden::faults(headers, smtputf8, Mode::Forward, limits).chain(unnamed).take(FAULTS_MAX).collect()
+}
+
+/// Whether a Date can be read (RFC 5322 §3.3), and when it is.
+#[must_use]
+pub fn date(text: &str) -> Option<Timestamp> {
+    required::date(text)
+}
+
 /// The refusal of a message whose header cannot be cut into fields.
 #[must_use]
 pub fn malformed_header(fault: &HeaderFault) -> Refusal {
@@ -266,4 +281,6 @@ fn header_remedy(fault: &HeaderFault) -> String {
 }
 
 /// RFC 5322 §2.1.1, without CR LF.
+/// Faults of one header that are told.
+pub const FAULTS_MAX: usize = 50;
 const LINE_OCTETS_MAX: usize = 998;

@@ -31,7 +31,7 @@ pub(super) fn supply(
         }
         None => return Err(malformed("the message lacks a valid Message-ID, and it is not ours to give it one; send <unique@your.domain>")),
     };
-    let dated = headers.named("Date").any(|field| is_date(&field.unfolded()));
+    let dated = headers.named("Date").any(|field| date(&field.unfolded()).is_some());
     if !dated && (may_change || (ours && !has(headers, "Date"))) {
         put(headers, "Date", &now.to_rfc5322(), &mut top, edits);
     }
@@ -63,7 +63,7 @@ fn put(headers: &Headers<'_>, name: &str, value: &str, top: &mut String, edits: 
 
 /// The Message-ID with its angle brackets, if there is one that can be told from others: `<left@right>` without white space. What
 /// stands left and right is read generously (RFC 5322 §3.6.4 is stricter): other mail may refer to it already.
-fn message_id(headers: &Headers<'_>) -> Option<String> {
+pub(super) fn message_id(headers: &Headers<'_>) -> Option<String> {
     let text = headers.named("Message-ID").next()?.unfolded();
     let inner = text.strip_prefix('<')?.strip_suffix('>')?;
     let (left, right) = inner.rsplit_once('@')?;
@@ -71,9 +71,9 @@ fn message_id(headers: &Headers<'_>) -> Option<String> {
     (!left.is_empty() && !right.is_empty() && inner.chars().all(plain)).then(|| text.clone())
 }
 
-/// RFC 5322 §3.3 with the obsolete forms of §4.3; the day of the week is not checked against the date.
-fn is_date(text: &str) -> bool {
-    DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).is_ok()
+/// RFC 5322 §3.3 with the obsolete forms of §4.3, `None` when it is neither; the day of the week is not checked against the date.
+pub(super) fn date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok().map(|time| Timestamp::from_unix_seconds(time.as_second()))
 }
 
 fn has(headers: &Headers<'_>, name: &str) -> bool {
@@ -116,7 +116,7 @@ mod tests {
             ("Sun, 31 Feb 2026 01:18:45 +0000", false),
             ("", false),
         ] {
-            assert_eq!(is_date(text), valid, "{text}");
+            assert_eq!(date(text).is_some(), valid, "{text}");
         }
     }
 }

@@ -14,7 +14,7 @@ pub fn begin(settings: &Settings, usage: &mut Usage, name: &IdentityName, from: 
     if let Some(size) = size.filter(|size| *size > limit) {
         return Err(Refusal::submitter(552, EnhancedCode::new(5, 3, 4), format!("a message of {size} octets is too large; at most {limit} are allowed")));
     }
-    reverse_path::decide(from, name, identity, settings)?;
+    reverse_path::reverse_path(from, name, identity, settings)?;
     usage.take_message(name, identity.rate, now).map_err(|wait| {
         let seconds = wait.as_millis().div_ceil(1000);
         Refusal::submitter(450, EnhancedCode::new(4, 7, 0), format!("client \"{name}\" sends more than its ceiling allows; try again in {seconds} s"))

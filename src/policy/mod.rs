@@ -7,7 +7,7 @@
 //! | refused with | because |
 //! |---|---|
 //! | 550 5.6.0 | no single author, or a control header that cannot be understood |
-//! | 550 5.7.1 | the author's domain is not the identity's, or never sends; a stream that is not the identity's; a foreign reverse-path |
+//! | 550 5.7.1 | the author's domain is not the identity's, or it or the sender's never sends; a stream that is not the identity's; a foreign reverse-path |
 //! | 550 5.1.2 | a recipient at an address literal or a host without a domain, on the route by MX |
 //! | 552 5.3.4 | the size announced is over the identity's limit |
 //! | 452 4.5.3 | more recipients than a transaction may have |
@@ -24,8 +24,8 @@ mod usage;
 
 pub use admission::{begin, recipient};
 pub use pattern::{DomainPattern, DomainPatternError};
-pub use reverse_path::can_receive;
-pub use route::route;
+pub use reverse_path::{ReversePathReason, can_receive, reverse_path};
+pub use route::{route, rule as route_rule};
 pub use settings::{AuthorDomain, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule, Settings};
 pub use usage::Usage;
 
@@ -85,7 +85,7 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
         Mode::Forward { domain } => (author::foreign_author(header).ok().map(|author| author.mailbox), domain.clone()),
     };
     if let Some(domain) = author.as_ref().and_then(Mailbox::domain) {
-        refuse_parked(domain, settings)?;
+        refuse_parked(domain, "change From", settings)?;
     }
     // What passes through was written by a stranger: its control headers are not instructions to us.
     let wishes = match identity.mode {
@@ -98,7 +98,7 @@ pub fn permit(submission: &Submission, header: &Headers<'_>, settings: &Settings
         mode: identity.mode.clone(),
         author,
         signing_domain,
-        reverse_path: reverse_path::decide(&submission.envelope.reverse_path, name, identity, settings)?,
+        reverse_path: reverse_path(&submission.envelope.reverse_path, name, identity, settings)?.0,
         trusted_upstream: identity.trusted_upstream,
         track_id: wishes.track_id,
         tag: wishes.tag,
@@ -123,11 +123,13 @@ fn authorise<'a>(author: &'a Mailbox, name: &IdentityName, identity: &Identity) 
     Ok(domain)
 }
 
-/// A domain published as one that never sends is rejected everywhere (RFC 9989); better to say so here, in forwarded mail too.
-fn refuse_parked(domain: &Domain, settings: &Settings) -> Result<(), Refusal> {
+/// A domain published as one that never sends is rejected everywhere (RFC 9989); better to say so here, in forwarded mail too. Names
+/// below it are as it is, unless one between has an entry of its own. `remedy` is what the client may change.
+fn refuse_parked(domain: &Domain, remedy: &str, settings: &Settings) -> Result<(), Refusal> {
     let governing = settings.signing_domain(domain);
     if settings.domains.get(governing).is_some_and(|known| known.parked) {
-        let text = format!("{domain} is configured as a domain that never sends; take parked off domain {governing}, or change From");
+        let whose = if governing == domain { "is".to_owned() } else { format!("is below {governing}, which is") };
+        let text = format!("{domain} {whose} configured as a domain that never sends; {remedy}, or take parked off domain {governing}");
         return Err(Refusal::submitter(550, EnhancedCode::new(5, 7, 1), text));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What delivery asks of the relay: notices to submitters, and fresh seals.
 
 use super::front::IdSource;
-use crate::deliver::{self, Notices, Reseal, Told};
+use crate::deliver::{self, Held, Notices, Reseal, Told};
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
 use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp};
 use crate::prepare::{self, NoticeAbout, Snapshot};
@@ -70,6 +70,16 @@ fn recipient(told: &Told, mail: &Mail) -> DsnRecipient {
 }
 
 impl Reseal for Home {
+    /// Notices go out all the same: a submitter that hears nothing is worse off than one that hears from us unsigned.
+    fn held(&self, mail: &Mail) -> Option<Held> {
+        if mail.kind == Kind::Notice {
+            return None;
+        }
+        let snapshot = self.snapshot.load();
+        let why = snapshot.seal.held(&mail.signing_domain, &mail.seal)?;
+        Some(Held { why: why.to_owned(), pause: snapshot.seal.held_pause })
+    }
+
     fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Option<Seal> {
         let rules = &self.snapshot.load().seal;
         if !seal::needs_resealing(&mail.seal, rules, now) {

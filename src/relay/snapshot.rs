@@ -1,8 +1,9 @@
 //! Configuration and key files become the snapshot that decides about submissions.
 
+use super::watch::Target;
 use crate::config::Config;
-use crate::keys::{self, Algorithm, Keyring, TokenSecret};
-use crate::mail::{Domain, Timestamp};
+use crate::keys::{self, Algorithm, Keyring, Ledger, State, TokenSecret};
+use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::readdress::{self, Ring};
 use crate::seal::{DomainSeal, Rules, dkim::Signer};
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct Read {
     /// What decides.
     pub snapshot: Snapshot,
+    /// The keys that sign.
+    pub watched: Vec<Target>,
     /// Each a sentence with its remedy.
     pub warnings: Vec<String>,
 }
@@ -62,7 +65,7 @@ pub fn read(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Resul
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Read { snapshot: joined(config, rules, ring), warnings })
+    Ok(Read { snapshot: joined(config, rules, ring), watched: watched(config, &keyring), warnings })
 }
 
 fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {
@@ -76,6 +79,28 @@ fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {
         stream_ages: config.streams.iter().filter_map(|(stream, settings)| Some((stream.clone(), settings.max_age?))).collect(),
         max_age: config.max_age,
     }
+}
+
+/// The keys whose records must be there: those that sign, of domains that send.
+fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (domain, settings) in config.domains.iter().filter(|(_, settings)| !settings.author.parked) {
+        // What cannot be read was said when the keys were.
+        let ledger = Ledger::read(&config.server.keys, domain).ok();
+        let was_visible = |id: &KeyId| {
+            let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
+            entry.is_some_and(|entry| entry.history.iter().any(|past| past.state == State::Visible))
+        };
+        let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
+        let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));
+        targets.extend(keys.map(|(id, key)| Target {
+            id: id.clone(),
+            public: key.public().clone(),
+            evidence: settings.rotation.evidence,
+            was_visible: was_visible(id),
+        }));
+    }
+    targets
 }
 
 /// The keys of a domain, ready to sign.

@@ -27,11 +27,12 @@ mod making;
 mod planning;
 pub mod results;
 mod rules;
+pub mod verified;
 
 pub use examined::{ChainFact, DkimFact, DkimResult, Examined, wants_examination};
 pub use making::{SealError, make, needs_resealing};
 pub use planning::{Mode, Request, plan};
-pub use rules::{ArcMode, DomainSeal, NoKey, RouteProfile, Rules};
+pub use rules::{ArcMode, DomainSeal, Lost, LostKey, NoKey, RouteProfile, Rules, Suspension};
 
 /// A message safe to promise: sealed, readdressed, complete. What the spool takes.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! What the operator wants of seals, keys included: a snapshot, replaced as a whole when configuration or keys change.
 
+use super::Seal;
 use super::dkim::Signer;
 use crate::mail::{Domain, KeyId, RouteName};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Rules {
     pub profiles: HashMap<RouteName, RouteProfile>,
     /// What becomes of mail whose domain has no key.
     pub no_key: NoKey,
+    /// How long held mail rests before it is looked at again.
+    pub held_pause: Duration,
 }
 
 /// How one domain signs.
@@ -41,6 +44,40 @@ pub struct DomainSeal {
     pub retiring: Vec<KeyId>,
     /// The platform whose RSA keys sign a second time, for its feedback loops; one of [`Rules::domains`].
     pub third_party: Option<Domain>,
+    /// What follows from records that are gone.
+    pub suspension: Suspension,
+}
+
+/// What follows from lost records for the keys of a domain; see [`Rules::suspend`].
+#[derive(Debug, Clone, Default)]
+pub struct Suspension {
+    /// Active RSA keys that do not sign for now.
+    pub rsa: Vec<Arc<Signer>>,
+    /// Active Ed25519 keys that do not sign for now.
+    pub ed25519: Vec<Arc<Signer>>,
+    /// Why the domain's mail is not sent for now.
+    pub held: Option<String>,
+}
+
+/// What becomes of a domain's mail when the record of one of its keys is gone. Submissions are always accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LostKey {
+    /// The key does not sign while another RSA key does; where there is none, the mail is held.
+    #[default]
+    OtherKey,
+    /// The mail is held, whatever other keys there are.
+    Hold,
+    /// Nothing but an alarm.
+    Warn,
+}
+
+/// A lost key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// What the DNS shows, in words.
+    pub why: String,
+    /// What becomes of the mail.
+    pub policy: LostKey,
 }
 
 /// When an ARC set is made.
@@ -97,6 +134,7 @@ impl Rules {
             expires_margin: EXPIRES_MARGIN,
             profiles: HashMap::new(),
             no_key: NoKey::default(),
+            held_pause: HELD_PAUSE,
         }
     }
 
@@ -112,6 +150,23 @@ impl Rules {
         self.domain(domain).filter(|seal| seal.ed25519_on).map_or(&[], |seal| &seal.ed25519)
     }
 
+    /// Takes from use the keys whose records are gone, and gives back those that are no longer among them. An Ed25519 key just stops
+    /// signing, for it never signs alone. Where no RSA key is left, all go on signing what is submitted, and the mail is held.
+    pub fn suspend(&mut self, lost: &BTreeMap<KeyId, Lost>) {
+        for (name, domain) in &mut self.domains {
+            let of_domain: BTreeMap<&KeyId, &Lost> = lost.iter().filter(|(id, lost)| id.domain == *name && lost.policy != LostKey::Warn).collect();
+            domain.suspend(&of_domain);
+        }
+    }
+
+    /// Why this mail is not to be sent for now: its domain is held, and its seal or the one it would get needs a key of that domain.
+    #[must_use]
+    pub fn held(&self, domain: &Domain, seal: &Seal) -> Option<&str> {
+        let why = self.domains.get(domain)?.suspension.held.as_deref()?;
+        let signs = seal.plan.author.as_deref() == Some(domain.as_str()) || seal.plan.arc.as_ref().is_some_and(|arc| arc.domain == domain.as_str());
+        signs.then_some(why)
+    }
+
     /// Whether the record of this key (as [`KeyId`] prints) is still to be found by a verifier: it is active or retiring.
     #[must_use]
     pub fn is_standing(&self, key: &str) -> bool {
@@ -125,5 +180,26 @@ impl Rules {
     }
 }
 
+impl DomainSeal {
+    fn suspend(&mut self, lost: &BTreeMap<&KeyId, &Lost>) {
+        let is_lost = |signer: &Arc<Signer>| lost.contains_key(&signer.id);
+        let all = |active: &mut Vec<Arc<Signer>>, suspended: &mut Vec<Arc<Signer>>| {
+            active.append(suspended);
+            active.sort_by(|a, b| a.id.cmp(&b.id));
+        };
+        all(&mut self.rsa, &mut self.suspension.rsa);
+        all(&mut self.ed25519, &mut self.suspension.ed25519);
+        self.suspension.ed25519 = self.ed25519.extract_if(.., |signer| is_lost(signer)).collect();
+        let lost_rsa: Vec<&Lost> = self.rsa.iter().filter_map(|signer| lost.get(&signer.id).copied()).collect();
+        let holds = lost_rsa.iter().any(|lost| lost.policy == LostKey::Hold) || lost_rsa.len() == self.rsa.len();
+        self.suspension.held = lost_rsa.first().filter(|_| holds).map(|lost| lost.why.clone());
+        if self.suspension.held.is_none() {
+            self.suspension.rsa = self.rsa.extract_if(.., |signer| is_lost(signer)).collect();
+        }
+    }
+}
+
+/// Long enough not to wear out the spool with much mail that waits.
+const HELD_PAUSE: Duration = Duration::from_mins(5);
 /// A day: a message that is sent now may be verified hours later.
 const EXPIRES_MARGIN: Duration = Duration::from_hours(24);

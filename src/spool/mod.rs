@@ -19,7 +19,7 @@
 //!
 //! The parts: [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
 
-use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::mail::{Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
 use crate::seal::{Kind, Needs, Seal, Sealed};
 use bytes::Bytes;
 use std::fmt;
@@ -107,6 +107,11 @@ pub trait Records: Spool {
 
     /// Up to `queues_max` queues by name, those after `after`: page by page, all of them.
     fn queues(&self, after: Option<Queue>, queues_max: NonZeroUsize) -> impl Future<Output = Result<Vec<QueueState>, SpoolError>> + Send;
+
+    /// How many messages that wait have a seal by this key: those of which a receiver will ask the DNS for its record. Read page by
+    /// page beside the writer; a message that comes or goes meanwhile may be counted or not. Quarantined ones are not: they are not
+    /// sent as they are.
+    fn mentions(&self, key: &KeyId) -> impl Future<Output = Result<u64, SpoolError>> + Send;
 
     /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty), and looks for mail that damage
     /// has hidden from the schedule. To be called at start and about once an hour.

@@ -1,22 +1,37 @@
-//! Finds the facts of a received message in the DNS. A shell: it asks a resolver, through mail-auth and for `_dmarc` by itself.
+//! Finds the facts of a message in the DNS. A shell: it asks questions, and the clock.
 //!
-//! mail-auth verifies; where it is more lenient than the receivers that count, its results are corrected where *seal* corrects them,
-//! when it examines what it is to seal ([`judged`], [`Chain`]). DMARC records are read by our own parser, which is strict about
-//! semicolons; at most [`SIGNATURES_MAX`] signatures are looked at.
+//! Signatures and chains are verified by *seal*'s own reading of RFC 6376, RFC 8301 and RFC 8617 ([`verified`]), SPF by
+//! [`check_host`], DMARC records by [`dmarc`](super::dmarc): each to the letter. Where mail-auth, which serves as a second opinion in
+//! the tests, differs from the standards, `tests/verdict/letter.rs` has the case.
 
 use super::dmarc::{DmarcRecord, Psd, applicable, only_record, organizational_domain, tree_walk};
+use super::spf_walk::{Outcome, Questions, Sender, check_host};
 use super::{Check, DkimFact, DmarcFact, DmarcFault, Facts, Identity, SpfFact, Verdict, judge};
-use crate::mail::{Domain, Headers, ReversePath};
+use crate::clock;
+use crate::dns::{Data, DnsFault, Kind, Resolver};
+use crate::mail::author::{AuthorFault, foreign_author};
+use crate::mail::{Domain, Headers, Host, ReversePath, Timestamp};
 use crate::seal::DkimResult;
-use crate::seal::arc::Chain;
-use crate::seal::dkim::verify::judged;
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::RData;
-use mail_auth::dkim::DkimError;
-use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{ArcResult, AuthenticatedMessage, DkimOutput, DnsError, Error, MessageAuthenticator, NoCache, SpfResult};
+use crate::seal::arc::{ChainStatus, Validated};
+use crate::seal::dkim::{Confirmed, ForeignSignature, KeyTexts, NoAnswer, SignatureFault};
+use crate::seal::verified::{Verified, key_names, verified};
 use std::collections::HashMap;
 use std::net::IpAddr;
+
+/// Whoever answers what a verdict depends on.
+pub trait Dns: Questions {
+    /// Whether a name exists, with whatever records (RFC 9989 §3.2.13).
+    ///
+    /// # Errors
+    /// Nobody could say.
+    fn exists(&self, name: &Domain) -> impl Future<Output = Result<bool, DnsFault>> + Send;
+}
+
+impl Dns for Resolver {
+    async fn exists(&self, name: &Domain) -> Result<bool, DnsFault> {
+        Self::exists(self, name).await
+    }
+}
 
 /// A message as a receiver got it.
 #[derive(Debug, Clone, Copy)]
@@ -44,15 +59,58 @@ pub struct Examination {
     pub arc: ArcFact,
 }
 
+/// What is known of the SMTP dialogue that brought a message.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// All that SPF asks for.
+    Seen {
+        /// The argument of MAIL FROM.
+        mail_from: ReversePath,
+        /// The argument of EHLO.
+        helo: String,
+        /// Where the connection came from.
+        client_ip: IpAddr,
+    },
+    /// Not enough to check SPF, or a result that a trusted receiver wrote down when it did.
+    Told(SpfFact),
+}
+
+/// Everything that can be found out about a message, whether it has an author or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// The domain of the one author, or why there is none.
+    pub author: Result<Domain, ExamineFault>,
+    /// SPF.
+    pub spf: SpfFact,
+    /// How SPF came to its result; `None` where it was told.
+    pub spf_outcome: Option<Outcome>,
+    /// One for each DKIM-Signature looked at, top to bottom.
+    pub dkim: Vec<DkimFact>,
+    /// What each of these fields says, in the same order, and what became of it.
+    pub signatures: Vec<(ForeignSignature, Result<Confirmed, SignatureFault>)>,
+    /// The ARC chain.
+    pub arc: ArcFact,
+    /// The DMARC record of the author domain; `Missing` without an author.
+    pub dmarc: DmarcFact,
+    /// Organisational domains of the author and of every identifier.
+    pub organizations: HashMap<Domain, Domain>,
+}
+
 /// The state of an ARC chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArcFact {
-    /// `none`, `pass` or `fail`; `temperror` when the DNS did not answer.
+    /// `none`, `pass` or `fail`.
     pub result: Check,
     /// How many sets there are.
     pub sets: usize,
-    /// Why it does not pass; empty when it does.
+    /// Where and why it broke; empty when it did not.
     pub why: String,
+    /// The DNS did not answer, which is a failure (RFC 8617 §5.2.1), but may be none later.
+    pub unknown: bool,
+    /// The oldest instance whose message signature still holds, 0 when all do; of a chain that passes only.
+    pub oldest_pass: Option<u32>,
+    /// `d=` of the seals, the first set first; where the structure of the chain is whole.
+    pub sealers: Vec<String>,
 }
 
 /// Why there is nothing to judge.
@@ -64,6 +122,9 @@ pub enum ExamineFault {
     /// DMARC needs one author (RFC 9989 §5.3.1).
     #[error("the message has {0} authors in its From field; expected one address in one field")]
     Authors(usize),
+    /// The From field is no address.
+    #[error("the From field cannot be read: {0}")]
+    Author(AuthorFault),
     /// What is behind the `@` of the author is no domain.
     #[error("the author's address \"{0}\" has no domain name")]
     AuthorDomain(String),
@@ -73,80 +134,96 @@ pub enum ExamineFault {
 ///
 /// # Errors
 /// The message has no single author with a domain. DNS trouble is no error but a result: `temperror`.
-pub async fn examine(received: &Received<'_>, authenticator: &MessageAuthenticator) -> Result<Examination, ExamineFault> {
+pub async fn examine(received: &Received<'_>, dns: &impl Dns) -> Result<Examination, ExamineFault> {
     let headers = Headers::parse(received.message).map_err(|fault| ExamineFault::NotAMessage(fault.to_string()))?;
-    let mut message = AuthenticatedMessage::parse(received.message).ok_or_else(|| ExamineFault::NotAMessage("it has no header".into()))?;
-    let author = author(&headers, &message)?;
-    let mut looked_at = 0;
-    message.retain_dkim_signatures(|_| {
-        looked_at += 1; // "unsupported" is the nearest that mail-auth has to "not looked at"
-        if looked_at > SIGNATURES_MAX { Err(DkimError::UnsupportedVersion) } else { Ok(()) }
-    });
-    let spf = spf(received, authenticator).await;
-    let dkim = dkim(&headers, &message, authenticator).await;
-    let mut walker = Walker { authenticator, organizations: HashMap::new() };
-    let dmarc = walker.policy(&author).await;
-    let identifiers = dkim.iter().filter(|signature| signature.result == Check::Pass).filter_map(|signature| signature.domain.as_ref());
-    for domain in identifiers.chain(spf.domain.as_ref().filter(|_| spf.result == Check::Pass)) {
-        walker.organization(domain).await;
-    }
-    let facts = Facts { author, spf, dkim, dmarc, organizations: walker.organizations, bulk: received.bulk };
-    Ok(Examination { verdict: judge(&facts), facts, arc: arc(&headers, &message, authenticator).await })
+    let delivery = Delivery::Seen { mail_from: received.mail_from.clone(), helo: received.helo.to_owned(), client_ip: received.client_ip };
+    let found = look(received.message, &headers, &delivery, dns, clock::now()).await;
+    let facts = found.facts(received.bulk)?;
+    Ok(Examination { verdict: judge(&facts), facts, arc: found.arc })
 }
 
-fn author(headers: &Headers<'_>, message: &AuthenticatedMessage<'_>) -> Result<Domain, ExamineFault> {
-    let fields = headers.named("From").count();
-    let [address] = message.from_addresses() else { return Err(ExamineFault::Authors(message.from_addresses().len())) };
-    if fields != 1 {
-        return Err(ExamineFault::Authors(fields));
+/// Finds out all there is to find out about a message: at most [`SIGNATURES_MAX`] signatures are verified.
+pub async fn look(message: &[u8], headers: &Headers<'_>, delivery: &Delivery, dns: &impl Dns, now: Timestamp) -> Findings {
+    let author = author(headers);
+    let (spf, spf_outcome) = match delivery {
+        Delivery::Told(fact) => (fact.clone(), None),
+        Delivery::Seen { mail_from, helo, client_ip } => spf(mail_from, helo, *client_ip, dns).await,
+    };
+    let Verified { dkim: signatures, chain } = verified(message, headers, &keys(headers, dns).await, now, SIGNATURES_MAX);
+    let dkim: Vec<DkimFact> = signatures.iter().map(dkim_fact).collect();
+    let mut walker = Walker { dns, organizations: HashMap::new() };
+    let dmarc = match &author {
+        Ok(author) => walker.policy(author).await,
+        Err(_) => DmarcFact::Missing,
+    };
+    for domain in dkim.iter().filter_map(|signature| signature.domain.as_ref()).chain(&spf.domain) {
+        walker.organization(domain).await;
     }
-    let fault = || ExamineFault::AuthorDomain(address.clone());
-    Domain::parse(address.rsplit_once('@').ok_or_else(fault)?.1).map_err(|_| fault())
+    Findings { author, spf, spf_outcome, dkim, signatures, arc: arc_fact(chain), dmarc, organizations: walker.organizations }
+}
+
+impl Findings {
+    /// What the verdict depends on.
+    ///
+    /// # Errors
+    /// The message has no single author with a domain.
+    pub fn facts(&self, bulk: bool) -> Result<Facts, ExamineFault> {
+        Ok(Facts {
+            author: self.author.clone()?,
+            spf: self.spf.clone(),
+            dkim: self.dkim.clone(),
+            dmarc: self.dmarc.clone(),
+            organizations: self.organizations.clone(),
+            bulk,
+        })
+    }
+}
+
+fn author(headers: &Headers<'_>) -> Result<Domain, ExamineFault> {
+    let author = foreign_author(headers).map_err(|fault| match fault {
+        AuthorFault::Missing => ExamineFault::Authors(0),
+        AuthorFault::SeveralFields(count) | AuthorFault::SeveralAddresses(count) => ExamineFault::Authors(count),
+        other => ExamineFault::Author(other),
+    })?;
+    match author.mailbox.host {
+        Host::Domain(domain) => Ok(domain),
+        _ => Err(ExamineFault::AuthorDomain(author.mailbox.to_string())),
+    }
 }
 
 /// One identity: that of MAIL FROM, or of HELO where it is null (RFC 7208 §2.4).
-async fn spf(received: &Received<'_>, authenticator: &MessageAuthenticator) -> SpfFact {
-    let (ip, helo) = (received.client_ip, received.helo);
-    let (identity, domain, output) = match received.mail_from {
-        ReversePath::Null => (Identity::Helo, Domain::parse(helo).ok(), authenticator.verify_spf(SpfParameters::helo(ip, helo, HOST)).await),
-        ReversePath::Mailbox(mailbox) => {
-            let sender = mailbox.to_string();
-            let output = authenticator.verify_spf(SpfParameters::mail_from(ip, helo, HOST, &sender)).await;
-            (Identity::MailFrom, mailbox.domain().cloned(), output)
-        }
+async fn spf(mail_from: &ReversePath, helo: &str, client_ip: IpAddr, dns: &impl Dns) -> (SpfFact, Option<Outcome>) {
+    let (identity, local, checked) = match mail_from {
+        ReversePath::Null => (Identity::Helo, "", helo.to_owned()),
+        ReversePath::Mailbox(mailbox) => match mailbox.domain() {
+            Some(domain) => (Identity::MailFrom, mailbox.local.as_str(), domain.to_string()),
+            // RFC 7208 §4.3: an address literal has no record.
+            None => return (SpfFact { result: Check::None, domain: None, identity: Identity::MailFrom }, None),
+        },
     };
-    let result = match output.result() {
-        SpfResult::Pass => Check::Pass,
-        SpfResult::Fail => Check::Fail,
-        SpfResult::SoftFail => Check::SoftFail,
-        SpfResult::Neutral => Check::Neutral,
-        SpfResult::None => Check::None,
-        SpfResult::TempError => Check::TempError,
-        SpfResult::PermError => Check::PermError,
-    };
-    SpfFact { result, domain, identity }
+    let outcome = check_host(dns, client_ip, Sender { local, domain: &checked, helo }).await;
+    let fact = SpfFact { result: outcome.result, domain: Domain::parse(&checked).ok(), identity };
+    (fact, Some(outcome))
 }
 
-/// A fact for every DKIM-Signature there is, whether mail-auth could read it or not.
-async fn dkim(headers: &Headers<'_>, message: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator) -> Vec<DkimFact> {
-    let outputs = authenticator.verify_dkim(message).await;
-    let mut facts: Vec<DkimFact> = outputs.iter().filter_map(dkim_fact).collect();
-    let unread = headers.named("DKIM-Signature").count().saturating_sub(facts.len());
-    let why = "the field cannot be read".to_owned();
-    facts.extend(std::iter::repeat_n(DkimFact { result: Check::PermError, domain: None, selector: String::new(), algorithm: String::new(), why }, unread));
-    facts
+/// The key records that the signatures and the chain ask for.
+async fn keys(headers: &Headers<'_>, dns: &impl Dns) -> KeyTexts {
+    let mut keys = KeyTexts::new();
+    for name in key_names(headers, SIGNATURES_MAX) {
+        let texts = texts(dns, name.as_str()).await.map_err(|_| NoAnswer);
+        keys.insert(name, texts);
+    }
+    keys
 }
 
-fn dkim_fact(output: &DkimOutput<'_>) -> Option<DkimFact> {
-    let signature = output.signature()?;
-    let (result, why) = judged(signature, output.result());
-    Some(DkimFact {
-        result: Check::from(result),
-        domain: Domain::parse(&signature.d).ok(),
-        selector: signature.s.clone(),
-        algorithm: signature.a.name().to_owned(),
-        why: why.unwrap_or_default(),
-    })
+fn dkim_fact((signature, outcome): &(ForeignSignature, Result<Confirmed, SignatureFault>)) -> DkimFact {
+    DkimFact {
+        result: outcome.as_ref().map_or_else(|fault| Check::from(fault.result()), |_| Check::Pass),
+        domain: signature.domain.clone(),
+        selector: signature.selector.clone(),
+        algorithm: signature.algorithm.clone(),
+        why: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+    }
 }
 
 impl From<DkimResult> for Check {
@@ -154,31 +231,39 @@ impl From<DkimResult> for Check {
         match result {
             DkimResult::Pass => Self::Pass,
             DkimResult::Fail => Self::Fail,
+            DkimResult::Policy => Self::Policy,
             DkimResult::Neutral => Self::Neutral,
             DkimResult::TempError => Self::TempError,
-            DkimResult::PermError | DkimResult::Policy => Self::PermError,
+            DkimResult::PermError => Self::PermError,
         }
     }
 }
 
-async fn arc(headers: &Headers<'_>, message: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator) -> ArcFact {
-    let chain = Chain::read(headers);
-    let (result, why) = match (chain.exists, chain.fault) {
-        (false, _) => (Check::None, "there is no chain".to_owned()),
-        (true, Some(fault)) => (Check::Fail, fault.to_string()),
-        (true, None) => match authenticator.verify_arc(message).await.result() {
-            ArcResult::Pass => (Check::Pass, String::new()),
-            ArcResult::None => (Check::Fail, "the chain cannot be read".to_owned()),
-            ArcResult::TempError(fault) => (Check::TempError, fault.to_string()),
-            ArcResult::Neutral(fault) | ArcResult::Fail(fault) | ArcResult::PermError(fault) => (Check::Fail, fault.to_string()),
-        },
+fn arc_fact(chain: Validated) -> ArcFact {
+    let result = match chain.status {
+        ChainStatus::None => Check::None,
+        ChainStatus::Pass => Check::Pass,
+        ChainStatus::Fail => Check::Fail,
     };
-    ArcFact { result, sets: message.arc_seals().len(), why }
+    ArcFact {
+        result,
+        sets: chain.chain.highest as usize,
+        why: if result == Check::None { "there is no chain".to_owned() } else { chain.why },
+        unknown: chain.unknown,
+        oldest_pass: chain.oldest_pass,
+        sealers: chain.sealers.into_iter().map(|domain| domain.map_or_else(|| "?".to_owned(), |domain| domain.to_string())).collect(),
+    }
+}
+
+/// The TXT records of a name.
+async fn texts(dns: &impl Dns, name: &str) -> Result<Vec<String>, DnsFault> {
+    let found = dns.ask(name, Kind::Txt).await?;
+    Ok(found.into_iter().filter_map(|data| if let Data::Txt(text) = data { Some(text) } else { None }).collect())
 }
 
 /// Walks the tree (RFC 9989 §4.10), each domain once.
-struct Walker<'a> {
-    authenticator: &'a MessageAuthenticator,
+struct Walker<'a, D> {
+    dns: &'a D,
     organizations: HashMap<Domain, Domain>,
 }
 
@@ -188,10 +273,7 @@ struct Walk {
     ignored: Option<(String, DmarcFault)>,
 }
 
-/// The DNS did not answer.
-struct NoAnswer;
-
-impl Walker<'_> {
+impl<D: Dns> Walker<'_, D> {
     /// The record that applies to the author domain.
     async fn policy(&mut self, author: &Domain) -> DmarcFact {
         let Ok(walk) = self.walk(author).await else { return DmarcFact::Unknown };
@@ -216,7 +298,7 @@ impl Walker<'_> {
     async fn walk(&self, start: &Domain) -> Result<Walk, NoAnswer> {
         let mut walk = Walk { found: Vec::new(), ignored: None };
         for name in tree_walk(start) {
-            match only_record(&self.texts(&format!("_dmarc.{name}.")).await?) {
+            match only_record(&self.texts(&format!("_dmarc.{name}")).await?) {
                 Ok(Some(record)) => {
                     let ends = record.psd != Psd::Unknown;
                     walk.found.push((name, record));
@@ -231,33 +313,21 @@ impl Walker<'_> {
         Ok(walk)
     }
 
-    /// The TXT records at a name, the strings of each joined; none when the name cannot be (it is too long).
+    /// The TXT records at a name; none when the name cannot be (it is too long).
     async fn texts(&self, name: &str) -> Result<Vec<String>, NoAnswer> {
         if name.len() > NAME_OCTETS_MAX {
             return Ok(Vec::new());
         }
-        let lookup = match self.authenticator.resolver().txt_lookup(name).await {
-            Ok(lookup) => lookup,
-            Err(none) if none.is_no_records_found() => return Ok(Vec::new()),
-            Err(_) => return Err(NoAnswer),
-        };
-        let texts = lookup.answers().iter().filter_map(|record| match &record.data {
-            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-            _ => None,
-        });
-        Ok(texts.collect())
+        texts(self.dns, name).await.map_err(|_| NoAnswer)
     }
 
     /// RFC 9989 §3.2.13: a name is taken not to exist only when the DNS says so.
     async fn exists(&self, domain: &Domain) -> bool {
-        let answer = self.authenticator.ipv4_lookup(format!("{domain}."), None::<&NoCache>).await;
-        !matches!(answer, Err(Error::Dns(DnsError::RecordNotFound(ResponseCode::NXDomain))))
+        self.dns.exists(domain).await.unwrap_or(true)
     }
 }
 
-/// What the macro `%{r}` of SPF explanations becomes (RFC 7208 §7.3).
-const HOST: &str = "unknown";
 /// DKIM signatures that are verified, from the top; each may cost a DNS query.
 pub const SIGNATURES_MAX: usize = 20;
-/// RFC 1035 §3.1, written with dots and the root's.
-const NAME_OCTETS_MAX: usize = 254;
+/// RFC 1035 §3.1, written with dots, without the root's.
+const NAME_OCTETS_MAX: usize = 253;

@@ -52,6 +52,20 @@ impl Facts {
         }
     }
 
+    /// Whether an identifier is aligned with the author domain as DMARC asks: strictly or not, as the record says.
+    #[must_use]
+    pub fn is_aligned_for(&self, identifier: &Domain, of_spf: bool) -> bool {
+        let (aspf, adkim) = self.modes();
+        self.is_aligned(identifier, if of_spf { aspf } else { adkim })
+    }
+
+    /// Whether an identifier is of the author's own organisation, whatever the record says of strictness: what makes a signature an
+    /// author signature, and no third party's.
+    #[must_use]
+    pub fn is_authors_own(&self, identifier: &Domain) -> bool {
+        self.is_aligned(identifier, Alignment::Relaxed)
+    }
+
     /// RFC 9989 §4.10.2. Where no record applies DMARC knows no organisations: then a name is aligned with those above and
     /// below it, as it will be once the higher of the two has a record.
     fn is_aligned(&self, identifier: &Domain, mode: Alignment) -> bool {

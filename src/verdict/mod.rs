@@ -15,13 +15,19 @@
 
 pub mod dmarc;
 pub mod examine;
+mod form;
 mod judge;
 mod matrix;
+pub mod spf;
+pub mod spf_walk;
+mod weakness;
 
 pub use dmarc::{Alignment, DmarcFault, DmarcRecord, Policy, Psd, dmarc_record, organizational_domain};
-pub use examine::{Examination, ExamineFault, Received, examine};
+pub use examine::{ArcFact, Delivery, Dns, Examination, ExamineFault, Findings, Received, examine, look};
+pub use form::{Defect, Form, form};
 pub use judge::judge;
 pub use matrix::Style;
+pub use weakness::{Weakness, weaknesses};
 
 use crate::mail::Domain;
 use std::collections::HashMap;
@@ -96,6 +102,8 @@ pub enum Check {
     TempError,
     /// What was found cannot be used.
     PermError,
+    /// It holds, but must not count: a signature by `rsa-sha1` or a key that is too short (RFC 8301).
+    Policy,
 }
 
 /// The DMARC record that applies, or why none does.
@@ -254,6 +262,7 @@ impl Check {
             Self::None => "none",
             Self::TempError => "temperror",
             Self::PermError => "permerror",
+            Self::Policy => "policy",
         }
     }
 }

@@ -404,3 +404,24 @@ DIR/postseal.toml:20: smart_hosts.c.password_file: "DIR/." cannot be read: Is a 
         "{faults}"
     );
 }
+
+#[test]
+fn rotation_has_bounds() {
+    check(
+        &good_and(
+            "[rotation]\nrotate_every = \"5s\"\nevidence = \"hearsay\"\nsoak_min = \"31d\"\nunreachable_max = \"0s\"\nretire_min = \"0s\"\nremoval_after = \"366d\"\ncheck_every = \"2h\"\nselector = \"mail\"\n[domains.\"example.com\"]\nrotate_every = \"20y\"\nevidence = \"rumour\"\n",
+        ),
+        r#"
+:10: rotation.rotate_every: "5s"; expected at least "1m" (and months, in earnest), or "0s" for never
+:11: rotation.evidence: "hearsay"; expected one of "authoritative", "resolver", "manual"
+:12: rotation.soak_min: "31d"; expected a time with its unit from "0s" to "30d"
+:13: rotation.unreachable_max: "0s"; expected a time with its unit from "1s" to "30d"
+:14: rotation.retire_min: "0s"; expected a time with its unit from "1s" to "365d"
+:15: rotation.removal_after: "366d"; expected a time with its unit from "1s" to "365d"
+:16: rotation.check_every: "2h"; expected a time with its unit from "1s" to "1h"
+:17: rotation.selector: "mail" has to hold {letter} or {number} just once: no selector is used twice, so a name has to be able to grow
+:19: domains."example.com".rotate_every: "20y"; expected a time with its unit from "0s" to "3650d"
+:20: domains."example.com".evidence: "rumour"; expected one of "authoritative", "resolver", "manual"
+"#,
+    );
+}

@@ -123,3 +123,31 @@ fn users_without_tls_are_warned_of() {
     let user = "[users.bob]\nidentity = \"app\"\ncredential = \"$argon2id$v=19$m=19456,t=2,p=1$bm8gcGFzc3dvcmQgYXQgYWxs$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n";
     assert_eq!(read(&good_and(user), &[]).unwrap().warnings().collect::<Vec<_>>(), ["no user can log in: no listener has TLS, and none sets auth_without_tls"]);
 }
+
+#[test]
+fn domains_rotate_as_all_do_unless_they_say_otherwise() {
+    use postseal::keys::lifecycle::Evidence;
+    use std::time::Duration;
+    let days = |days: u64| Some(Duration::from_hours(24 * days));
+    let text = "[rotation]\nrotate_every = \"180d\"\nsoak_min = \"2h\"\n[domains.\"example.com\"]\n[domains.\"never.example\"]\nrotate_every = \"0s\"\n[domains.\"soon.example\"]\nrotate_every = \"30d\"\nevidence = \"resolver\"\n";
+    let config = read(&good_and(text), &[]).unwrap();
+    let told: Vec<_> = config.domains.iter().map(|(domain, settings)| (domain.as_str(), settings.rotation.rotate_every, settings.rotation.evidence)).collect();
+    let expected =
+        [("example.com", days(180), Evidence::Authoritative), ("never.example", None, Evidence::Authoritative), ("soon.example", days(30), Evidence::Resolver)];
+    assert_eq!(told, expected);
+    assert_eq!((config.rotation.soak_min, config.warnings().count()), (Duration::from_hours(2), 0));
+}
+
+#[test]
+fn keys_that_do_not_rotate_as_meant_are_warned_of() {
+    let text =
+        "[rotation]\nrotate_every = \"1d\"\nevidence = \"manual\"\nsoak_min = \"59m\"\nretire_min = \"6d\"\n[domains.\"parked.example\"]\nparked = true\n";
+    let config = read(&good_and(text), &[]).unwrap();
+    let expected = [
+        "domain example.com: rotate_every is \"1d\", less than rotation.retire_min, \"6d\": several old keys stay published at a time",
+        "domain example.com: rotate_every is set, but evidence is \"manual\": new keys are made, and then nothing advances by itself, each waits for `postseal key advance example.com --confirm SELECTOR`",
+        "rotation.retire_min is \"6d\": mail on its way may outlive its key's record; set it to at least 7d outside a lab",
+        "rotation.soak_min is \"59m\": receivers that looked for a new key too early may not find it; set it to at least 1h outside a lab",
+    ];
+    assert_eq!(config.warnings().collect::<Vec<_>>(), expected);
+}

@@ -5,7 +5,7 @@ use crate::support::next_hop::NextHop;
 use bytes::Bytes;
 use postseal::deliver::target::Timeouts;
 use postseal::deliver::tls::{ClientTls, Roots, TlsSettings};
-use postseal::deliver::{Action, Delivery, Notices, Reseal, Settings, Source, Tally, Told};
+use postseal::deliver::{Action, Delivery, Held, Notices, Reseal, Settings, Source, Tally, Told};
 use postseal::dns::Resolver;
 use postseal::mail::{Domain, IdentityName, MailId, MailIds, Mailbox, Message, Notify, ReversePath, RouteName, Stream, Timestamp};
 use postseal::seal::{FieldKind, Kind, Needs, Plan, Seal, SealField, Sealed, SealedRecipient};
@@ -42,6 +42,10 @@ impl Notices for Recorder {
 struct NewKeys;
 
 impl Reseal for NewKeys {
+    fn held(&self, _mail: &Mail) -> Option<Held> {
+        None
+    }
+
     fn fresh(&self, mail: &Mail, _message: &Bytes, _now: Timestamp) -> Option<Seal> {
         let old = mail.seal.fields.iter().any(|field| field.text.contains("b=old"));
         old.then(|| Seal { fields: vec![field(FieldKind::Rsa, "new")], ..mail.seal.clone() })

@@ -9,6 +9,7 @@ use hickory_server::proto::rr::{Name, RData, Record};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use mail_auth::MessageAuthenticator;
+use postseal::dns::{Resolver, Settings};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,13 @@ impl Dns {
         self.address
     }
 
-    /// Who verifies as a receiver would, asking this DNS alone.
+    /// What a receiver asks, this DNS alone.
+    pub fn resolver(&self) -> anyhow::Result<Resolver> {
+        let settings = Settings { nameservers: Some(vec![self.address]), timeout: TIMEOUT, ..Settings::default() };
+        Resolver::new(&settings).map_err(|error| anyhow!("the receiver has no resolver: {error}"))
+    }
+
+    /// Who verifies for the list, asking this DNS alone.
     pub fn authenticator(&self) -> anyhow::Result<MessageAuthenticator> {
         let connection = |protocol| {
             let mut connection = ConnectionConfig::new(protocol);

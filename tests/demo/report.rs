@@ -71,7 +71,7 @@ impl Report {
         let client = session.client.context("the receiver does not know where the message came from")?.ip();
         let helo = session.commands.iter().rev().find_map(|command| command.line.strip_prefix("EHLO ")).unwrap_or_default();
         let message = &received.octets;
-        let examination = examine(&verdict::Received { message, mail_from: &mail_from, helo, client_ip: client, bulk: true }, &world.authenticator)
+        let examination = examine(&verdict::Received { message, mail_from: &mail_from, helo, client_ip: client, bulk: true }, &world.resolver)
             .await
             .map_err(|fault| anyhow!("what arrived cannot be judged: {fault}"))?;
         let headers = Headers::parse(message).map_err(|fault| anyhow!("what arrived has no header: {fault}"))?;

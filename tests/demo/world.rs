@@ -10,8 +10,9 @@ use mail_auth::MessageAuthenticator;
 use mail_send::smtp::message::{Address, Message, Parameters};
 use mail_send::{Credentials, SmtpClientBuilder};
 use postseal::config::{Config, Document};
+use postseal::dns::Resolver;
 use postseal::ingress::sasl::scram_verifier;
-use postseal::keys::{self, Algorithm, Key, State};
+use postseal::keys::{self, Algorithm, Key, SelectorTemplate, State};
 use postseal::mail::Domain;
 use postseal::relay::Relay;
 use rustls_pki_types::CertificateDer;
@@ -46,6 +47,8 @@ pub struct World {
     pub writer: Writer,
     /// Who checks as a receiver does.
     pub authenticator: MessageAuthenticator,
+    /// Whom the receiver asks.
+    pub resolver: Resolver,
     /// The relay's keys, as `selector._domainkey.domain`.
     pub own_keys: BTreeSet<String>,
     dns: Dns,
@@ -85,8 +88,9 @@ impl World {
         let relay = Relay::start(config).await.context("the relay did not start")?;
         let submission = relay.addresses().into_iter().next().map(|(_, address)| address).ok_or_else(|| anyhow!("the relay has no listener"))?;
         let authenticator = dns.authenticator()?;
+        let resolver = dns.resolver()?;
         let own_keys = made.iter().map(|key| key.id.to_string()).collect();
-        Ok(Self { names, writer, authenticator, own_keys, dns, receiver, relay, submission, certificate, _folder: folder })
+        Ok(Self { names, writer, authenticator, resolver, own_keys, dns, receiver, relay, submission, certificate, _folder: folder })
     }
 
     /// Where applications submit.
@@ -184,7 +188,14 @@ fn make_keys(directory: &Path, names: &Names) -> anyhow::Result<Vec<Key>> {
     let now = postseal::clock::now();
     let mut made = Vec::new();
     for domain in [&names.author, &names.list] {
-        made.extend(keys::create(directory, domain, &[Algorithm::Rsa, Algorithm::Ed25519], State::Active, now)?);
+        made.extend(keys::create(
+            directory,
+            domain,
+            &[Algorithm::Rsa, Algorithm::Ed25519],
+            &SelectorTemplate::default(),
+            (State::Active, "for the demo"),
+            now,
+        )?);
     }
     keys::create_token_secret(directory, now)?;
     Ok(made)

@@ -5,6 +5,7 @@ use crate::support::next_hop::{At, NextHop, Received, Rule, Say, Script};
 use crate::support::relay_process::RelayProcess;
 use crate::support::smtp_client::{SmtpClient, message};
 use mail_auth::{AuthenticatedMessage, DkimResult};
+use postseal::dns::Data;
 use postseal::keys::{self, Keyring};
 use postseal::mail::dsn::{Action, Report};
 use postseal::mail::{Domain, EnhancedCode, Mailbox, ReversePath};
@@ -310,7 +311,7 @@ fn reverse_path(mail: &str) -> String {
 async fn signers(relay: &RelayProcess, message: &[u8]) -> Vec<String> {
     let keyring = Keyring::load(&relay.path().join("keys")).unwrap();
     let keys = keyring.keys(&Domain::parse("example.com").unwrap());
-    let zone: Vec<String> = keys.iter().map(|key| format!("{} TXT {}", key.id, key.record().unwrap().zone_strings())).collect();
+    let zone: Vec<String> = keys.iter().map(|key| format!("{} TXT {}", key.id, Data::Txt(key.record().unwrap().to_string()).zone_text())).collect();
     let dns = Dns::serve(&zone.join("\n")).await;
     let settings = postseal::dns::Settings { nameservers: Some(vec![dns.address()]), ..postseal::dns::Settings::default() };
     let authenticator = postseal::dns::authenticator(&settings).unwrap();

@@ -2,16 +2,22 @@
 //!
 //! | file | peers |
 //! |---|---|
+//! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
+//! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
+//! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
 //! passes; with `CI=true` it fails. `tests/run` installs them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod authority;
 mod clients;
 mod next_hops;
+mod publishing;
+mod spf_suite;
 mod support;
 mod verdicts;

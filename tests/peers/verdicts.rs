@@ -1,4 +1,5 @@
-//! What four independent verifiers make of what the relay sends: every signature of every kind of message, and the ARC chains.
+//! What four independent verifiers and `postseal check` make of what the relay sends, every signature of every kind of message and the
+//! ARC chains, and of signatures that are odd.
 //!
 //! They must agree with each other and with what was meant. Where one cannot know a thing, its table in `support/verifiers.rs` says so.
 
@@ -6,7 +7,8 @@ use crate::support::lab::{APPLICATION, LIST, Lab, Plan, Submission};
 use crate::support::letters::{POST, letters};
 use crate::support::postfix::{Delivered, Postfix, Setup};
 use crate::support::verifiers::{self, Arrived, Dkimpy, Findings, ForeignKey, Says, Verifier};
-use crate::support::{Peer, folder, lab, missing, run};
+use crate::support::bind::Bind;
+use crate::support::{Peer, folder, free_port, lab, missing, odd_signatures, run};
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -145,6 +147,32 @@ fn what_sign_makes_offline_verifies_everywhere() {
         agree(&verifiers, letter.kind, &mail);
     }
     lab.stop();
+}
+
+/// Who passes an odd signature that the standards do not let pass, or the other way round, and where it stands that they need not be followed.
+const DIFFERENT: &[(&str, &str, &str)] = &[];
+
+#[test]
+fn odd_signatures_pass_where_they_pass_elsewhere_or_the_standards_say_why_not() {
+    if missing(&[&verifiers::PEERS[..], &[Peer::Bind]].concat()) {
+        return;
+    }
+    let cases = odd_signatures::all();
+    let strings = |record: &String| record.as_bytes().chunks(200).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect::<Vec<_>>().join(" ");
+    let records = cases.iter().flat_map(|case| case.records.iter().map(|record| format!("{}._domainkey.example.com. TXT {}\n", case.selector, strings(record))));
+    let dns = Bind::start(free_port(), &records.collect::<String>());
+    let mut faults = Vec::new();
+    for verifier in verifiers::all(dns.port()) {
+        for case in &cases {
+            let found = verifier.verify(&Arrived { return_path: "app@example.com".to_owned(), octets: case.message.clone().into_bytes() });
+            let passes = found.dkim.values().any(|says| *says == Says::Pass);
+            let known = DIFFERENT.iter().any(|(name, who, _)| *name == case.name && *who == verifier.name());
+            if (passes == (case.expect == "pass")) == known {
+                faults.push(format!("{}: {} {}: {:?}", case.name, verifier.name(), if passes { "passes it" } else { "does not pass it" }, found.dkim));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 fn peers() -> Vec<Peer> {

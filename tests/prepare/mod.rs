@@ -5,8 +5,6 @@ mod properties;
 mod upstream;
 
 use crate::seal::support::Dns;
-use mail_auth::MessageAuthenticator;
-use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use postseal::keys::{PrivateKey, Record};
 use postseal::mail::{
     BodyType, Client, Domain, Envelope, IdentityName, KeyId, MailIds, Mailbox, Message, Proof, Recipient, Refusal, ReversePath, RouteName, Selector, Stream,
@@ -37,7 +35,6 @@ struct World {
     /// Of origin.example, where mail comes from that passes through.
     origin: Rules,
     dns: Dns,
-    authenticator: MessageAuthenticator,
 }
 
 impl World {
@@ -45,7 +42,8 @@ impl World {
         let mut dns = Dns::default();
         let author = [key(&mut dns, "author.example", "r1", "author.rsa.pem"), key(&mut dns, "author.example", "e1", "author.ed25519.pem")];
         let [rsa, ed25519] = author.map(|signer| vec![signer]);
-        let author = DomainSeal { rsa, ed25519, ed25519_on: true, retiring: Vec::new(), third_party: Some(domain("platform.example")) };
+        let author =
+            DomainSeal { rsa, ed25519, ed25519_on: true, retiring: Vec::new(), third_party: Some(domain("platform.example")), ..DomainSeal::default() };
         let mut rules = Rules::new("mx.postseal.example");
         rules.domains.insert(domain("author.example"), author);
         rules.domains.insert(domain("nokey.example"), DomainSeal::default());
@@ -71,7 +69,6 @@ impl World {
             },
             origin,
             dns,
-            authenticator: MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).unwrap(),
         }
     }
 
@@ -83,7 +80,7 @@ impl World {
     }
 
     async fn examine(&self, octets: &[u8]) -> Examined {
-        verify::examine(octets, &self.authenticator, &self.dns).await
+        verify::examine(octets, &self.dns, NOW).await
     }
 
     /// What a receiver makes of the signatures, by selector, and of the chain: `e1=pass r1=pass arc=pass`.

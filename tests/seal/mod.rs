@@ -1,9 +1,8 @@
-//! What *seal* and *keys* promise: every signature verifies wherever the message goes, and nothing else does.
+//! What *seal* promises: every signature verifies wherever the message goes, and nothing else does.
 
 mod arc;
 mod dkim;
 mod examine;
-mod keys;
 mod rfc8463;
 mod rules;
 pub mod support;

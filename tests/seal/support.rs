@@ -5,12 +5,13 @@ use mail_auth::dkim::DomainKey;
 use mail_auth::dns::TxtRecordParser as _;
 use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use mail_auth::hickory_resolver::proto::op::ResponseCode;
-use mail_auth::{DnsCache, DnsError, Error, MessageAuthenticator, ResolverCache, TxtRecord};
+use mail_auth::{AuthenticatedMessage, DnsCache, DnsError, Error, MessageAuthenticator, Parameters, ResolverCache, TxtRecord};
 use postseal::keys::{Algorithm, PrivateKey, Record};
 use postseal::mail::{Domain, KeyId, Message, RouteName, Selector, Timestamp};
+use postseal::seal::dkim::NoAnswer;
 use postseal::seal::dkim::Signer;
-use postseal::seal::dkim::verify::examine;
-use postseal::seal::{DomainSeal, Examined, Mode, Plan, Request, Rules, Seal, make, plan};
+use postseal::seal::dkim::verify::{KeySource, examine};
+use postseal::seal::{DkimResult, DomainSeal, Examined, Mode, Plan, Request, Rules, Seal, make, plan};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,7 +22,11 @@ pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_310_325);
 
 /// Key records by name; every other name does not exist.
 #[derive(Default)]
-pub struct Dns(HashMap<String, TxtRecord>);
+pub struct Dns {
+    texts: HashMap<Domain, Result<Vec<String>, NoAnswer>>,
+    /// As mail-auth keeps them.
+    parsed: HashMap<String, TxtRecord>,
+}
 
 /// Signs for a few domains, and has told the DNS.
 pub struct World {
@@ -44,6 +49,7 @@ impl World {
             ed25519_on: true,
             retiring: Vec::new(),
             third_party: Some(domain("platform.example")),
+            ..DomainSeal::default()
         };
         let platform = DomainSeal { rsa: vec![world.key("platform.example", "p1", Algorithm::Rsa)], ..DomainSeal::default() };
         let list = DomainSeal { rsa: vec![world.key("list.example", "l1", Algorithm::Rsa)], ..DomainSeal::default() };
@@ -74,12 +80,22 @@ impl World {
     }
 
     pub async fn examine(&self, octets: &[u8]) -> Examined {
-        examine(octets, &self.authenticator, &self.dns).await
+        examine(octets, &self.dns, NOW).await
     }
 
-    /// What became of each signature, by selector, and of the chain: `e1=pass r1=pass arc=pass`.
+    /// What became of each signature, by selector, and of the chain: `e1=pass r1=pass arc=pass`. mail-auth, asked as well, must agree
+    /// on what passes.
     pub async fn verdict(&self, octets: &[u8]) -> String {
         let examined = self.examine(octets).await;
+        let parsed = AuthenticatedMessage::parse(octets).unwrap();
+        let theirs = self.authenticator.verify_dkim(Parameters::new(&parsed).with_cache(&self.dns)).await;
+        for fact in &examined.dkim {
+            let of_it = theirs.iter().filter(|output| output.signature().is_some_and(|signature| signature.s == fact.selector));
+            let passes: Vec<bool> = of_it.map(|output| *output.result() == mail_auth::DkimResult::Pass).collect();
+            assert!(passes.contains(&(fact.result == DkimResult::Pass)), "mail-auth says {passes:?} of {fact:?}");
+        }
+        let chain = self.authenticator.verify_arc(Parameters::new(&parsed).with_cache(&self.dns)).await;
+        assert_eq!(*chain.result() == mail_auth::ArcResult::Pass, examined.chain.status.as_str() == "pass", "{:?}", chain.result());
         let dkim = examined.dkim.iter().map(|fact| format!("{}={}", fact.selector, fact.result.as_str()));
         dkim.chain([format!("arc={}", examined.chain.status)]).collect::<Vec<_>>().join(" ")
     }
@@ -88,12 +104,20 @@ impl World {
 impl Dns {
     pub fn publish(&mut self, name: &str, record: &str) {
         let key = DomainKey::parse(record.as_bytes()).unwrap();
-        self.0.insert(format!("{name}."), key.into());
+        self.parsed.insert(format!("{name}."), key.into());
+        self.texts.insert(domain(name), Ok(vec![record.to_owned()]));
     }
 
     /// Questions about this name get no answer.
     pub fn silence(&mut self, name: &str) {
-        self.0.insert(format!("{name}."), TxtRecord::Error(Error::Dns(DnsError::Resolver("time-out".into()))));
+        self.parsed.insert(format!("{name}."), TxtRecord::Error(Error::Dns(DnsError::Resolver("time-out".into()))));
+        self.texts.insert(domain(name), Err(NoAnswer));
+    }
+}
+
+impl KeySource for Dns {
+    async fn texts(&self, name: &Domain) -> Result<Vec<String>, NoAnswer> {
+        self.texts.get(name).cloned().unwrap_or_else(|| Ok(Vec::new()))
     }
 }
 
@@ -165,7 +189,7 @@ impl ResolverCache<Box<str>, TxtRecord> for Dns {
     where
         Box<str>: Borrow<Q>,
     {
-        let known = self.0.iter().find(|(known, _)| {
+        let known = self.parsed.iter().find(|(known, _)| {
             let known: Box<str> = known.as_str().into();
             Borrow::<Q>::borrow(&known) == name
         });

@@ -57,6 +57,30 @@ async fn what_is_committed_survives_a_restart(engine: impl Engine) {
     assert_eq!(counts(&spool).await, "2 3 0");
 }
 
+async fn messages_that_name_a_key_are_counted(engine: impl Engine) {
+    let spool = engine.open(0);
+    let key = |selector: &str| postseal::mail::KeyId { domain: "example.com".parse().unwrap(), selector: postseal::mail::Selector::new(selector) };
+    assert_eq!(spool.mentions(&key("s1")).await.unwrap(), 0);
+    let sealed_by = |number, selector: &str| {
+        let mut mail = mail(number, &["a@x.example"]);
+        mail.seal.fields[0].key = Some(key(selector).to_string());
+        mail
+    };
+    // More than are read at a time; one of another key, one of a key with a longer name.
+    for first in (1..=1200).step_by(100) {
+        spool.commit((first..first + 100).map(|number| sealed_by(number, "s1")).collect()).await.unwrap();
+    }
+    spool.commit(vec![sealed_by(1201, "s2"), sealed_by(1202, "s11")]).await.unwrap();
+    assert_eq!(spool.mentions(&key("s1")).await.unwrap(), 1200);
+    assert_eq!((spool.mentions(&key("s2")).await.unwrap(), spool.mentions(&key("s")).await.unwrap()), (1, 0));
+    spool.reseal(id(7), sealed_by(7, "s2").seal).await.unwrap();
+    let leases = claim(&spool, "x.example", 1).await;
+    let one = leases.into_iter().find(|lease| lease.mail.id == id(8)).unwrap();
+    let endings = all(&one, &delivered(2));
+    spool.settle(one, endings, vec![]).await.unwrap();
+    assert_eq!((spool.mentions(&key("s1")).await.unwrap(), spool.mentions(&key("s2")).await.unwrap()), (1198, 2), "one was sealed again, one delivered");
+}
+
 async fn every_fact_of_a_mail_comes_back(engine: impl Engine) {
     let spool = engine.open(0);
     let mail = mail(7, &["\"odd one\"@x.example"]);
@@ -446,6 +470,7 @@ contract! {
         the_table_of_senders_is_bounded
         queues_are_listed_page_by_page
         no_recipient_is_leased_twice_at_once
+        messages_that_name_a_key_are_counted
         a_closed_spool_says_so
     }
 }

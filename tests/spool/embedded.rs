@@ -60,6 +60,23 @@ fn raw(directory: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(directory.join("spool.db")).unwrap()
 }
 
+/// A command that revokes a key asks a spool that nobody has open; who has it open knows better.
+#[tokio::test]
+async fn a_spool_at_rest_is_counted_and_one_at_work_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let key = postseal::mail::KeyId { domain: "example.com".parse().unwrap(), selector: postseal::mail::Selector::new("s1") };
+    let count = || SqliteSpool::mentions_at_rest(directory.path(), &key);
+    assert_eq!(count().unwrap(), 0, "none was made yet");
+    let (spool, _) = open(directory.path());
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    assert!(matches!(count(), Err(SpoolError::Locked(_))));
+    spool.close().await;
+    drop(spool);
+    assert_eq!(count().unwrap(), 1);
+    let (_, report) = open(directory.path());
+    assert!(report.warnings.is_empty() && report.commits_lost == 0, "{report:?}");
+}
+
 #[tokio::test]
 async fn a_second_process_is_told_who_has_the_spool() {
     let directory = TempDir::new().unwrap();

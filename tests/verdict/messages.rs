@@ -31,7 +31,7 @@ fn signed(pkcs8: &[u8], d: &str, headers: &[&str], message: &str) -> String {
 async fn examined(zone: &Zone, message: &str, mail_from: &str, bulk: bool) -> Result<Examination, ExamineFault> {
     let mail_from = if mail_from.is_empty() { ReversePath::Null } else { Mailbox::parse(mail_from).unwrap().into() };
     let received = Received { message: message.as_bytes(), mail_from: &mail_from, helo: "mail.example.com", client_ip: IP.parse().unwrap(), bulk };
-    examine(&received, &zone.authenticator).await
+    examine(&received, &zone.resolver).await
 }
 
 /// What mail-auth makes of DMARC by itself.
@@ -145,7 +145,7 @@ async fn rsa_sha1_passes_nowhere() {
     let parsed = AuthenticatedMessage::parse(message.as_bytes()).unwrap();
     assert_eq!(zone.authenticator.verify_dkim(&parsed).await[0].result(), &DkimResult::Pass, "what is corrected is still there");
     let found = examined(&zone, &message, "app@example.com", true).await.unwrap();
-    assert_eq!((found.facts.dkim[0].result, found.verdict.dkim_axis), (Check::PermError, DkimAxis::Fail));
+    assert_eq!((found.facts.dkim[0].result, found.verdict.dkim_axis), (Check::Policy, DkimAxis::Fail));
 }
 
 #[tokio::test]
@@ -156,8 +156,7 @@ async fn signatures_that_cannot_be_read_or_found_are_counted_and_bounded() {
     assert_eq!(found.facts.dkim.len(), 2);
     assert!(found.facts.dkim.iter().all(|signature| signature.result != Check::Pass && !signature.why.is_empty()));
     let found = examined(&zone, &format!("{}{MAIL}", no_key.repeat(60)), "app@example.com", true).await.unwrap();
-    let looked_at = found.facts.dkim.iter().filter(|signature| signature.domain.is_some()).count();
-    assert_eq!((found.facts.dkim.len(), looked_at), (60, 20));
+    assert_eq!(found.facts.dkim.len(), 20);
 }
 
 #[tokio::test]

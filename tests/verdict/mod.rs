@@ -2,7 +2,10 @@
 
 mod cells;
 mod dmarc;
+mod letter;
 mod messages;
+mod spf;
+mod spf_walk;
 mod zone;
 
 use postseal::mail::Domain;

@@ -8,6 +8,7 @@ use hickory_server::proto::rr::{Name, RData, Record};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use mail_auth::MessageAuthenticator;
+use postseal::dns::{Resolver, Settings};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use tokio::net::UdpSocket;
 
 /// Kept alive as long as it is asked.
 pub struct Zone {
+    pub resolver: Resolver,
+    /// For a second opinion.
     pub authenticator: MessageAuthenticator,
     _server: Option<Server<Catalog>>,
 }
@@ -38,14 +41,19 @@ impl Zone {
         let port = socket.local_addr().unwrap().port();
         let mut server = Server::new(catalog);
         server.register_socket(socket);
-        Self { authenticator: asking(port), _server: Some(server) }
+        Self { resolver: resolver(port), authenticator: asking(port), _server: Some(server) }
     }
 
     /// A DNS that never answers.
     pub async fn silent() -> Self {
         let port = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port();
-        Self { authenticator: asking(port), _server: None }
+        Self { resolver: resolver(port), authenticator: asking(port), _server: None }
     }
+}
+
+fn resolver(port: u16) -> Resolver {
+    let nameservers = Some(vec![(Ipv4Addr::LOCALHOST, port).into()]);
+    Resolver::new(&Settings { nameservers, timeout: Duration::from_millis(300), attempts: 1, ..Settings::default() }).unwrap()
 }
 
 fn asking(port: u16) -> MessageAuthenticator {

@@ -231,6 +231,7 @@ pub fn resolver(root: &Reader<'_>) -> dns::Settings {
         cache_age_max: table.within("cache_age_max", standard.cache_age_max, AGE_OR_NONE),
         lookups_max: table.within("lookups_max", standard.lookups_max, 1..=100_000),
         dnssec: table.value("dnssec", standard.dnssec),
+        authoritative_port: table.within("authoritative_port", standard.authoritative_port, 1..=u16::MAX),
     }
 }
 

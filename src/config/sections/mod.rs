@@ -4,7 +4,10 @@
 
 pub mod how;
 pub mod listeners;
+pub mod publication;
+pub mod rotation;
 pub mod sending;
+pub mod watch;
 pub mod who;
 
 use super::knob::Octets;
@@ -26,6 +29,8 @@ const AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=YEAR;
 const AGE_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=YEAR;
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// A size in octets as the rooms have it.
 fn octets(table: &Reader<'_>, key: &str, default: usize, bounds: RangeInclusive<u64>) -> usize {

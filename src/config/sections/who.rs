@@ -2,6 +2,8 @@
 
 use super::super::knob::Octets;
 use super::super::reader::Reader;
+use super::publication::{self, DomainPublication};
+use super::rotation::{self, DomainRotation};
 use super::sending::SmartHosts;
 use super::{AGE, AGE_OR_NONE, GIB, KIB, nobody, sending};
 use crate::ingress::identity::{CertificateRule, Consent, NetworkRule, San};
@@ -111,6 +113,10 @@ pub struct DomainSettings {
     pub ed25519: bool,
     /// The platform that signs as well.
     pub third_party: Option<Domain>,
+    /// What its DNS says, and who writes it there.
+    pub publication: DomainPublication,
+    /// How its keys come and go.
+    pub rotation: DomainRotation,
 }
 
 /// By author domain: those with a table, and those that identities name and no table is at or above of.
@@ -118,7 +124,7 @@ pub type Domains = BTreeMap<Domain, DomainSettings>;
 
 /// An identity's domain needs no table where the defaults will do: the domain around which the pattern of its authors is built, or the
 /// forwarder's own, is then a domain like one with an empty table. A table at or above it speaks for it instead.
-pub fn domains(root: &Reader<'_>, identities: &Identities) -> Domains {
+pub fn domains(root: &Reader<'_>, identities: &Identities, rotation: &crate::rotation::Settings) -> Domains {
     let mut domains = BTreeMap::new();
     for (name, table) in root.tables("domains") {
         let parsed = name.parse::<Domain>();
@@ -126,7 +132,7 @@ pub fn domains(root: &Reader<'_>, identities: &Identities) -> Domains {
             table.table_fault(&error.to_string(), "");
         }
         let domain = parsed.unwrap_or_else(|_| nobody());
-        let settings = domain_settings(&table, &domain);
+        let settings = domain_settings(&table, &domain, rotation);
         domains.insert(domain, settings);
     }
     let named = identities.rules.values().flat_map(|identity| match &identity.mode {
@@ -135,7 +141,7 @@ pub fn domains(root: &Reader<'_>, identities: &Identities) -> Domains {
     });
     let further: Vec<&Domain> = named.filter(|domain| !domains.keys().any(|known| domain.is_at_or_below(known))).collect();
     for domain in further {
-        let settings = DomainSettings::standard(domain);
+        let settings = DomainSettings::standard(domain, rotation);
         if let Some(fault) = crate::readdress::alignment_fault(domain, &settings.bounce_domain) {
             root.fault_at(&["domains", domain.as_str(), "bounce_domain"], &fault, "");
         }
@@ -144,8 +150,8 @@ pub fn domains(root: &Reader<'_>, identities: &Identities) -> Domains {
     domains
 }
 
-fn domain_settings(table: &Reader<'_>, domain: &Domain) -> DomainSettings {
-    let standard = DomainSettings::standard(domain);
+fn domain_settings(table: &Reader<'_>, domain: &Domain, rotation: &crate::rotation::Settings) -> DomainSettings {
+    let standard = DomainSettings::standard(domain, rotation);
     let settings = DomainSettings {
         author: AuthorDomain { parked: table.value("parked", false) },
         bounce_domain: table.optional("bounce_domain").unwrap_or(standard.bounce_domain),
@@ -153,6 +159,8 @@ fn domain_settings(table: &Reader<'_>, domain: &Domain) -> DomainSettings {
         token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false),
         ed25519: table.value("ed25519", false),
         third_party: table.optional("third_party_domain"),
+        publication: publication::domain(table),
+        rotation: rotation::domain(table, rotation),
     };
     if let Some(fault) = crate::readdress::alignment_fault(domain, &settings.bounce_domain) {
         table.fault("bounce_domain", &fault, "");
@@ -162,7 +170,7 @@ fn domain_settings(table: &Reader<'_>, domain: &Domain) -> DomainSettings {
 
 impl DomainSettings {
     /// Those of a domain that nothing is said about: bounces come to `b.` below it.
-    fn standard(domain: &Domain) -> Self {
+    fn standard(domain: &Domain, rotation: &crate::rotation::Settings) -> Self {
         Self {
             author: AuthorDomain::default(),
             bounce_domain: format!("b.{domain}").parse().unwrap_or_else(|_| domain.clone()), // too long: then too long to be aligned as well
@@ -170,6 +178,8 @@ impl DomainSettings {
             token_per_day: false,
             ed25519: false,
             third_party: None,
+            publication: DomainPublication::default(),
+            rotation: DomainRotation::standard(rotation),
         }
     }
 }

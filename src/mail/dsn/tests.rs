@@ -155,6 +155,7 @@ fn what_is_printed_parses_again() {
             text: "no answer from any of its 3 servers".into(),
             ..refused().evidence
         },
+        reason: None,
         attempts: 4,
         retry_until: Some(at(3600)),
     };

@@ -5,5 +5,7 @@
 
 pub mod chain;
 pub mod set;
+pub mod validate;
 
 pub use chain::{Chain, ChainFault, ChainStatus};
+pub use validate::Validated;

@@ -6,16 +6,21 @@
 //! | `profile` | which header fields a signature covers |
 //! | `signature` | the tag list of a signature field, its folding and its reading |
 //! | `algorithm` | keys: `rsa-sha256` and `ed25519-sha256` |
-//! | `verify` | our own seal against its public half; foreign signatures and chains through mail-auth |
+//! | `foreign` | signatures of others, to the letter |
+//! | `public` | the key records they are held against |
+//! | `verify` | asks the DNS for those |
 //!
 //! It knows no key store (a [`Signer`] is made of DER octets) and no clock.
 
 pub mod algorithm;
 pub mod canonical;
+pub mod foreign;
 pub mod profile;
+pub mod public;
 pub mod signature;
 pub mod verify;
 
 pub use algorithm::{Algorithm, KeyRefused, Signer, SigningKey};
 pub use canonical::{BodyHash, Canonicalization};
+pub use foreign::{Confirmed, ForeignSignature, KeyTexts, NoAnswer, SignatureFault};
 pub use signature::{FieldName, SignatureField, TagList};

@@ -5,7 +5,8 @@ use super::canonical::{BodyHash, Canonicalization, select};
 use super::{Algorithm, Signer};
 use crate::mail::{Field, Timestamp};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
 
 /// The fields that carry a tag list with a `b=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +160,7 @@ pub fn canonical_fields(fields: &[Field<'_>], how: Canonicalization) -> Vec<u8> 
 }
 
 /// A tag list as read: names and values, white space around both removed (RFC 6376 §3.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TagList<'a>(Vec<(&'a str, &'a str)>);
 
 /// Why a text is not a tag list.
@@ -183,11 +184,9 @@ impl<'a> TagList<'a> {
     /// What RFC 6376 §3.2 does not allow.
     pub fn parse(text: &'a str) -> Result<Self, TagFault> {
         let mut tags: Vec<(&str, &str)> = Vec::new();
-        for part in text.split(';') {
+        let text = text.trim_ascii_end();
+        for part in text.strip_suffix(';').unwrap_or(text).split(';') {
             let part = part.trim_ascii();
-            if part.is_empty() {
-                continue; // the last one may be empty
-            }
             let (name, value) = part.split_once('=').ok_or(TagFault::Shape)?;
             let (name, value) = (name.trim_ascii(), value.trim_ascii());
             if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
@@ -210,11 +209,17 @@ impl<'a> TagList<'a> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
+    /// The name of the first tag.
+    #[must_use]
+    pub fn first(&self) -> Option<&'a str> {
+        self.0.first().map(|(name, _)| *name)
+    }
+
     /// The octets of a base64 value, in which white space means nothing (RFC 6376 §2.10).
     #[must_use]
     pub fn octets(&self, name: &str) -> Option<Vec<u8>> {
         let compact: Vec<u8> = self.value(name)?.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        BASE64.decode(compact).ok()
+        LENIENT.decode(compact).ok()
     }
 
     /// The parts of a colon-separated value.
@@ -285,6 +290,12 @@ pub fn algorithm(name: &str) -> Option<Algorithm> {
     [Algorithm::RsaSha256, Algorithm::Ed25519Sha256].into_iter().find(|known| known.as_str() == name)
 }
 
+/// RFC 6376 §2.10: padding may be left out.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+);
+
 /// Columns of a line, without its CR LF (RFC 5322 §2.1.1). Only a domain or selector that is longer by itself goes beyond.
 const COLUMNS_MAX: usize = 78;
 
@@ -302,7 +313,10 @@ mod tests {
         assert_eq!((list.value("a"), list.items("h"), list.octets("b")), (Some("rsa-sha256"), vec!["from", "to"], Some(b"a".to_vec())));
         assert_eq!(TagList::parse("a=1; a=2"), Err(TagFault::Twice));
         assert_eq!(TagList::parse("a=1; b"), Err(TagFault::Shape));
-        assert_eq!(TagList::parse("1a=1"), Err(TagFault::Shape));
+        for bad in ["1a=1", "a=1;; b=2", "a=1; ;", "", ";"] {
+            assert_eq!(TagList::parse(bad), Err(TagFault::Shape), "{bad}");
+        }
+        assert_eq!(TagList::parse("b=YQ").unwrap().octets("b"), Some(b"a".to_vec()), "padding may be left out");
         let tags = |count: usize| (0..count).map(|at| format!("t{at}=1;")).collect::<Vec<_>>().concat();
         assert!(TagList::parse(&tags(TAGS_MAX)).is_ok());
         assert_eq!(TagList::parse(&tags(TAGS_MAX + 1)), Err(TagFault::TooMany));

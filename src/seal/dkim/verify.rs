@@ -1,98 +1,77 @@
-//! Foreign signatures and chains, examined with mail-auth. A shell: it asks DNS, and mail-auth reads the clock for `x=`.
+//! Asks the DNS for the keys of the signatures a message came with, and says what became of them. A shell.
 //!
-//! mail-auth is corrected where it differs from the standards: a signature that leaves From uncovered is no pass (RFC 6376 §6.1.1), nor
-//! is `rsa-sha1` (RFC 8301 §3.1); a wrong body hash is a failure, not neutral; ARC needs whole sets, and any error fails the chain
-//! (RFC 8617 §5.2), unless it is one that waiting mends.
+//! What a signature is worth is decided in `foreign` and `arc::validate`, to the letter of the standards. One thing is added here, where
+//! others will rely on what is said: a signature that leaves the end of the body open (`l=`) is no pass (RFC 6376 §8.2).
 
-use crate::mail::Headers;
-use crate::seal::arc::{Chain, ChainStatus};
+use crate::mail::{Domain, Headers, Timestamp};
+use crate::seal::arc::ChainStatus;
+use crate::seal::dkim::foreign::{KeyTexts, NoAnswer};
 use crate::seal::examined::{ChainFact, DkimFact, DkimResult, Examined};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use mail_auth::dkim::{DkimError, Signature};
-use mail_auth::{ArcResult, AuthenticatedMessage, DnsCache, MessageAuthenticator, Parameters};
+use crate::seal::verified::{Verified, key_names, verified};
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RData;
+use mail_auth::MessageAuthenticator;
+use std::future::Future;
+
+/// Where key records are.
+pub trait KeySource {
+    /// The TXT records at a name, the strings of each joined; none when there is nothing.
+    fn texts(&self, name: &Domain) -> impl Future<Output = Result<Vec<String>, NoAnswer>> + Send;
+}
+
+impl KeySource for MessageAuthenticator {
+    async fn texts(&self, name: &Domain) -> Result<Vec<String>, NoAnswer> {
+        let lookup = match self.resolver().txt_lookup(format!("{name}.")).await {
+            Ok(lookup) => lookup,
+            Err(error) if is_nothing(&error) => return Ok(Vec::new()),
+            Err(_) => return Err(NoAnswer),
+        };
+        let texts = lookup.answers().iter().filter_map(|record| match &record.data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        });
+        Ok(texts.collect())
+    }
+}
 
 /// Verifies the DKIM signatures and the ARC chain of a message. At most [`SIGNATURES_MAX`] signatures are verified, the topmost of
 /// those that can be read; a chain has at most 50 sets. Bounded in time only by the resolver: set a limit around it.
 ///
 /// # Cancel safety
-/// Nothing is kept; a dropped future has only filled the cache.
-pub async fn examine<C: DnsCache>(message: &[u8], authenticator: &MessageAuthenticator, cache: &C) -> Examined {
+/// Nothing is kept.
+pub async fn examine<K: KeySource>(message: &[u8], source: &K, now: Timestamp) -> Examined {
     let Ok(headers) = Headers::parse(message) else { return Examined::default() };
-    let Some(mut parsed) = AuthenticatedMessage::parse(message) else { return Examined::default() };
-
-    let mut facts = Vec::new();
-    // Those that cannot be read, and those with `l=`, which mail-auth sets aside in its strict mode.
-    let unread = headers.named("dkim-signature").count().saturating_sub(parsed.dkim_signatures().len());
-    for _ in 0..unread.min(SIGNATURES_MAX) {
-        let (domain, selector, b) = Default::default();
-        facts.push(DkimFact { domain, selector, b, result: DkimResult::Neutral, reason: Some("the signature cannot be used".to_owned()) });
-    }
-    let mut looked_at = 0;
-    parsed.retain_dkim_signatures(|_| {
-        looked_at += 1; // "unsupported" is the nearest that mail-auth has to "not looked at"
-        if looked_at > SIGNATURES_MAX { Err(DkimError::UnsupportedAlgorithm) } else { Ok(()) }
+    let keys = fetched(source, key_names(&headers, SIGNATURES_MAX)).await;
+    let Verified { dkim, chain } = verified(message, &headers, &keys, now, SIGNATURES_MAX);
+    let dkim = dkim.into_iter().map(|(signature, outcome)| {
+        let (result, reason) = match outcome {
+            Ok(_) if signature.length.is_some() => (DkimResult::Neutral, Some("its l= leaves the end of the body open".to_owned())),
+            Ok(_) => (DkimResult::Pass, None),
+            Err(fault) => (fault.result(), Some(fault.to_string())),
+        };
+        let domain = signature.domain.map(|domain| domain.to_string()).unwrap_or_default();
+        DkimFact { domain, selector: signature.selector, b: signature.b, result, reason }
     });
-    for output in authenticator.verify_dkim(Parameters::new(&parsed).with_cache(cache)).await {
-        if let Some(signature) = output.signature() {
-            let (result, reason) = judged(signature, output.result());
-            facts.push(fact(signature, result, reason));
-        }
+    let whole = chain.chain.exists && chain.chain.fault.is_none();
+    let status = if chain.chain.exists { chain.status } else { ChainStatus::None };
+    Examined { dkim: dkim.collect(), chain: ChainFact { highest: chain.chain.highest, status, whole, ended: chain.chain.ended, unknown: chain.unknown } }
+}
+
+/// The records at these names.
+pub async fn fetched<K: KeySource>(source: &K, names: Vec<Domain>) -> KeyTexts {
+    let mut keys = KeyTexts::new();
+    for name in names {
+        let texts = source.texts(&name).await;
+        keys.insert(name, texts);
     }
-    Examined { dkim: facts, chain: chain(&headers, &parsed, authenticator, cache).await }
+    keys
 }
 
-async fn chain<C: DnsCache>(headers: &Headers<'_>, parsed: &AuthenticatedMessage<'_>, authenticator: &MessageAuthenticator, cache: &C) -> ChainFact {
-    let chain = Chain::read(headers);
-    let whole = chain.exists && chain.fault.is_none();
-    let (status, unknown) = if !chain.exists {
-        (ChainStatus::None, false)
-    } else if !whole {
-        (ChainStatus::Fail, false)
-    } else {
-        match authenticator.verify_arc(Parameters::new(parsed).with_cache(cache)).await.result() {
-            ArcResult::Pass => (ChainStatus::Pass, false),
-            ArcResult::TempError(_) => (ChainStatus::Fail, true),
-            ArcResult::None | ArcResult::Neutral(_) | ArcResult::Fail(_) | ArcResult::PermError(_) => (ChainStatus::Fail, false),
-        }
-    };
-    ChainFact { highest: chain.highest, status, whole, ended: chain.ended, unknown }
-}
-
-/// What the standards say of a signature that mail-auth verified with this result, and why unless it passed.
-#[must_use]
-pub fn judged(signature: &Signature, result: &mail_auth::DkimResult) -> (DkimResult, Option<String>) {
-    unacceptable(signature).map_or_else(|| translated(result), |(result, reason)| (result, Some(reason.to_owned())))
-}
-
-/// What mail-auth would let pass and must not.
-fn unacceptable(signature: &Signature) -> Option<(DkimResult, &'static str)> {
-    if !signature.h.iter().any(|name| name.eq_ignore_ascii_case("from")) {
-        return Some((DkimResult::PermError, "From is not signed"));
-    }
-    let name = signature.a.name();
-    super::signature::algorithm(name).is_none().then_some((DkimResult::Policy, "the algorithm is not accepted"))
-}
-
-fn translated(result: &mail_auth::DkimResult) -> (DkimResult, Option<String>) {
-    use mail_auth::DkimResult as Theirs;
-    let (word, why) = match result {
-        Theirs::Pass => return (DkimResult::Pass, None),
-        Theirs::None => return (DkimResult::Neutral, None),
-        Theirs::Neutral(why @ mail_auth::Error::Dkim(DkimError::BodyHashMismatch)) | Theirs::Fail(why) => (DkimResult::Fail, why),
-        Theirs::Neutral(why) => (DkimResult::Neutral, why),
-        Theirs::PermError(why) => (DkimResult::PermError, why),
-        Theirs::TempError(why) => (DkimResult::TempError, why),
-    };
-    (word, Some(why.to_string().to_lowercase()))
-}
-
-fn fact(signature: &Signature, result: DkimResult, reason: Option<String>) -> DkimFact {
-    let b: String = BASE64.encode(&signature.b).chars().take(B_OCTETS).collect();
-    DkimFact { domain: signature.d.clone(), selector: signature.s.clone(), b, result, reason }
+/// "There is none" is an answer when a server gave it; SERVFAIL and REFUSED are none.
+pub(crate) fn is_nothing(error: &NetError) -> bool {
+    matches!(error, NetError::Dns(DnsError::NoRecordsFound(none)) if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError))
 }
 
 /// DKIM signatures of one message that are looked at; each may cost a DNS query and an RSA operation.
 pub const SIGNATURES_MAX: usize = 10;
-/// Characters of `b=` that tell signatures apart (RFC 6008 §3).
-const B_OCTETS: usize = 8;

@@ -38,7 +38,7 @@ mod writer;
 pub use recovery::RecoveryReport;
 
 use super::{Claimed, Counts, Due, Ending, Health, History, Lease, Queue, QueueState, Records, Spool, SpoolError, Swept, row};
-use crate::mail::{MailId, Mailbox, Receipt, Timestamp};
+use crate::mail::{KeyId, MailId, Mailbox, Receipt, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
 use bytes::Bytes;
@@ -49,7 +49,7 @@ use lock::Lock;
 use readers::Readers;
 use recovery::Access;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -198,6 +198,31 @@ impl SqliteSpool {
         let body_writes = Semaphore::new(BODY_WRITES_MAX);
         report.took = began.elapsed();
         Ok((Self { settings, writer, readers, disk, bodies, wal, body_writes, threads }, report))
+    }
+
+    /// [`Records::mentions`] of a spool that no process has open; none was made yet is none. Changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`SpoolError::Locked`] while a process has it: that one knows. [`SpoolError::Unusable`] when it does not read.
+    pub fn mentions_at_rest(directory: &Path, key: &KeyId) -> Result<u64, SpoolError> {
+        let database = directory.join(DATABASE);
+        if !database.exists() {
+            return Ok(0);
+        }
+        let _lock = Lock::take(directory)?;
+        let count = || -> rusqlite::Result<u64> {
+            let db = recovery::connect(&database, Access::Read)?;
+            // What the log holds is the next start's to look at.
+            db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            let (mut mentions, mut after) = (0, Some(i64::MIN));
+            while let Some(begin) = after {
+                let page = readers::mentions(&db, key, begin)?;
+                mentions += page.count;
+                after = page.next;
+            }
+            Ok(mentions)
+        };
+        count().map_err(|error| SpoolError::Unusable { path: directory.display().to_string(), why: error.to_string() })
     }
 
     /// What it has done since it was opened.
@@ -401,6 +426,17 @@ impl Records for SqliteSpool {
 
     async fn queues(&self, after: Option<Queue>, queues_max: NonZeroUsize) -> Result<Vec<QueueState>, SpoolError> {
         self.read(move |db| readers::queues(db, after.as_ref(), queues_max)).await
+    }
+
+    async fn mentions(&self, key: &KeyId) -> Result<u64, SpoolError> {
+        let (mut mentions, mut after) = (0, Some(i64::MIN));
+        while let Some(begin) = after {
+            let key = key.clone();
+            let page = self.read(move |db| readers::mentions(db, &key, begin)).await?;
+            mentions += page.count;
+            after = page.next;
+        }
+        Ok(mentions)
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Swept, SpoolError> {

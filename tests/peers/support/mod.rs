@@ -1,13 +1,18 @@
 //! Peers as processes of their own: found, started on free loopback ports under temporary folders, stopped with all their children.
 
 pub mod bind;
+pub mod bind_pair;
 pub mod certificates;
 pub mod lab;
 pub mod letters;
+#[path = "../../support/odd_signatures.rs"]
+pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
 pub mod smtp_sink;
+#[path = "../../support/spf_zone.rs"]
+pub mod spf_zone;
 pub mod verifiers;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
@@ -35,6 +40,7 @@ pub enum Peer {
     OpenDkim,
     Rspamd,
     ScramPlugin,
+    OpenSpf,
     Root,
 }
 
@@ -53,6 +59,10 @@ impl Peer {
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::Rspamd => ("rspamd", "Debian: rspamd"),
             Self::ScramPlugin => ("SCRAM for Cyrus SASL", "Debian: libsasl2-modules"),
+            Self::OpenSpf => (
+                "the test suite of RFC 7208",
+                "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
+            ),
             Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
         }
     }
@@ -70,6 +80,7 @@ impl Peer {
             Self::OpenDkim => program("opendkim").is_some(),
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
+            Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
             Self::Root => geteuid().is_root(),
         }
     }
@@ -93,12 +104,18 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// The Python that has dkimpy.
 pub fn python() -> PathBuf {
-    let made_by_tests_run = || {
-        let tools = std::env::var_os("POSTSEAL_TOOLS")
-            .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/postseal-tools"), PathBuf::from);
-        Some(tools.join("python/bin/python3")).filter(|path| path.is_file())
-    };
+    let made_by_tests_run = || Some(tools().join("python/bin/python3")).filter(|path| path.is_file());
     std::env::var_os("POSTSEAL_PYTHON").map(PathBuf::from).or_else(made_by_tests_run).unwrap_or_else(|| PathBuf::from("python3"))
+}
+
+/// The test suite of RFC 7208.
+pub fn openspf() -> PathBuf {
+    tools().join("openspf/rfc7208-tests.yml")
+}
+
+/// Where `tests/run` puts what it fetches.
+fn tools() -> PathBuf {
+    std::env::var_os("POSTSEAL_TOOLS").map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/postseal-tools"), PathBuf::from)
 }
 
 fn succeeds(command: &mut Command) -> bool {

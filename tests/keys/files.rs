@@ -1,42 +1,25 @@
 //! The key directory: what is made reads back, here and by OpenSSL; what is wrong is named, all of it.
 
+use super::{NOW, example, names, write};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use postseal::keys::{
-    Algorithm, CreateError, KeyProblem, Keyring, PemError, PrivateKey, PublicKey, Record, State, create, create_token_secret, load_token_secrets,
+    Algorithm, ChangeError, KeyProblem, Keyring, PemError, PrivateKey, PublicKey, Record, SelectorTemplate, State, create, create_token_secret,
+    load_token_secrets,
 };
-use postseal::mail::{Domain, Timestamp};
 use postseal::seal::dkim::Signer;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_310_325); // November 2026
 const BOTH: [Algorithm; 2] = [Algorithm::Rsa, Algorithm::Ed25519];
-
-fn example() -> Domain {
-    "example.com".parse().unwrap()
-}
-
-fn write(path: &Path, text: &str, mode: u32) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-fn names(path: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn keys_that_were_made_are_loaded_and_sign() {
     let directory = tempfile::tempdir().unwrap();
-    let made = create(directory.path(), &example(), &BOTH, State::Active, NOW).unwrap();
+    let made = create(directory.path(), &example(), &BOTH, &SelectorTemplate::default(), (State::Active, "test"), NOW).unwrap();
     assert_eq!(names(&directory.path().join("example.com")), ["keys.toml", "ps202611a.rsa.pem", "ps202611b.ed25519.pem"]);
     let about = fs::metadata(directory.path().join("example.com/ps202611a.rsa.pem")).unwrap();
     assert_eq!(about.permissions().mode() & 0o777, 0o600);
@@ -56,7 +39,10 @@ fn keys_that_were_made_are_loaded_and_sign() {
 #[test]
 fn selectors_are_never_used_twice() {
     let directory = tempfile::tempdir().unwrap();
-    let selector = |now| create(directory.path(), &example(), &[Algorithm::Ed25519], State::Active, now).map(|keys| keys[0].id.selector.to_string());
+    let selector = |now| {
+        create(directory.path(), &example(), &[Algorithm::Ed25519], &SelectorTemplate::default(), (State::Active, "test"), now)
+            .map(|keys| keys[0].id.selector.to_string())
+    };
     assert_eq!(selector(NOW).unwrap(), "ps202611a");
     fs::remove_file(directory.path().join("example.com/ps202611a.ed25519.pem")).unwrap();
     assert_eq!(selector(NOW).unwrap(), "ps202611b", "remembered by keys.toml");
@@ -66,7 +52,7 @@ fn selectors_are_never_used_twice() {
     for letter in 'e'..='z' {
         assert_eq!(selector(NOW).unwrap(), format!("ps202611{letter}"));
     }
-    assert!(matches!(selector(NOW), Err(CreateError::NoSelector { .. })));
+    assert_eq!(selector(NOW).unwrap(), "ps202611aa", "a month cannot run out");
     assert_eq!(fs::read_to_string(directory.path().join("example.com/PS202611c.pem")).unwrap(), "theirs");
 }
 
@@ -238,7 +224,7 @@ fn token_secrets_rotate_and_are_never_overwritten() {
     assert_eq!(made.iter().map(|secret| secret.id).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6, 7]);
     assert!(made.windows(2).all(|pair| pair[0].secret != pair[1].secret));
     let later = NOW + Duration::from_hours(24 * 30);
-    assert!(matches!(create_token_secret(directory.path(), later), Err(CreateError::Write { .. })), "0 is still there");
+    assert!(matches!(create_token_secret(directory.path(), later), Err(ChangeError::Fault(_))), "0 is still there");
     fs::remove_file(directory.path().join("token/0.secret")).unwrap();
     assert_eq!(create_token_secret(directory.path(), later).unwrap().id, 0);
     let loaded = load_token_secrets(directory.path()).unwrap();

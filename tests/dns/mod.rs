@@ -1,0 +1,4 @@
+//! The room *dns*.
+
+mod authority;
+mod records;
