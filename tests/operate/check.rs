@@ -150,7 +150,9 @@ async fn a_message_saved_from_gmail_is_judged_as_gmail_judged_it() {
     assert_eq!((&report["seen_by"][0]["host"], report["missing"].as_array().map(Vec::len)), (&"mx.google.com".into(), Some(0)));
 
     let said = text(&desk.check(saved.as_bytes(), &["--trust", "mx.google.com"]).stdout);
-    for line in ["SPF:      pass      b.example.com, aligned", "author signature, aligned", "MAIL FROM:<btoken@b.example.com> (from Return-Path)", "Outcome:  accepted"] {
+    for line in
+        ["SPF:      pass      b.example.com, aligned", "author signature, aligned", "MAIL FROM:<btoken@b.example.com> (from Return-Path)", "Outcome:  accepted"]
+    {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
 }

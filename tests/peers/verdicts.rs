@@ -3,11 +3,11 @@
 //!
 //! They must agree with each other and with what was meant. Where one cannot know a thing, its table in `support/verifiers.rs` says so.
 
+use crate::support::bind::Bind;
 use crate::support::lab::{APPLICATION, LIST, Lab, Plan, Submission};
 use crate::support::letters::{POST, letters};
 use crate::support::postfix::{Delivered, Postfix, Setup};
 use crate::support::verifiers::{self, Arrived, Dkimpy, Findings, ForeignKey, Says, Verifier};
-use crate::support::bind::Bind;
 use crate::support::{Peer, folder, free_port, lab, missing, odd_signatures, run};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -159,7 +159,8 @@ fn odd_signatures_pass_where_they_pass_elsewhere_or_the_standards_say_why_not() 
     }
     let cases = odd_signatures::all();
     let strings = |record: &String| record.as_bytes().chunks(200).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect::<Vec<_>>().join(" ");
-    let records = cases.iter().flat_map(|case| case.records.iter().map(|record| format!("{}._domainkey.example.com. TXT {}\n", case.selector, strings(record))));
+    let records =
+        cases.iter().flat_map(|case| case.records.iter().map(|record| format!("{}._domainkey.example.com. TXT {}\n", case.selector, strings(record))));
     let dns = Bind::start(free_port(), &records.collect::<String>());
     let mut faults = Vec::new();
     for verifier in verifiers::all(dns.port()) {

@@ -65,12 +65,32 @@ fn recipes() -> Vec<Recipe> {
         Recipe { name: "padding left out", edit: unpadded, ..PLAIN },
         Recipe { name: "one good record of two", records: &["v=DKIM1; k=rsa; p=AAAA", "v=DKIM1; k=rsa; p=P"], ..PLAIN },
         //
-        Recipe { name: "l beyond the body", expect: "permerror", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; l=99; h=from; bh=BH", ..PLAIN },
+        Recipe {
+            name: "l beyond the body",
+            expect: "permerror",
+            tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; l=99; h=from; bh=BH",
+            ..PLAIN
+        },
         Recipe { name: "From unsigned", expect: "permerror", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; h=to:subject; bh=BH", ..PLAIN },
         Recipe { name: "expired", expect: "neutral", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; t=1; x=2; h=from; bh=BH", ..PLAIN },
-        Recipe { name: "x before t", expect: "neutral", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; t=4102444800; x=4102444799; h=from; bh=BH", ..PLAIN },
-        Recipe { name: "i elsewhere", expect: "permerror", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; i=@example.net; s=S; h=from; bh=BH", ..PLAIN },
-        Recipe { name: "i that only looks below", expect: "permerror", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; i=@badexample.com; s=S; h=from; bh=BH", ..PLAIN },
+        Recipe {
+            name: "x before t",
+            expect: "neutral",
+            tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; t=4102444800; x=4102444799; h=from; bh=BH",
+            ..PLAIN
+        },
+        Recipe {
+            name: "i elsewhere",
+            expect: "permerror",
+            tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; i=@example.net; s=S; h=from; bh=BH",
+            ..PLAIN
+        },
+        Recipe {
+            name: "i that only looks below",
+            expect: "permerror",
+            tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; i=@badexample.com; s=S; h=from; bh=BH",
+            ..PLAIN
+        },
         Recipe {
             name: "i below d and strict key",
             expect: "permerror",

@@ -18,7 +18,8 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
 async fn signatures_are_judged_as_the_standards_say_and_mail_auth_differs_where_it_is_known_to() {
     let cases = odd_signatures::all();
     let names: Vec<String> = cases.iter().map(|case| format!("{}._domainkey.example.com", case.selector)).collect();
-    let records: Vec<(&str, &str)> = cases.iter().zip(&names).flat_map(|(case, name)| case.records.iter().map(move |record| (name.as_str(), record.as_str()))).collect();
+    let records: Vec<(&str, &str)> =
+        cases.iter().zip(&names).flat_map(|(case, name)| case.records.iter().map(move |record| (name.as_str(), record.as_str()))).collect();
     let zone = Zone::of(&records).await;
     let mut wrong = Vec::new();
     for case in &cases {

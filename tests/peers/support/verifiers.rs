@@ -332,9 +332,18 @@ impl Verifier for Postseal {
         command.args(["check", "--json", "--client-ip", "127.0.0.1", "--helo", "relay.example.com", "--resolver", &resolver, "--mail-from", &mail.return_path]);
         let (code, said) = run(&mut command, &mail.octets);
         let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("exit code {code}, {error}: {said}"));
-        assert_eq!(code, match report["outcome"].as_str().unwrap() { "accepted" => 0, "refused" => 2, _ => 3 }, "{said}");
+        assert_eq!(
+            code,
+            match report["outcome"].as_str().unwrap() {
+                "accepted" => 0,
+                "refused" => 2,
+                _ => 3,
+            },
+            "{said}"
+        );
         let says = |of: &Value| if of["result"] == "pass" { Says::Pass } else { Says::Fail(of.to_string()) };
-        let mut findings = Findings { arc: Some(says(&report["arc"])), spf: Some(says(&report["spf"])), dmarc: Some(says(&report["dmarc"])), ..Findings::default() };
+        let mut findings =
+            Findings { arc: Some(says(&report["arc"])), spf: Some(says(&report["spf"])), dmarc: Some(says(&report["dmarc"])), ..Findings::default() };
         for signature in report["dkim"].as_array().unwrap() {
             let key = format!("{}._domainkey.{}", signature["selector"].as_str().unwrap(), signature["domain"].as_str().unwrap_or("?"));
             findings.dkim.insert(key, says(signature));
