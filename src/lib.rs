@@ -32,7 +32,6 @@
 //! | [`keys`] | key files: made, read, guarded; what the DNS must say of them | messages, DNS servers |
 //! | [`rotation`] | leads the keys of a domain through their life | queues, publishers |
 //! | [`dns`] | questions and answers, bounded; the records that a domain needs, printed, compared and written | what follows from an answer |
-//! | [`dns`] | questions and answers, bounded | what follows from an answer |
 //! | [`reasons`] | what a reply means: a table of rules, for delivery and for what comes back | who asks |
 //! | [`returns`] | what a message that came back says: bounce, delay, automatic reply, complaint; of whom, and why | whose it is, whether it is true |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
@@ -59,11 +58,9 @@
 //!
 //! # What is absent
 //!
-//! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*; the tokens are made, so
-//! that it will find them), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
 //! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*: the tokens are made and
-//! what comes back is understood, but nobody listens yet), `doctor`, MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
-//! metrics and the page, reports and the DMARC advisor.
+//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool, metrics and
+//! the page, reports and the DMARC advisor.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
