@@ -13,6 +13,7 @@ mod operate;
 mod policy;
 mod prepare;
 mod readdress;
+mod returns;
 mod rotation;
 mod seal;
 mod spool;

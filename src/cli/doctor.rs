@@ -3,9 +3,11 @@
 use super::paint::{Ink, Paint};
 use crate::clock;
 use crate::config::{Config, DomainSettings};
+use crate::deliver::tls::ClientTls;
 use crate::dns::{self, Resolver};
 use crate::doctor::{
-    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, report,
+    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, connect,
+    report,
 };
 use crate::ingress::identity::San;
 use crate::ingress::tls;
@@ -48,6 +50,9 @@ pub struct Args {
     /// The name server to ask: ADDRESS or ADDRESS:PORT; absent: resolver.nameservers, else those of /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS", value_parser = name_server)]
     resolver: Option<SocketAddr>,
+    /// Connect, too: to the hosts that take bounces (STARTTLS), and for the policy of MTA-STS; else only the name server is asked
+    #[arg(long)]
+    connect: bool,
     /// List clients and domains of the configuration, and which rules of a sender's first step each meets; the DNS is not asked
     #[arg(long, conflicts_with_all = ["domains", "selector", "bounce_domain", "address", "helo", "resolver"])]
     inventory: bool,
@@ -62,8 +67,9 @@ pub struct Args {
     json_schema: bool,
 }
 
+#[allow(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "every command is called alike")]
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match examined(args) {
+    match examined(&args) {
         Ok(code) => Ok(ExitCode::from(code)),
         Err(error) => {
             eprintln!("postseal: {error:#}");
@@ -72,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn examined(args: Args) -> anyhow::Result<u8> {
+fn examined(args: &Args) -> anyhow::Result<u8> {
     if args.json_schema {
         print!("{}", report::SCHEMA);
         return Ok(0);
@@ -83,7 +89,7 @@ fn examined(args: Args) -> anyhow::Result<u8> {
         return inventory(config.as_ref(), strict, json);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot be started")?;
-    let report = runtime.block_on(look(&args, config.as_ref()))?;
+    let report = runtime.block_on(look(args, config.as_ref()))?;
     if json {
         println!("{:#}", report.json());
     } else {
@@ -133,7 +139,13 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let subjects = names.into_iter().map(|name| subject(name, args, config, &keyring, &leaves)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (domains, relay) = tokio::join!(ask::domains(subjects, &resolver), ask::relay(relay, &resolver));
+    let (mut domains, relay) = tokio::join!(ask::domains(subjects, &resolver), ask::relay(relay, &resolver));
+    if args.connect {
+        let settings = connections(config, &relay.subject)?;
+        for bounce in domains.iter_mut().filter_map(|facts| facts.bounce.as_mut()) {
+            connect::bounce(bounce, &settings, &resolver).await;
+        }
+    }
     let bulk = !args.not_bulk;
     let part = |facts: &doctor::DomainFacts| Part { kind: Kind::Domain, name: facts.subject.domain.to_string(), findings: doctor::examine(facts, bulk) };
     let mut parts: Vec<Part> = domains.iter().map(part).collect();
@@ -160,7 +172,17 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-pub fn name_server(text: &str) -> Result<SocketAddr, String> {
+fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
+    let roots = config.map(|config| config.roots.clone()).unwrap_or_default();
+    Ok(connect::Settings {
+        tls: ClientTls::new(&roots).context("no certificate can be verified")?,
+        ehlo: relay.hostname.as_ref().map_or_else(|| "localhost".to_owned(), ToString::to_string),
+        mx_port: config.map_or(25, |config| config.deliver.routes.mx_port),
+        https_port: 443,
+    })
+}
+
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim();
     let address = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(bare);
     let with_port = bare.parse::<SocketAddr>().or_else(|_| address.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)));

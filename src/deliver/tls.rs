@@ -89,6 +89,12 @@ impl ClientTls {
         Ok(Self { unverified: Arc::new(unverified).into(), verified: Arc::new(verified).into() })
     }
 
+    /// For servers other than mail's whose certificate must prove their name.
+    #[must_use]
+    pub const fn verified(&self) -> &TlsConnector {
+        &self.verified
+    }
+
     pub(super) const fn connector(&self, demand: TlsDemand) -> &TlsConnector {
         match demand {
             TlsDemand::None | TlsDemand::Opportunistic | TlsDemand::Required => &self.unverified,

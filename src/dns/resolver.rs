@@ -87,6 +87,15 @@ pub struct Zone {
     pub servers: Vec<Domain>,
 }
 
+/// TLSA records, as far as it matters whether there are any that senders of mail can use.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsaAnswer {
+    /// The certificate usage of each (RFC 6698 §2.1.1).
+    pub usages: Vec<u8>,
+    /// There are some, and the DNSSEC signatures of all are right. Never where this resolver does not validate.
+    pub validated: bool,
+}
+
 /// Why there is no answer. Waiting may help with every one of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DnsFault {
@@ -254,6 +263,23 @@ impl Resolver {
         let reverse = reverse_name(address);
         let found = self.resources(&reverse, Kind::Ptr).await?;
         Ok(found.into_iter().filter_map(|data| if let Data::Ptr(name) = data { Some(name) } else { None }).collect())
+    }
+
+    /// The TLSA records of a name (RFC 6698), and whether their signatures were validated here.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub async fn tlsa(&self, name: &Domain) -> Result<TlsaAnswer, DnsFault> {
+        let Found::Records(lookup) = self.lookup(name.as_str(), RecordType::TLSA).await? else { return Ok(TlsaAnswer::default()) };
+        let mut answer = TlsaAnswer { usages: Vec::new(), validated: true };
+        for record in lookup.answers().iter().take(RECORDS_MAX) {
+            if let RData::TLSA(tlsa) = &record.data {
+                answer.usages.push(u8::from(tlsa.cert_usage));
+                answer.validated &= record.proof.is_secure();
+            }
+        }
+        answer.validated &= !answer.usages.is_empty();
+        Ok(answer)
     }
 
     /// The zone that a name lies in, and the names of its servers: the closest name at or above it that has NS records.

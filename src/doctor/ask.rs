@@ -3,7 +3,7 @@
 use super::facts::{
     AddressFacts, Asked, BounceFacts, DomainFacts, ExpectedKey, HostFacts, KeyFacts, RelayFacts, RelaySubject, ReportHost, Source, SourceFacts, Step, Subject,
 };
-use crate::dns::{Addresses, DnsFault, MxAnswer, MxHost, Resolver};
+use crate::dns::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, TlsaAnswer};
 use crate::mail::{Domain, KeyId};
 use crate::verdict::dmarc::{DmarcRecord, Psd, applicable, only_record, organizational_domain, tree_walk};
 use crate::verdict::spf_walk;
@@ -29,7 +29,7 @@ pub async fn domain(subject: Subject, resolver: &Resolver) -> DomainFacts {
         texts(name, NOBODY_KEY, resolver),
     );
     let reports = reports(name, &dmarc, resolver).await;
-    DomainFacts { exists, mx, txt, spf, dmarc, reports, keys, bounce, bimi, wildcard, wildcard_key, subject }
+    DomainFacts { subject, exists, mx, txt, spf, dmarc, reports, keys, bounce, bimi, wildcard, wildcard_key }
 }
 
 /// What the world says of several, some at a time.
@@ -71,11 +71,18 @@ async fn bounce(subject: &Subject, resolver: &Resolver) -> Option<BounceFacts> {
         Ok(MxAnswer::Hosts(hosts)) => all(hosts.iter().take(HOSTS_MAX).cloned().map(|host| self::host(host, resolver))).await,
         _ => Vec::new(),
     };
-    Some(BounceFacts { domain: name.clone(), exists, mx, hosts, spf, dmarc, mta_sts, tls_rpt })
+    Some(BounceFacts { domain: name.clone(), exists, mx, hosts, spf, dmarc, mta_sts, mta_sts_policy: None, tls_rpt })
 }
 
 async fn host(host: MxHost, resolver: &Resolver) -> HostFacts {
-    HostFacts { addresses: resolver.addresses(&host.name).await, name: host.name, reached: None }
+    let tlsa = async {
+        match host.name.below("_25._tcp") {
+            Ok(name) => resolver.tlsa(&name).await,
+            Err(_) => Ok(TlsaAnswer::default()),
+        }
+    };
+    let (addresses, tlsa) = tokio::join!(resolver.addresses(&host.name), tlsa);
+    HostFacts { addresses, tlsa, name: host.name, reached: None }
 }
 
 async fn key(expected: ExpectedKey, resolver: &Resolver) -> KeyFacts {
@@ -178,7 +185,7 @@ fn list(found: &Addresses) -> Vec<IpAddr> {
 }
 
 /// All at once, in their order; how many are really open at a time the resolver bounds.
-async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub(super) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut pending: Vec<_> = futures.into_iter().map(|future| Some(Box::pin(future))).collect();
     let mut done: Vec<Option<F::Output>> = pending.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {

@@ -1,6 +1,6 @@
 //! What is to be examined, and what the world said of it. Plain data; [`super::ask`] fills it, [`super::rules`] read it.
 
-use crate::dns::{Addresses, DnsFault, MxAnswer};
+use crate::dns::{Addresses, DnsFault, MxAnswer, TlsaAnswer};
 use crate::keys::{Algorithm, Record, State};
 use crate::mail::{Domain, KeyId, Timestamp};
 use crate::verdict::spf_walk;
@@ -147,6 +147,8 @@ pub struct BounceFacts {
     pub dmarc: Vec<Step>,
     /// TXT at `_mta-sts.`.
     pub mta_sts: Asked<Vec<String>>,
+    /// The policy that MTA-STS publishes by HTTPS, or why it cannot be had; `None` when it was not fetched.
+    pub mta_sts_policy: Option<Result<String, String>>,
     /// TXT at `_smtp._tls.`.
     pub tls_rpt: Asked<Vec<String>>,
 }
@@ -158,7 +160,9 @@ pub struct HostFacts {
     pub name: Domain,
     /// Its addresses.
     pub addresses: Asked<Addresses>,
-    /// Whether one of them answers and offers STARTTLS; `None` when it was not tried.
+    /// TLSA at `_25._tcp.`.
+    pub tlsa: Asked<TlsaAnswer>,
+    /// Whether one of them answers and takes STARTTLS; `None` when it was not tried.
     pub reached: Option<Result<(), String>>,
 }
 

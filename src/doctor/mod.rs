@@ -11,6 +11,7 @@
 //! It is a room of its own, not a part of *dns*, since it knows keys and the verdict, which the DNS does not.
 
 pub mod ask;
+pub mod connect;
 pub mod facts;
 pub mod report;
 pub mod rule;

@@ -218,13 +218,20 @@ impl Page<'_> {
                 all if all.len() == Provider::ALL.len() => "Demanded by all of them: Gmail, Yahoo, Microsoft, Apple".to_owned(),
                 some => format!("Demanded by {}", some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
             };
-            self.out.push('\n');
+            self.gap();
             self.line("  ", Tone::Faint, &heading);
             for finding in findings {
                 self.finding(finding);
             }
         }
-        self.out.push('\n');
+        self.gap();
+    }
+
+    /// An empty line, where there is none yet.
+    fn gap(&mut self) {
+        if !self.out.ends_with("\n\n") {
+            self.out.push('\n');
+        }
     }
 
     /// Findings by who demands them: what most demand first, in each the worst first.
@@ -256,13 +263,17 @@ impl Page<'_> {
         let _ = writeln!(self.out, "{}", (self.show)(Tone::Strong, &finding.about));
         let indent = INDENT + STATUS;
         self.labelled("seen", &finding.seen, indent);
-        self.labelled("why", &format!("{}{}", finding.rule.why, codes(finding, self.bulk)), indent);
+        self.labelled("why", finding.rule.why, indent);
+        if let Some(codes) = codes(finding, self.bulk) {
+            self.labelled("codes", &codes, indent);
+        }
         if let Some(Remedy { text, records }) = &finding.remedy {
             self.labelled("remedy", &format!("{text}{}", if records.is_empty() { "" } else { ":" }), indent);
             for record in records {
                 self.line(&" ".repeat(indent), Tone::Strong, &zone_line(record));
             }
         }
+        self.out.push('\n');
     }
 
     fn labelled(&mut self, label: &str, text: &str, indent: usize) {
@@ -315,14 +326,14 @@ const fn tone(status: Status) -> Tone {
     }
 }
 
-/// ` (Gmail 421 4.7.30, 550 5.7.30; Microsoft 550 5.7.515)`.
-fn codes(finding: &Finding, bulk: bool) -> String {
+/// `Gmail 421 4.7.30, 550 5.7.30; Microsoft 550 5.7.515`.
+fn codes(finding: &Finding, bulk: bool) -> Option<String> {
     let of = |provider: Provider| {
         let codes: Vec<&str> = finding.rule.codes(bulk).filter(|code| code.provider == provider).map(|code| code.code).collect();
         (!codes.is_empty()).then(|| format!("{provider} {}", codes.join(", ")))
     };
     let listed: Vec<String> = Provider::ALL.into_iter().filter_map(of).collect();
-    if listed.is_empty() { String::new() } else { format!(" ({})", listed.join("; ")) }
+    (!listed.is_empty()).then(|| listed.join("; "))
 }
 
 /// The JSON Schema (draft 2020-12) of what [`Report::json`] gives.

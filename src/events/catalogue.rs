@@ -364,13 +364,13 @@ pub const EVENTS: &[Event] = &[
         levels: &[Info],
         fields: &["key", "author_domain", "servers", "error"],
         means: "A server of the zone shows no record, or another one, of a key that signs: seen for the first time, and looked at again soon.",
-        remedy: "Nothing yet; `key.missed`, `key.differed` or `key.found` follows.",
+        remedy: "Nothing yet; `key.missed`, `key.differed` or `key.recovered` follows.",
     },
     Event {
         name: "key.missed",
         levels: &[Warn],
         fields: &["key", "author_domain", "servers", "error", "rule"],
-        means: "Servers of the zone show, look after look, that the record of a key that signs is gone: receivers cannot verify its signatures.",
+        means: "Servers of the zone show, look after look, no record of a key that signs: receivers cannot verify its signatures.",
         remedy: "Publish the record again (`postseal dns records DOMAIN` prints it, `postseal doctor DOMAIN` looks), on every server that is named.",
     },
     Event {
@@ -388,7 +388,7 @@ pub const EVENTS: &[Event] = &[
         remedy: "As for the `key.missed` or `key.differed` before it; then it signs again by itself.",
     },
     Event {
-        name: "key.found",
+        name: "key.recovered",
         levels: &[Info],
         fields: &["key", "author_domain"],
         means: "Every server shows the record of the key again, for as long as receivers may remember that it was gone; the key signs.",
@@ -399,7 +399,7 @@ pub const EVENTS: &[Event] = &[
         levels: &[Warn],
         fields: &["author_domain", "error", "rule"],
         means: "No key of the domain could be verified, so its mail waits in the spool. Submissions are accepted; what grows too old is returned.",
-        remedy: "As for the `key.missed` or `key.differed` before it; then the mail goes by itself. To send it as it is: `lost_key = \"warn\"`, and reload.",
+        remedy: "As for the `key.missed` or `key.differed` before it; the mail goes by itself when the record is back and receivers have forgotten that it was not. To send it as it is: `lost_key = \"warn\"`, and reload.",
     },
     Event { name: "domain.released", levels: &[Info], fields: &["author_domain"], means: "The mail of the domain goes on.", remedy: "Nothing." },
     Event {

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-    const TTL: Duration = Duration::from_secs(300);
+    const TTL: Duration = Duration::from_mins(5);
 
     /// Two servers; `+` shows the key, `-` nothing, `x` another record, `?` does not answer, a blank is no server of the zone.
     fn seen(marks: &str) -> Seen {

@@ -2,8 +2,8 @@
 
 use super::watch::Target;
 use crate::config::Config;
-use crate::keys::{self, Algorithm, Keyring, TokenSecret};
-use crate::mail::{Domain, Timestamp};
+use crate::keys::{self, Algorithm, Keyring, Ledger, State, TokenSecret};
+use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::readdress::{self, Ring};
 use crate::seal::{DomainSeal, Rules, dkim::Signer};
@@ -85,9 +85,20 @@ fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {
 fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
     let mut targets = Vec::new();
     for (domain, settings) in config.domains.iter().filter(|(_, settings)| !settings.author.parked) {
+        // What cannot be read was said when the keys were.
+        let ledger = Ledger::read(&config.server.keys, domain).ok();
+        let was_visible = |id: &KeyId| {
+            let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
+            entry.is_some_and(|entry| entry.history.iter().any(|past| past.state == State::Visible))
+        };
         let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
         let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));
-        targets.extend(keys.map(|(id, key)| Target { id: id.clone(), public: key.public().clone(), evidence: settings.rotation.evidence }));
+        targets.extend(keys.map(|(id, key)| Target {
+            id: id.clone(),
+            public: key.public().clone(),
+            evidence: settings.rotation.evidence,
+            was_visible: was_visible(id),
+        }));
     }
     targets
 }

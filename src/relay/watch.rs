@@ -2,7 +2,9 @@
 //! record is gone. What the looks come to is decided by [`keys::watch`](crate::keys::watch), what follows by
 //! [`seal::Rules::suspend`](crate::seal::Rules::suspend).
 //!
-//! It begins anew with each start of the relay: a loss is not remembered, but seen again within a few looks.
+//! It begins anew with each start of the relay: a loss is not remembered, but seen again within a few looks. Of a key whose record was
+//! never seen it only tells: we may be asking servers that show another view of the zone than the world's, or the operator has not come
+//! to publish it yet.
 
 use crate::clock;
 use crate::config::Config;
@@ -30,6 +32,8 @@ pub struct Target {
     pub public: PublicKey,
     /// Who is asked.
     pub evidence: Evidence,
+    /// Its record was once there for all to see, as its history says.
+    pub was_visible: bool,
 }
 
 /// What is watched, and how.
@@ -80,6 +84,8 @@ struct KeyState {
     target: Target,
     watched: Watched,
     loss: Option<Loss>,
+    /// Some server has shown its record.
+    was_seen: bool,
     next_at: Timestamp,
 }
 
@@ -215,6 +221,7 @@ impl Post {
                 target: target.clone(),
                 watched: Watched::default(),
                 loss: None,
+                was_seen: false,
                 next_at: first(orders.settings.every_min),
             });
             state.keys.insert(target.id.clone(), KeyState { target, ..known });
@@ -241,6 +248,7 @@ impl Post {
             let mut state = self.state();
             let State { settings, keys, .. } = &mut *state;
             let Some(key) = keys.get_mut(&look.id) else { return }; // it signs no more
+            key.was_seen |= look.seen.as_ref().is_some_and(|seen| seen.servers.values().any(|shows| *shows == Shows::Key));
             let change = look.seen.as_ref().and_then(|seen| key.watched.look(seen, settings, now));
             let by_resolver = key.target.evidence != Evidence::Authoritative;
             let pause = key.watched.pause(look.ttl, look.seen.as_ref(), by_resolver, settings);
@@ -283,7 +291,8 @@ impl State {
     fn lost(&self) -> BTreeMap<KeyId, Lost> {
         let lost = self.keys.values().filter_map(|key| {
             let loss = key.loss.as_ref()?;
-            let policy = if key.target.evidence == Evidence::Manual { LostKey::Warn } else { self.lost_key };
+            let counts = key.target.evidence != Evidence::Manual && (key.was_seen || key.target.was_visible);
+            let policy = if counts { self.lost_key } else { LostKey::Warn };
             Some((key.target.id.clone(), Lost { why: format!("the DNS does not show the DKIM key {}: {loss}", key.target.id), policy }))
         });
         lost.collect()
@@ -298,7 +307,7 @@ fn tell(id: &KeyId, change: &Change) {
             tracing::warn!(%key, %author_domain, servers = loss.names(), error = %loss, rule = RULE, "key.missed");
         }
         Change::Lost(loss) => tracing::warn!(%key, %author_domain, servers = loss.names(), error = %loss, rule = RULE, "key.differed"),
-        Change::Found => tracing::info!(%key, %author_domain, "key.found"),
+        Change::Found => tracing::info!(%key, %author_domain, "key.recovered"),
     }
 }
 

@@ -61,8 +61,8 @@ fn returned(told: &ReportedRecipient, report: &Report, words: &[Block], reasons:
                 let second = judge(&spoken);
                 if second.reason != Reason::NotUnderstood {
                     judged = second;
-                    reply = reply.or(Some(spoken));
                 }
+                reply = reply.or(Some(spoken));
             }
         }
         (reason, permanent) = (judged.reason, judged.permanent && told.action == Action::Failed);

@@ -3,7 +3,7 @@
 use super::holder::holder;
 use super::{Change, DomainPlan, World};
 use crate::keys::lifecycle::{self, ClockWentBack, Facts, Memory, Remembered, Sight, Standing, Step, Waiting, Wanted};
-use crate::keys::{Algorithm, ChangeError, KeyFault, Ledger, OpenLedger, Record, ServerMemory, State};
+use crate::keys::{Algorithm, ChangeError, KeyFault, Keyring, Ledger, OpenLedger, Record, ServerMemory, State};
 use crate::mail::{Domain, KeyId, Selector, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -69,6 +69,15 @@ pub struct KeyProgress {
     pub memory: Memory,
     /// The record its name should show now.
     pub record: Option<Record>,
+}
+
+/// What a drive would do now, and what then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The keys that would be made.
+    pub made: Vec<(Selector, Algorithm)>,
+    /// Every key that is not removed, with what is due for it.
+    pub keys: Vec<(Selector, Standing, Step)>,
 }
 
 /// Why a domain was not driven, or not further. Trying again does no harm.
@@ -145,6 +154,46 @@ impl Rotation {
         self.remember_written(domain, &drive.facts.written_at);
         driven?;
         drive.progress()
+    }
+
+    /// What [`Rotation::begin`] and [`Rotation::drive`] would do at once. Asks the world, changes nothing and takes no lock.
+    ///
+    /// # Errors
+    /// As they have.
+    pub async fn preview<W: World>(&self, domain: &Domain, plan: &DomainPlan, algorithms: &[Algorithm], world: &W) -> Result<Preview, RotationFault> {
+        let ledger = Ledger::read(&self.keys, domain)?;
+        let files =
+            Keyring::load(&self.keys).map_err(|faults| faults.into_iter().next().map_or_else(|| ChangeError::Busy(domain.clone()), ChangeError::from))?;
+        let mut keys: BTreeMap<Selector, Standing> = BTreeMap::new();
+        let mut facts = Facts::default();
+        for (selector, entry) in ledger.entries() {
+            let mut standing = Standing { algorithm: entry.algorithm, state: entry.state, since: entry.since, has_key: true, memory: memory(entry) };
+            let key = KeyId { domain: domain.clone(), selector: selector.clone() };
+            let private = files.keys(domain).iter().find(|file| file.id == key).and_then(|file| file.private.as_ref());
+            standing.has_key = private.is_some();
+            if let Some(private) = private.filter(|_| !matches!(entry.state, State::Active | State::Removed)) {
+                let sight = world.look(&key, &Record::of(private.public().clone()), plan.lifecycle.evidence).await;
+                if let Sight::Seen(seen) = &sight {
+                    standing.memory = lifecycle::remember(&standing.memory, seen, world.now());
+                }
+                facts.sights.insert(selector.clone(), sight);
+            }
+            if entry.state == State::Retiring {
+                facts.mentions.insert(selector.clone(), world.mentions(&key).await);
+            }
+            keys.insert(selector.clone(), standing);
+        }
+        let now = world.now();
+        let mut steps = lifecycle::due(&keys, &facts, &plan.lifecycle, now)?;
+        let mut taken: Vec<Selector> = keys.keys().cloned().collect();
+        let mut made = Vec::new();
+        for algorithm in algorithms.iter().filter(|algorithm| lifecycle::on_its_way(&keys, **algorithm).is_none()) {
+            let selector = plan.selector.next(*algorithm, now, |selector| taken.contains(selector)).map_err(ChangeError::from)?;
+            taken.push(selector.clone());
+            made.push((selector, *algorithm));
+        }
+        let keys = keys.into_iter().filter(|(_, key)| key.state != State::Removed);
+        Ok(Preview { made, keys: keys.filter_map(|(selector, key)| steps.remove(&selector).map(|step| (selector, key, step))).collect() })
     }
 
     /// The operator says that the record of a key was changed by hand: the evidence where that is its word.
@@ -361,9 +410,11 @@ impl<W: World> Drive<'_, W> {
 /// A key file that is needed is not in order.
 fn standings(ledger: &OpenLedger) -> Result<BTreeMap<Selector, Standing>, RotationFault> {
     let standing = |(selector, entry): (&Selector, &crate::keys::Entry)| {
+        // Read where it decides, not at every look at keys that stand.
         let has_key = match entry.state {
-            State::Removed | State::Revoked => false,
-            _ => ledger.key(selector)?.is_some_and(|key| key.private.is_some()),
+            State::Created | State::Published | State::Visible => ledger.key(selector)?.is_some_and(|key| key.private.is_some()),
+            State::Active | State::Retiring => true,
+            State::Revoked | State::Removed => false,
         };
         Ok((selector.clone(), Standing { algorithm: entry.algorithm, state: entry.state, since: entry.since, has_key, memory: memory(entry) }))
     };

@@ -20,7 +20,7 @@ mod drive;
 mod evidence;
 mod holder;
 
-pub use drive::{KeyProgress, Progress, Rotation, RotationFault, Taken};
+pub use drive::{KeyProgress, Preview, Progress, Rotation, RotationFault, Taken};
 pub use evidence::seen;
 
 use crate::keys::lifecycle::{self, Evidence, Mentions, Sight, Wanted};

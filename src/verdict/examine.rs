@@ -177,12 +177,6 @@ impl Findings {
             bulk,
         })
     }
-
-    /// Whether the DNS failed to answer for anything the verdict may hang on.
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        self.spf.result == Check::TempError || self.dmarc == DmarcFact::Unknown || self.dkim.iter().any(|signature| signature.result == Check::TempError)
-    }
 }
 
 fn author(headers: &Headers<'_>) -> Result<Domain, ExamineFault> {

@@ -324,12 +324,13 @@ fn what_mail_needs_outlives_it() {
 fn files_that_configure_must_be_there() {
     check(
         &good_and(
-            "[deliver]\nshaping_file = \"nowhere.toml\"\n[smart_hosts.hop]\nhost = \"a.example\"\nuser = \"u\"\npassword_file = \"/nowhere/password\"\n[deliver.tls]\nroots = \"only-ca-file\"\n",
+            "[deliver]\nshaping_file = \"nowhere.toml\"\nreasons_file = \"nowhere.toml\"\n[smart_hosts.hop]\nhost = \"a.example\"\nuser = \"u\"\npassword_file = \"/nowhere/password\"\n[deliver.tls]\nroots = \"only-ca-file\"\n",
         ),
         r#"
 :10: deliver.shaping_file: "nowhere.toml" cannot be read: No such file or directory (os error 2); expected a file like config/shaping.toml
-:14: smart_hosts.hop.password_file: "/nowhere/password" cannot be read: No such file or directory (os error 2); expected a readable file that holds the secret
-:16: deliver.tls.roots: "only-ca-file", but there is no ca_file; expected ca_file, a PEM file of those who issue the next hops' certificates
+:11: deliver.reasons_file: "nowhere.toml" cannot be read: No such file or directory (os error 2); expected a file like config/reasons.toml
+:15: smart_hosts.hop.password_file: "/nowhere/password" cannot be read: No such file or directory (os error 2); expected a readable file that holds the secret
+:17: deliver.tls.roots: "only-ca-file", but there is no ca_file; expected ca_file, a PEM file of those who issue the next hops' certificates
 "#,
     );
 }
@@ -423,4 +424,19 @@ fn rotation_has_bounds() {
 :20: domains."example.com".evidence: "rumour"; expected one of "authoritative", "resolver", "manual"
 "#,
     );
+}
+
+#[test]
+fn a_watch_that_could_not_be_kept_is_a_fault() {
+    check(
+        &good_and("[watch]\nevery_min = \"10ms\"\nevery_max = \"2d\"\nlooks = 0\nlost_key = \"refuse\"\n[resolver]\nauthoritative_port = 0\n"),
+        r#"
+:10: watch.every_min: "10ms"; expected a time with its unit from "100ms" to "1d"
+:11: watch.every_max: "2d"; expected a time with its unit from "100ms" to "1d"
+:12: watch.looks: 0; expected a whole number from 1 to 100
+:13: watch.lost_key: "refuse"; expected one of "other-key", "hold", "warn"
+:15: resolver.authoritative_port: 0; expected a whole number from 1 to 65535
+"#,
+    );
+    check(&good_and("[watch]\nevery_min = \"2h\"\nevery_max = \"30m\"\n"), ":11: watch.every_max: \"30m\"; expected at least every_min, \"2h\"");
 }

@@ -151,3 +151,14 @@ fn keys_that_do_not_rotate_as_meant_are_warned_of() {
     ];
     assert_eq!(config.warnings().collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn the_watch_of_keys_is_as_it_is_written() {
+    use postseal::seal::LostKey;
+    let config = read(&good_and(""), &[]).unwrap();
+    assert_eq!((config.watch.lost_key, config.watch.looks.looks, config.resolver.authoritative_port), (LostKey::OtherKey, 3, 53));
+    let text = "[watch]\nevery_min = \"10s\"\nevery_max = \"5m\"\nlooks = 5\nlost_key = \"hold\"\n[resolver]\nauthoritative_port = 5353\n";
+    let config = read(&good_and(text), &[]).unwrap();
+    assert_eq!((config.watch.lost_key, config.watch.looks.looks, config.resolver.authoritative_port), (LostKey::Hold, 5, 5353));
+    assert_eq!((config.watch.looks.every_min.as_secs(), config.watch.looks.every_max.as_secs(), config.seal.held_pause.as_secs()), (10, 300, 50));
+}

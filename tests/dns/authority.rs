@@ -186,7 +186,7 @@ async fn loops_and_endless_chains_of_aliases_prove_nothing() {
     let lines = world.told(NAME).await;
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("unclear") && line.contains("leads nowhere")), "{lines:?}");
-    let onward: String = (0..20).map(|n| format!("n{n}.example.org CNAME n{}.example.org\n", n + 1)).collect();
+    let onward = (0..20).map(|n| format!("n{n}.example.org CNAME n{}.example.org", n + 1)).collect::<Vec<_>>().join("\n");
     let chain = format!("@ AUTHORITY\n example.org SOA 300\n s.keys.example.org CNAME n0.example.org\n{onward}");
     world.servers[2].replace(&chain);
     let lines = world.told(NAME).await;
@@ -232,7 +232,7 @@ async fn a_zone_that_cannot_be_found_is_a_fault() {
         let fault = world.observe(NAME).await.unwrap_err();
         assert!(format!("{fault:?}").contains(expect), "{known}: {fault:?}");
     }
-    let many: String = (0..33).map(|n| format!("example.com NS n{n}.ns.example\n")).collect();
+    let many = (0..33).map(|n| format!("example.com NS n{n}.ns.example")).collect::<Vec<_>>().join("\n");
     let fault = World::with(&many, &[]).await.observe(NAME).await.unwrap_err();
     assert!(fault.to_string().contains("more than 32 name servers"), "{fault}");
 }

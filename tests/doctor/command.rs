@@ -145,5 +145,5 @@ async fn a_name_server_that_is_down_makes_everything_unknown() {
     drop(dns);
     let output = tokio::task::block_in_place(|| relay.postseal(&["doctor", "--resolver", &gone, "example.com"]));
     let shown = text(&output.stdout);
-    assert!(output.status.code() == Some(3) && shown.contains("name another one with --resolver") && !shown.contains("fail"), "{shown}");
+    assert!(output.status.code() == Some(3) && shown.contains("--resolver") && !shown.contains("    fail "), "{shown}");
 }

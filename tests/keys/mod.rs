@@ -1,5 +1,6 @@
 //! The room *keys*: files, states and their history, what is taken from others and given to them.
 
+mod commands;
 mod files;
 mod ledger;
 mod selector;

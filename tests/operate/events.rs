@@ -191,4 +191,4 @@ fn gravity(level: Level) -> u8 {
     }
 }
 
-const IRREGULAR: &[&str] = &["began", "broke", "cut", "fell", "grew", "left", "lost", "made", "ran", "shown", "swept"];
+const IRREGULAR: &[&str] = &["began", "broke", "cut", "fell", "grew", "held", "left", "lost", "made", "ran", "shown", "swept"];

@@ -1,5 +1,6 @@
 //! Who gets in and how, and the real program: life, death and what it keeps.
 
+mod check;
 mod commands;
 mod credentials;
 mod events;
@@ -11,3 +12,4 @@ mod life;
 mod notices;
 mod proxy_protocol;
 mod tls;
+mod watch;

@@ -1,12 +1,14 @@
-//! What four independent verifiers make of what the relay sends: every signature of every kind of message, and the ARC chains.
+//! What four independent verifiers and `postseal check` make of what the relay sends, every signature of every kind of message and the
+//! ARC chains, and of signatures that are odd.
 //!
 //! They must agree with each other and with what was meant. Where one cannot know a thing, its table in `support/verifiers.rs` says so.
 
+use crate::support::bind::Bind;
 use crate::support::lab::{APPLICATION, LIST, Lab, Plan, Submission};
 use crate::support::letters::{POST, letters};
 use crate::support::postfix::{Delivered, Postfix, Setup};
 use crate::support::verifiers::{self, Arrived, Dkimpy, Findings, ForeignKey, Says, Verifier};
-use crate::support::{Peer, folder, lab, missing, run};
+use crate::support::{Peer, folder, free_port, lab, missing, odd_signatures, run};
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -145,6 +147,65 @@ fn what_sign_makes_offline_verifies_everywhere() {
         agree(&verifiers, letter.kind, &mail);
     }
     lab.stop();
+}
+
+/// Who passes an odd signature that the standards do not let pass, or the other way round, and where that stands.
+const DIFFERENT: &[(&str, &[&str], &str)] = &[
+    (
+        "names DKIM-Signature",
+        &["dkimpy", "Mail::DKIM", "OpenDKIM", "rspamd"],
+        "RFC 6376 §3.5, h=: the field being verified is never one of those it names; they hash it twice",
+    ),
+    ("signed in the future", &["dkimpy", "OpenDKIM", "rspamd"], "RFC 6376 §3.5, t=: a verifier may ignore such a signature, and may not"),
+    ("key for mail, folded", &["dkimpy", "Mail::DKIM"], "RFC 6376 §3.6.1, s=: white space around colons means nothing"),
+    ("padding left out", &["dkimpy"], "RFC 6376 §2.10: padding is optional"),
+    ("l of the whole body", &["rspamd"], "RFC 6376 §3.4.5: l= counts canonical octets, not raw ones"),
+    ("l and an addition", &["rspamd"], "RFC 6376 §3.4.5: l= counts canonical octets, not raw ones"),
+    ("l beyond the body", &["dkimpy", "Mail::DKIM", "rspamd"], "RFC 6376 §3.5, l=: it must not be larger than the body"),
+    ("From unsigned", &["dkimpy", "Mail::DKIM"], "RFC 6376 §6.1.1: From must be signed"),
+    ("x before t", &["Mail::DKIM"], "RFC 6376 §3.5, x=: it must be greater than t="),
+    ("i elsewhere", &["rspamd"], "RFC 6376 §6.1.1: the domain of i= must be d= or below it"),
+    ("i that only looks below", &["rspamd"], "RFC 6376 §6.1.1: the domain of i= must be d= or below it"),
+    ("i below d and strict key", &["dkimpy", "rspamd"], "RFC 6376 §3.6.1, t=s: i= must be at d= itself"),
+    ("no version", &["Mail::DKIM"], "RFC 6376 §3.5, v=: it is required"),
+    ("a tag twice", &["Mail::DKIM", "OpenDKIM", "rspamd"], "RFC 6376 §3.2: the whole list is invalid"),
+    ("an empty tag", &["Mail::DKIM"], "RFC 6376 §3.2: a tag-spec has a name"),
+    ("unknown query", &["rspamd"], "RFC 6376 §3.5, q=: a signature with unknown query methods alone must be ignored"),
+    ("form feed for a space", &["OpenDKIM", "rspamd"], "RFC 6376 §2.8: white space is space and tab"),
+    ("key for TLS reports", &["rspamd"], "RFC 6376 §3.6.1, s=: a record for another service must be ignored"),
+    ("key for sha1", &["dkimpy", "rspamd"], "RFC 6376 §3.6.1, h=: the hash must be listed"),
+    ("key of another version", &["rspamd"], "RFC 6376 §3.6.1, v=: a record of another version must be discarded"),
+    ("key with v last", &["dkimpy", "Mail::DKIM", "OpenDKIM", "rspamd"], "RFC 6376 §3.6.1, v=: it must be the first tag"),
+    ("key of 512 bits", &["Mail::DKIM", "rspamd"], "RFC 8301 §3.2: it must not be considered valid"),
+];
+/// RFC 6376 §3.6.2.2: what several records come to is undefined; we try each, as §6.1.2 step 4 allows, and others take the first.
+const UNDEFINED: &str = "one good record of two";
+
+#[test]
+fn odd_signatures_pass_where_they_pass_elsewhere_or_the_standards_say_why_not() {
+    if missing(&[&verifiers::PEERS[..], &[Peer::Bind]].concat()) {
+        return;
+    }
+    let cases = odd_signatures::all();
+    let strings = |record: &String| record.as_bytes().chunks(200).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect::<Vec<_>>().join(" ");
+    let records =
+        cases.iter().flat_map(|case| case.records.iter().map(|record| format!("{}._domainkey.example.com. TXT {}\n", case.selector, strings(record))));
+    let dns = Bind::start(free_port(), &records.collect::<String>());
+    let mut faults = Vec::new();
+    for verifier in verifiers::all(dns.port()) {
+        for case in &cases {
+            let found = verifier.verify(&Arrived { return_path: "app@example.com".to_owned(), octets: case.message.clone().into_bytes() });
+            let passes = found.dkim.values().any(|says| *says == Says::Pass);
+            if case.name == UNDEFINED && verifier.name() != "postseal check" {
+                continue;
+            }
+            let known = DIFFERENT.iter().any(|(name, who, _)| *name == case.name && who.contains(&verifier.name()));
+            if (passes == (case.expect == "pass")) == known {
+                faults.push(format!("{}: {} {}: {:?}", case.name, verifier.name(), if passes { "passes it" } else { "does not pass it" }, found.dkim));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 fn peers() -> Vec<Peer> {

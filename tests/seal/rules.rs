@@ -2,10 +2,11 @@
 
 use super::support::{LETTER, NOW, World, domain, from_author, from_list, message};
 use postseal::keys::Algorithm;
-use postseal::mail::{Blame, RouteName};
+use postseal::mail::{Blame, KeyId, RouteName, Selector};
 use postseal::seal::dkim::algorithm::SignFailed;
 use postseal::seal::dkim::{Signer, SigningKey};
-use postseal::seal::{Examined, FieldKind, NoKey, RouteProfile, SealError, make, needs_resealing, plan};
+use postseal::seal::{Examined, FieldKind, Lost, LostKey, NoKey, RouteProfile, SealError, make, needs_resealing, plan};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn planned(world: &World) -> Result<postseal::seal::Plan, postseal::mail::Refusal> {
@@ -112,4 +113,48 @@ fn a_seal_that_does_not_verify_is_never_returned() {
     let error = make(&plan, &message(LETTER), &world.rules, NOW).unwrap_err();
     assert_eq!(error, SealError::Unconfirmed(id));
     assert_eq!((error.blame(), error.refusal().code), (Blame::Ourselves, 451));
+}
+
+/// Lost keys of author.example, by selector.
+fn lost(selectors: &[&str], policy: LostKey) -> BTreeMap<KeyId, Lost> {
+    let id = |selector: &&str| KeyId { domain: domain("author.example"), selector: Selector::new(selector) };
+    selectors.iter().map(|selector| (id(selector), Lost { why: format!("{selector} is gone"), policy })).collect()
+}
+
+/// Selectors that sign, and why mail is held.
+fn signs(world: &World) -> (Vec<String>, Option<String>) {
+    let of = |signers: &[std::sync::Arc<Signer>]| signers.iter().map(|signer| signer.id.selector.to_string()).collect::<Vec<_>>();
+    let seal = make(&planned(world).unwrap(), &message(LETTER), &world.rules, NOW).unwrap();
+    let signing = [of(world.rules.rsa("author.example")), of(world.rules.ed25519("author.example"))].concat();
+    (signing, world.rules.held(&domain("author.example"), &seal).map(str::to_owned))
+}
+
+#[test]
+fn lost_keys_rest_while_another_rsa_key_signs_and_mail_is_held_when_none_does() {
+    let mut world = World::new();
+    let second = world.key("author.example", "r2", Algorithm::Rsa);
+    world.rules.domains.get_mut(&domain("author.example")).unwrap().rsa.push(second);
+    let before = make(&planned(&world).unwrap(), &message(LETTER), &world.rules, NOW).unwrap();
+    for (selectors, policy, signing, held) in [
+        (vec![], LostKey::OtherKey, "r1 r2 e1", None),
+        (vec!["r1"], LostKey::OtherKey, "r2 e1", None),
+        (vec!["r2", "e1"], LostKey::OtherKey, "r1", None),
+        (vec!["r1", "r2"], LostKey::OtherKey, "r1 r2 e1", Some("r1 is gone")), // Ed25519 never signs alone, and what is submitted is signed
+        (vec!["r2"], LostKey::Hold, "r1 r2 e1", Some("r2 is gone")),
+        (vec!["e1"], LostKey::Hold, "r1 r2", None),
+        (vec!["r1", "r2", "e1"], LostKey::Warn, "r1 r2 e1", None),
+        (vec!["unknown"], LostKey::Hold, "r1 r2 e1", None),
+        (vec![], LostKey::OtherKey, "r1 r2 e1", None), // all are back
+    ] {
+        world.rules.suspend(&lost(&selectors, policy));
+        let (signs, why) = signs(&world);
+        assert_eq!((signs.join(" ").as_str(), why.as_deref()), (signing, held), "{selectors:?} {policy:?}");
+        let rests = signing != "r1 r2 e1";
+        assert_eq!(needs_resealing(&before, &world.rules, NOW), rests, "waiting mail is sealed by those that sign: {selectors:?} {policy:?}");
+    }
+    // Held is what needs a key of the domain, and nothing else.
+    world.rules.suspend(&lost(&["r1", "r2"], LostKey::OtherKey));
+    let unsigned = postseal::seal::Seal { fields: Vec::new(), expires: None, plan: postseal::seal::Plan::default() };
+    assert_eq!(world.rules.held(&domain("author.example"), &unsigned), None);
+    assert_eq!(world.rules.held(&domain("list.example"), &before), None);
 }

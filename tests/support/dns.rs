@@ -26,7 +26,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use hickory_resolver::proto::op::{Message, MessageType, Metadata, Query, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, TLSA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -155,6 +155,12 @@ fn entry(line: &str) -> Option<(Name, Entry)> {
         "NS" => RData::NS(NS(name(data))),
         "SOA" => RData::SOA(SOA::new(name("ns"), name("hostmaster"), 1, 3600, 3600, 86_400, data.parse().ok()?)),
         "REFERRAL" => return Some((name(owner), Entry::Referral(name(data)))),
+        "TLSA" => {
+            let mut fields = data.split_whitespace();
+            let mut number = || fields.next()?.parse::<u8>().ok();
+            let (usage, selector, matching) = (number()?, number()?, number()?);
+            RData::TLSA(TLSA::new(usage.into(), selector.into(), matching.into(), fields.next()?.as_bytes().to_vec()))
+        }
         "SERVFAIL" => return Some((name(owner), Entry::ServFail(data.parse().ok()))),
         "SILENT" => return Some((name(owner), Entry::Silent)),
         _ => return None,

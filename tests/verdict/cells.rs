@@ -62,7 +62,9 @@ const CELLS: [(bool, &str, &str, &str); 9] = [
 fn all_nine_cells_with_and_without_a_record_bulk_or_not_relaxed_or_strict() {
     for (place, (passes, bulk_codes, bare_codes, small_codes)) in CELLS.into_iter().enumerate() {
         let (spf, dkim) = (SPF[place / 3], DKIM[place % 3]);
-        for (dmarc, has_record) in [(record(RELAXED), true), (record(STRICT), true), (DmarcFact::Missing, false)] {
+        let ignored = DmarcFact::Ignored { text: "v=DMARC1 p=none".into(), fault: dmarc_record("v=DMARC1 p=none").unwrap_err() };
+        for (dmarc, has_record) in [(record(RELAXED), true), (record(STRICT), true), (DmarcFact::Missing, false), (ignored, false)] {
+            let is_missing = dmarc == DmarcFact::Missing;
             for bulk in [true, false] {
                 let verdict = cell(spf, dkim, dmarc.clone(), bulk);
                 let case = format!("{spf:?} {dkim:?} record {has_record} bulk {bulk}");
@@ -86,10 +88,47 @@ fn all_nine_cells_with_and_without_a_record_bulk_or_not_relaxed_or_strict() {
                 }
                 assert_eq!(verdict.both_aligned, place == 0, "{case}");
                 assert_eq!(verdict.fix_first.is_none(), place == 0 && has_record, "{case}");
-                assert_eq!(verdict.notes.contains(&Note::NoRecord), !has_record, "{case}");
+                assert_eq!(verdict.notes.contains(&Note::NoRecord), is_missing, "{case}");
+                assert_eq!(verdict.notes.iter().any(|note| matches!(note, Note::RecordIgnored(_))), !has_record && !is_missing, "{case}");
                 assert_eq!(verdict.notes.contains(&Note::NotBulk), !bulk, "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn in_all_nine_cells_a_record_that_is_not_known_leaves_it_open() {
+    for (place, (_, bulk_codes, _, small_codes)) in CELLS.into_iter().enumerate() {
+        for (bulk, codes) in [(true, bulk_codes), (false, small_codes)] {
+            let verdict = cell(SPF[place / 3], DKIM[place % 3], DmarcFact::Unknown, bulk);
+            assert_eq!((verdict.dmarc, verdict.policy, verdict.gmail.accepts), (Dmarc::TempError, None, false), "{place} {bulk}");
+            let mut expect: Vec<&str> = codes.split_whitespace().collect();
+            if !expect.contains(&"4.7.26") {
+                expect.push("4.7.26");
+            }
+            assert_eq!(verdict.gmail.codes, expect, "{place} {bulk}");
+            assert_eq!((verdict.yahoo.codes, verdict.microsoft.codes), (vec!["451"], vec!["451"]), "{place} {bulk}");
+        }
+    }
+}
+
+#[test]
+fn in_all_nine_cells_the_policy_decides_for_small_senders_and_strictness_moves_subdomains() {
+    for (place, (passes, ..)) in CELLS.into_iter().enumerate() {
+        for bulk in [true, false] {
+            let verdict = cell(SPF[place / 3], DKIM[place % 3], record("v=DMARC1; p=reject"), bulk);
+            assert_eq!(verdict.gmail.codes.contains(&"5.7.26"), !passes || (place == 8), "{place} {bulk}");
+            let quarantined = cell(SPF[place / 3], DKIM[place % 3], record("v=DMARC1; p=quarantine"), bulk);
+            assert_eq!(quarantined.notes.contains(&Note::Quarantined), !passes, "{place} {bulk}");
+        }
+        // The same cells, reached by subdomains: strictness moves the aligned ones one place on.
+        let spf = [("b.example.com", Check::Pass), ("example.net", Check::Pass), ("b.example.com", Check::None)][place / 3];
+        let dkim = [("mail.example.com", Check::Pass), ("gappssmtp.com", Check::Pass), ("mail.example.com", Check::Fail)][place % 3];
+        let strict = judge(&facts(spf, dkim, record(STRICT), true));
+        let relaxed = judge(&facts(spf, dkim, record(RELAXED), true));
+        assert_eq!((relaxed.spf_axis, relaxed.dkim_axis), (SPF[place / 3], DKIM[place % 3]), "{place}");
+        let moved = (if place / 3 == 0 { SpfAxis::NotAligned } else { SPF[place / 3] }, if place % 3 == 0 { DkimAxis::ThirdParty } else { DKIM[place % 3] });
+        assert_eq!((strict.spf_axis, strict.dkim_axis, strict.dmarc), (moved.0, moved.1, Dmarc::Fail), "{place}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cells;
 mod dmarc;
+mod letter;
 mod messages;
 mod spf;
 mod spf_walk;

@@ -21,15 +21,6 @@ impl Checked<'_> {
                 out.entry("Result", &out.paint.ink(Ink::Red, "no verdict"), &format!("{fault}; Gmail answers {}", codes.join(" or ")));
             }
         }
-        if let (Ok((facts, _)), false) = (&self.judged, self.origin.knows_spf()) {
-            let best = super::with_spf(facts);
-            let gmail = if best.gmail.accepts { "pass" } else { "FAIL" };
-            out.entry(
-                "Note",
-                "",
-                &format!("SPF could not be checked. If it passes for a domain aligned with {}: DMARC {}, Gmail {gmail}.", facts.author, best.dmarc.as_str()),
-            );
-        }
         out.blank();
         self.form(&mut out);
         self.receivers(&mut out);
@@ -96,6 +87,11 @@ impl Checked<'_> {
             (None, None) => text.push_str("; not checked: see what is missing"),
         }
         out.result("SPF", spf.result, &text);
+        if let (Some(facts), false) = (facts, self.origin.knows_spf()) {
+            let best = super::with_spf(facts);
+            let gmail = if best.gmail.accepts { "pass" } else { "FAIL" };
+            out.entry("", "", &format!("if it passes for a domain aligned with {}: DMARC {}, Gmail {gmail}", facts.author, best.dmarc.as_str()));
+        }
 
         if self.findings.dkim.is_empty() {
             out.result("DKIM", Check::None, "there is no signature");
@@ -199,7 +195,7 @@ impl Page {
             Check::SoftFail | Check::Neutral | Check::TempError => Ink::Yellow,
             Check::None => Ink::Dim,
         };
-        let word = self.paint.ink(ink, result.as_str());
+        let word = self.paint.ink(ink, &format!("{:<9}", result.as_str()));
         self.entry(label, &word, text);
     }
 

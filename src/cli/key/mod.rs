@@ -4,6 +4,7 @@ mod create;
 mod end;
 mod export;
 mod import;
+mod rotate;
 mod show;
 
 use crate::config::Config;
@@ -29,6 +30,12 @@ pub enum Command {
     List(show::ListArgs),
     /// Print all there is to know of a domain's keys, or of one: state, age, history, fingerprint and record
     Show(show::ShowArgs),
+    /// Make the next key(s) of domains and lead them on: published, seen at every server, soaked, active; the old ones retire
+    ///
+    /// Asked again it goes on where it stands. A running relay goes on by itself.
+    Rotate(rotate::RotateArgs),
+    /// Take every step that is due for the keys of domains, and say what they wait for
+    Advance(rotate::AdvanceArgs),
     /// Give up a key that does not sign yet
     Abort(end::AbortArgs),
     /// Stop using a key and say so in the DNS by an empty p=; --now for one that leaked
@@ -75,6 +82,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Create(args) => create::run(&args),
         Command::List(args) => show::list(&args),
         Command::Show(args) => show::show(&args),
+        Command::Rotate(args) => rotate::rotate(&args),
+        Command::Advance(args) => rotate::advance(&args),
         Command::Abort(args) => end::abort(&args),
         Command::Revoke(args) => end::revoke(&args),
         Command::Remove(args) => end::remove(&args),
@@ -136,11 +145,9 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let domain = |text: &str| text.parse::<Domain>().map_err(|error| error.to_string());
-        let (name, within) = match (text.split_once('/'), text.split_once("._domainkey.")) {
-            (Some((name, within)), _) => (name, Some(within)),
-            (None, Some((within, name))) => (name, Some(within)),
-            (None, None) => (text, None),
-        };
+        let by_record = || text.split_once("._domainkey.").map(|(within, name)| (name, Some(within)));
+        let by_slash = text.split_once('/').map(|(name, within)| (name, Some(within)));
+        let (name, within) = by_slash.or_else(by_record).unwrap_or((text, None));
         Ok(Self { domain: domain(name)?, selector: within.map(selector).transpose()? })
     }
 }

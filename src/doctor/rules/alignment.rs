@@ -33,7 +33,7 @@ pub(super) fn finding(facts: &DomainFacts, bulk: bool) -> Finding {
     }
     let judged = verdict::judge(&judged_facts(facts, bulk));
     let why = judged.why.trim_end_matches('.').to_owned();
-    let fix = || Remedy::of(judged.fix_first.clone().unwrap_or_default().trim_end_matches('.').to_owned());
+    let fix = || Remedy::of(within(judged.fix_first.as_deref().unwrap_or_default()));
     if judged.both_aligned {
         return ALIGNMENT.ok(author, format!("both aligned: {why}"));
     }
@@ -50,6 +50,12 @@ pub(super) fn finding(facts: &DomainFacts, bulk: bool) -> Finding {
         return ALIGNMENT.warn(author, format!("one of the two is aligned: {why}"), fix());
     }
     ALIGNMENT.fail(author, why, fix())
+}
+
+/// A sentence without its capital and its full stop.
+fn within(sentence: &str) -> String {
+    let mut characters = sentence.trim_end_matches('.').chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// Mail as it would leave, for the judge of single messages.

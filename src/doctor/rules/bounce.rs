@@ -20,12 +20,12 @@ static MX_AUTHOR: Rule = Rule {
     demands: &[Demand { by: Provider::Yahoo, of: When::Always, codes: &["554"] }, Demand { by: Provider::Microsoft, of: When::Bulk, codes: &[] }],
 };
 
-static REACH: Rule = Rule { id: "mx-reach", why: "bounces come from the internet: the host must answer on port 25 and should offer STARTTLS", demands: &[] };
+static REACH: Rule = Rule { id: "mx-reach", why: "bounces come from the internet: the host must answer on port 25 and take STARTTLS", demands: &[] };
 
 pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
     let mut findings = vec![author(facts)];
     if let Some(bounce) = facts.bounce.as_ref().filter(|bounce| bounce.domain != facts.subject.domain) {
-        findings.extend(exists::bounce_domain(bounce, facts.subject.relay.as_ref()));
+        findings.push(exists::bounce_domain(bounce, facts.subject.relay.as_ref()));
     }
     if let Some(bounce) = &facts.bounce {
         findings.push(mx(bounce, facts.subject.relay.as_ref()));
@@ -95,7 +95,7 @@ fn mx(bounce: &BounceFacts, relay: Option<&Domain>) -> Finding {
 
 fn reach(host: &HostFacts) -> Option<Finding> {
     Some(match host.reached.as_ref()? {
-        Ok(()) => REACH.ok(&host.name, "it answers on port 25 and offers STARTTLS"),
+        Ok(()) => REACH.ok(&host.name, "it answers and takes STARTTLS"),
         Err(why) => REACH.fail(
             &host.name,
             why.clone(),

@@ -82,16 +82,13 @@ fn address(found: &AddressFacts, source: &SourceFacts) -> Vec<Finding> {
     };
     let ehlo: Option<Domain> = Domain::parse(&source.source.ehlo).ok();
     let record = || ehlo.iter().map(|name| Resource { owner: reverse_name(address).into(), data: Data::Ptr(name.clone()) }).collect::<Vec<_>>();
-    let bad = |seen: String, remedy: Remedy| match source.presumed {
-        false => PTR.fail(address, seen, remedy),
-        true => {
-            let seen = format!("{seen}; {} points to this address, but whether mail leaves from it is not configured", source.source.ehlo);
-            PTR.unknown(
-                address,
-                seen,
-                Some(Remedy { text: format!("if it does, {}; if not, name the address with --address or as source_v4 and source_v6", remedy.text), ..remedy }),
-            )
+    let bad = |seen: String, remedy: Remedy| {
+        if !source.presumed {
+            return PTR.fail(address, seen, remedy);
         }
+        let seen = format!("{seen}; {} points to this address, but whether mail leaves from it is not configured", source.source.ehlo);
+        let text = format!("if it does, {}; if not, name the address with --address or as source_v4 and source_v6", remedy.text);
+        PTR.unknown(address, seen, Some(Remedy { text, ..remedy }))
     };
     if names.is_empty() {
         return vec![bad(
@@ -168,7 +165,9 @@ fn ehlo(source: &SourceFacts) -> Finding {
         let seen = format!("the PTR record of {address} names {}, not the EHLO name", listed(names.iter().map(|(name, _)| name)));
         return EHLO.warn(name, seen, Remedy::records("let them be the same", vec![record]));
     }
-    EHLO.ok(name, "it leads to the address, and the PTR record names it")
+    let named = |found: &AddressFacts| found.names.as_ref().is_ok_and(|names| names.iter().any(|(ptr, _)| *ptr == domain));
+    let all_named = !source.addresses.is_empty() && source.addresses.iter().all(named);
+    EHLO.ok(name, if all_named { "it leads to the address, and the PTR record names it" } else { "it leads to the address" })
 }
 
 fn tls(certificate: &CertificateFacts, hostname: &Domain, now: Timestamp) -> Finding {

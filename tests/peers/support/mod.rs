@@ -5,6 +5,8 @@ pub mod bind_pair;
 pub mod certificates;
 pub mod lab;
 pub mod letters;
+#[path = "../../support/odd_signatures.rs"]
+pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
@@ -36,6 +38,9 @@ pub enum Peer {
     Dkimpy,
     MailDkim,
     OpenDkim,
+    OpenDkimTools,
+    RspamAdm,
+    OpenSsl,
     Rspamd,
     ScramPlugin,
     OpenSpf,
@@ -55,6 +60,9 @@ impl Peer {
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
+            Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
+            Self::RspamAdm => ("rspamadm", "Debian: rspamd"),
+            Self::OpenSsl => ("OpenSSL", "Debian: openssl"),
             Self::Rspamd => ("rspamd", "Debian: rspamd"),
             Self::ScramPlugin => ("SCRAM for Cyrus SASL", "Debian: libsasl2-modules"),
             Self::OpenSpf => (
@@ -76,6 +84,9 @@ impl Peer {
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
+            Self::OpenDkimTools => program("opendkim-genkey").is_some(),
+            Self::RspamAdm => program("rspamadm").is_some(),
+            Self::OpenSsl => program("openssl").is_some(),
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
