@@ -50,7 +50,8 @@
 //!   [`relay`] joins.
 //! - Decisions are pure: time and chance are arguments, and nothing is logged. Only *shells* touch socket, disk, clock, chance or log:
 //!   [`relay`], [`cli`], [`clock`], the log's writer; in `ingress` listener, connection, door, TLS, PROXY protocol and SASL; in
-//!   `deliver` worker, lane, pool, attempt, connection and TLS; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the driver of `rotation`; in `config` the
+//!   `deliver` worker, lane, pool, attempt, connection and TLS; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the
+//!   driver of `rotation`; in `config` the
 //!   reading of files; in `seal` the algorithms and the questions about foreign signatures, as in `verdict`.
 //! - `tests/tidy.rs` holds both, and has the list of shells file by file.
 //! - A standard is cited in one form, `RFC 6376 §3.4.4`, so that one search finds where a section is obeyed.
