@@ -177,7 +177,7 @@ async fn a_process_may_be_killed_at_every_act() {
         assert!(removed, "fuse {fuse}: the old key did not go its way");
         assert_eq!(active(keys.path()), ["ps202606b"], "fuse {fuse}");
     }
-    assert!(kills > 15, "only {kills} kills");
+    assert!(kills >= 15, "only {kills} kills");
 }
 
 fn signed_is_shown(keys: &Path, world: &Simulated) {

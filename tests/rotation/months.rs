@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test]
 async fn no_message_of_months_fails() {
-    let seeds = std::env::var("POSTSEAL_SEED").map_or(vec![1, 2], |seed| vec![seed.parse().unwrap()]);
+    let seeds = std::env::var("POSTSEAL_SEED").map_or(vec![1], |seed| vec![seed.parse().unwrap()]);
     for seed in seeds {
         let told = months(seed).await;
         assert!(told.rotations >= 5 && told.messages > 4000 && told.kills > 5, "seed {seed}: {told:?}");
