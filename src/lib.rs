@@ -31,7 +31,9 @@
 //! | | *beside the journey* | |
 //! | [`keys`] | key files: made, read, guarded; what the DNS must say of them | messages, DNS servers |
 //! | [`rotation`] | leads the keys of a domain through their life | queues, publishers |
-//! | [`dns`] | questions and answers, bounded | what follows from an answer |
+//! | [`dns`] | questions and answers, bounded; the records that a domain needs, printed, compared and written | what follows from an answer |
+//! | [`reasons`] | what a reply means: a table of rules, for delivery and for what comes back | who asks |
+//! | [`returns`] | what a message that came back says: bounce, delay, automatic reply, complaint; of whom, and why | whose it is, whether it is true |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
 //! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
 //! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
@@ -48,7 +50,8 @@
 //!   [`relay`] joins.
 //! - Decisions are pure: time and chance are arguments, and nothing is logged. Only *shells* touch socket, disk, clock, chance or log:
 //!   [`relay`], [`cli`], [`clock`], the log's writer; in `ingress` listener, connection, door, TLS, PROXY protocol and SASL; in
-//!   `deliver` worker, lane, pool, attempt, connection and TLS; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the driver of `rotation`; in `config` the
+//!   `deliver` worker, lane, pool, attempt, connection and TLS; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the
+//!   driver of `rotation`; in `config` the
 //!   reading of files; in `seal` the algorithms and the questions about foreign signatures, as in `verdict`.
 //! - `tests/tidy.rs` holds both, and has the list of shells file by file.
 //! - A standard is cited in one form, `RFC 6376 §3.4.4`, so that one search finds where a section is obeyed.
@@ -56,9 +59,9 @@
 //!
 //! # What is absent
 //!
-//! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*; the tokens are made, so
-//! that it will find them), `doctor`, MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
-//! metrics and the page, reports and the DMARC advisor.
+//! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*: the tokens are made and
+//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool, metrics and
+//! the page, reports and the DMARC advisor.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

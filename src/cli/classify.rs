@@ -4,6 +4,7 @@ use crate::reasons::Table;
 use crate::returns::{Classified, Returned, classify};
 use anyhow::Context;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ struct Told<'a> {
 }
 
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names of the output")]
 struct Recipient<'a> {
     recipient: &'a str,
     final_recipient: Option<&'a str>,
@@ -151,15 +153,15 @@ fn text(file: &Path, found: &Classified) -> String {
     let mut out = format!("{}: {}{id}\n", file.display(), found.kind);
     for recipient in &found.recipients {
         let lasting = if recipient.permanent { ", permanent" } else { "" };
-        out.push_str(&format!("  {}: {}, {}{lasting}\n", recipient.recipient, recipient.action, recipient.reason));
+        let _ = writeln!(out, "  {}: {}, {}{lasting}", recipient.recipient, recipient.action, recipient.reason);
         if let Some(reply) = &recipient.reply {
             let from = recipient.remote_mta.as_ref().map(|host| format!("{host}: ")).unwrap_or_default();
-            out.push_str(&format!("    {from}{reply}\n"));
+            let _ = writeln!(out, "    {from}{reply}");
         }
     }
     if let Some(complaint) = &found.complaint {
         let whom = if complaint.recipients.is_empty() { "a recipient it does not name".to_owned() } else { complaint.recipients.join(", ") };
-        out.push_str(&format!("  {} from {whom}\n", if complaint.feedback_type.is_empty() { "feedback" } else { &complaint.feedback_type }));
+        let _ = writeln!(out, "  {} from {whom}", if complaint.feedback_type.is_empty() { "feedback" } else { &complaint.feedback_type });
     }
     out
 }

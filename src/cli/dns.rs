@@ -140,7 +140,13 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Diff { what, json, asking } => in_runtime(compare(&what, json, &asking)),
         Command::Publish { what, dry_run, yes, replace, publisher, wait, no_wait, asking } => {
             let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-            let how = How { dry_run, yes, replace: owners(&replace)?, publisher, wait: wait || (terminal && !no_wait), terminal };
+            let consent = match (dry_run, yes, terminal) {
+                (true, ..) => Consent::Withheld,
+                (_, true, _) => Consent::Given,
+                (_, _, true) => Consent::Asked,
+                (false, false, false) => Consent::Nobody,
+            };
+            let how = How { consent, replace: owners(&replace)?, publisher, wait: wait || (terminal && !no_wait) };
             in_runtime(publish(&what, &how, &asking))
         }
     }
@@ -307,12 +313,23 @@ fn show(findings: &[Finding<'_>], left_over: &[Domain]) {
 
 /// How to publish.
 struct How {
-    dry_run: bool,
-    yes: bool,
+    consent: Consent,
     replace: Vec<Owner>,
     publisher: Option<String>,
     wait: bool,
-    terminal: bool,
+}
+
+/// Who says that it may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    /// Nobody: it is only shown.
+    Withheld,
+    /// `--yes`.
+    Given,
+    /// Whoever sits at the terminal.
+    Asked,
+    /// There is nobody to ask.
+    Nobody,
 }
 
 async fn publish(what: &What, how: &How, asking: &Asking) -> anyhow::Result<ExitCode> {
@@ -332,11 +349,11 @@ async fn publish(what: &What, how: &How, asking: &Asking) -> anyhow::Result<Exit
     }
     let changes = plan.changes();
     plan.show(&changes, &settings);
-    if how.dry_run {
+    if how.consent == Consent::Withheld {
         return Ok(ExitCode::SUCCESS);
     }
     if !changes.is_empty() {
-        consent(how, &settings)?;
+        consent(how.consent, &settings)?;
     }
     for change in &changes {
         publisher.publish(change).await?;
@@ -370,7 +387,10 @@ impl Plan {
             String::new()
         } else {
             match publisher.zone_of(&owner.name).await {
-                Ok(zone) => return self.step(Some(zone), wanted, &publisher.look(owner, kind).await?, replace, ""),
+                Ok(zone) => {
+                    self.step(Some(zone), wanted, &publisher.look(owner, kind).await?, replace, "");
+                    return Ok(());
+                }
                 Err(fault @ (PublishFault::NoZone { .. } | PublishFault::NotAuthoritative { .. })) => fault.to_string(),
                 Err(fault) => return Err(fault.into()),
             }
@@ -383,11 +403,12 @@ impl Plan {
         }
         let wrong = |view: &&View| diff::compare(wanted, &[(*view).clone()]).iter().any(|finding| finding.state != State::Right);
         let seen = views.iter().filter(wrong).find_map(|view| view.seen.as_ref().ok()).cloned().unwrap_or_default();
-        self.step(None, wanted, &Seen { data: seen, ..Seen::default() }, replace, &why)
+        self.step(None, wanted, &Seen { data: seen, ..Seen::default() }, replace, &why);
+        Ok(())
     }
 
     /// Takes up what is to be done about records of one name and type; without a zone by hand.
-    fn step(&mut self, zone: Option<Domain>, wanted: &[&Wanted], seen: &Seen, replace: bool, why: &str) -> anyhow::Result<()> {
+    fn step(&mut self, zone: Option<Domain>, wanted: &[&Wanted], seen: &Seen, replace: bool, why: &str) {
         match (plan::step(wanted, seen, replace), zone) {
             (None | Some(plan::Step::Right), _) => self.right += wanted.len(),
             (Some(plan::Step::Edit(edit)), Some(zone)) => self.edits.push((zone, edit)),
@@ -397,7 +418,6 @@ impl Plan {
             }
             (Some(plan::Step::LeftAlone { owner, kind, why }), _) => self.left_alone.push((owner, kind, why)),
         }
-        Ok(())
     }
 
     /// The record of a key that is no more.
@@ -478,12 +498,13 @@ fn chosen(what: &What, how: &How, config: Option<&Config>) -> anyhow::Result<Set
     }
 }
 
-fn consent(how: &How, settings: &Settings) -> anyhow::Result<()> {
-    if how.yes {
-        return Ok(());
-    }
-    if !how.terminal {
-        bail!("nothing was written: there is no terminal to ask; --yes writes without asking, --dry-run only shows");
+fn consent(given: Consent, settings: &Settings) -> anyhow::Result<()> {
+    match given {
+        Consent::Given => return Ok(()),
+        Consent::Asked => {}
+        Consent::Nobody | Consent::Withheld => {
+            bail!("nothing was written: there is no terminal to ask; --yes writes without asking, --dry-run only shows")
+        }
     }
     print!("\nWrite this by the publisher \"{}\"? [y/N] ", settings.name);
     io::stdout().flush().context("standard output cannot be written")?;

@@ -67,8 +67,9 @@ pub struct Args {
     json_schema: bool,
 }
 
+#[allow(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "every command is called alike")]
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match examined(args) {
+    match examined(&args) {
         Ok(code) => Ok(ExitCode::from(code)),
         Err(error) => {
             eprintln!("postseal: {error:#}");
@@ -77,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn examined(args: Args) -> anyhow::Result<u8> {
+fn examined(args: &Args) -> anyhow::Result<u8> {
     if args.json_schema {
         print!("{}", report::SCHEMA);
         return Ok(0);
@@ -88,7 +89,7 @@ fn examined(args: Args) -> anyhow::Result<u8> {
         return inventory(config.as_ref(), strict, json);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot be started")?;
-    let report = runtime.block_on(look(&args, config.as_ref()))?;
+    let report = runtime.block_on(look(args, config.as_ref()))?;
     if json {
         println!("{:#}", report.json());
     } else {
@@ -171,7 +172,7 @@ fn resolver(args: &Args, config: Option<&Config>) -> anyhow::Result<Resolver> {
     Resolver::new(&settings).context("name a name server with --resolver ADDRESS")
 }
 
-pub fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
+fn connections(config: Option<&Config>, relay: &RelaySubject) -> anyhow::Result<connect::Settings> {
     let roots = config.map(|config| config.roots.clone()).unwrap_or_default();
     Ok(connect::Settings {
         tls: ClientTls::new(&roots).context("no certificate can be verified")?,

@@ -130,17 +130,17 @@ fn listener(named: Option<&str>, who: &Who, config: &Config) -> anyhow::Result<(
         Who::User(_) => has_tls(listener) || listener.dialogue.auth_without_tls,
         Who::Certificate(_) => has_tls(listener),
     };
-    let names = || config.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
+    let listeners = || config.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
     let listener = match named {
         Some(name) => match config.listeners.iter().find(|listener| listener.name == name) {
             Some(listener) => listener,
-            None => bail!("there is no listener \"{name}\"; known: {}", names()),
+            None => bail!("there is no listener \"{name}\"; known: {}", listeners()),
         },
         None => config.listeners.iter().find(|listener| can_be_known(listener)).or(config.listeners.first()).context("there is no listener")?,
     };
     if !can_be_known(listener) {
         let what = if matches!(who, Who::User(_)) { "no user can log in" } else { "no client can show a certificate" };
-        bail!("at listener \"{}\" {what}: it has no TLS; known listeners: {}", listener.name, names());
+        bail!("at listener \"{}\" {what}: it has no TLS; known listeners: {}", listener.name, listeners());
     }
     let encrypted = listener.implicit_tls
         || listener.dialogue.starttls == StartTls::Required

@@ -141,10 +141,11 @@ fn client(name: &IdentityName, identity: &Identity, config: &Config, keyring: &K
         Mode::Author => ("author".to_owned(), None),
         Mode::Forward { domain } => ("forward".to_owned(), Some(domain)),
     };
-    let signing: Vec<Domain> = match forwards {
+    let mut signing: Vec<Domain> = match forwards {
         Some(domain) => vec![domain.clone()],
         None => identity.author_domains.iter().map(|pattern| config.policy.signing_domain(pattern.domain()).clone()).collect(),
     };
+    signing.dedup();
     let keyless: Vec<&Domain> = signing.iter().filter(|domain| !is_own(domain, config, keyring)).collect();
     let own = if keyless.is_empty() {
         Judged::of(Rule::OwnDomain, Met::Yes, format!("signs as {}", listed(&signing)))
@@ -180,8 +181,9 @@ fn of_domain(domain: &Domain, config: &Config, keyring: &Keyring) -> Entry {
     let settings = &config.domains[domain];
     let keys = keyring.keys(domain).iter().filter(|key| key.state != State::Removed);
     let keys = keys.map(|key| format!("{} ({}, {})", key.id.selector, key.algorithm, key.state)).collect();
+    let may_send = !settings.author.parked;
     let mut clients: Vec<&IdentityName> =
-        config.policy.identities.iter().filter(|(_, identity)| writes_as(identity, domain, config)).map(|(name, _)| name).collect();
+        config.policy.identities.iter().filter(|(_, identity)| may_send && writes_as(identity, domain, config)).map(|(name, _)| name).collect();
     clients.sort();
     let facts = vec![
         ("parked", if settings.author.parked { vec!["it never sends".to_owned()] } else { Vec::new() }),

@@ -79,7 +79,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Dns(command) => dns::run(command),
         Command::Doctor(args) => doctor::run(*args),
-        Command::Check(args) => check::run(*args),
+        Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
         Command::User(command) => user::run(command),
     };

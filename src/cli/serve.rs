@@ -13,13 +13,24 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let logging = log::begin(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let served = runtime.block_on(serve(path, config));
-    drop(runtime);
+    match served {
+        Ok(End::Cut) => runtime.shutdown_background(), // waits for nobody
+        Ok(End::Drained) | Err(_) => drop(runtime),
+    }
     drop(logging); // the last lines are written
     served?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
+/// How it ended.
+#[derive(Clone, Copy)]
+enum End {
+    Drained,
+    /// A second signal came while it drained.
+    Cut,
+}
+
+async fn serve(path: &Path, config: Config) -> anyhow::Result<End> {
     // Signals are caught before anything starts: one that comes early is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
@@ -32,8 +43,14 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
         }
     }
-    relay.drain().await;
-    Ok(())
+    tokio::select! {
+        () = relay.drain() => return Ok(End::Drained),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // What was accepted is in the spool, and what was being delivered is tried again at the next start, as after a kill.
+    tracing::warn!("drain.cut");
+    Ok(End::Cut)
 }
 
 fn reload(relay: &mut Relay, path: &Path) {

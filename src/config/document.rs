@@ -60,16 +60,16 @@ impl Document {
     #[must_use]
     pub fn origin(&self, keys: &[&str]) -> Option<Origin> {
         let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let list = match owned.split_last() {
-            Some((last, list)) if last.bytes().all(|b| b.is_ascii_digit()) && self.value(&owned).is_none() => list,
+        let named = match owned.split_last() {
+            Some((last, values)) if last.bytes().all(|b| b.is_ascii_digit()) && self.value(&owned).is_none() => values,
             _ => &owned,
         };
-        self.value(list)?;
-        if self.is_from_environment(list) {
-            return Some(Origin::Variable(variable(list)));
+        self.value(named)?;
+        if self.is_from_environment(named) {
+            return Some(Origin::Variable(variable(named)));
         }
         let (depth, line) = self.place(&owned)?;
-        (depth >= list.len()).then(|| Origin::Line { file: self.path.display().to_string(), line })
+        (depth >= named.len()).then(|| Origin::Line { file: self.path.display().to_string(), line })
     }
 
     /// The keys of the table at `keys`, as written; none where there is no table.

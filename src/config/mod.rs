@@ -21,6 +21,7 @@ use crate::deliver::tls::TlsSettings;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
+use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
 use sections::{how, listeners, publication, sending, watch, who};
@@ -158,9 +159,17 @@ fn meant(root: &Reader<'_>) -> Config {
         streams,
     };
     offer_sasl(root, &mut config);
+    tell_bounds(&mut config);
     across::faults(root, &config);
     config.warnings = across::warnings(&config);
     config
+}
+
+/// Listeners tell clients they know what their identity may use.
+fn tell_bounds(config: &mut Config) {
+    let bounds = |identity: &policy::Identity| Bounds { message_octets_max: identity.size_octets_max, recipients_max: identity.recipients_max };
+    let identities: HashMap<_, _> = config.policy.identities.iter().map(|(name, identity)| (name.clone(), bounds(identity))).collect();
+    config.listeners.iter_mut().for_each(|listener| listener.dialogue.identities.clone_from(&identities));
 }
 
 /// Listeners offer what the users can use.

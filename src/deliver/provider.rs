@@ -100,6 +100,12 @@ pub struct Place {
 }
 
 impl Providers {
+    /// The limits of everybody who is no known provider.
+    #[must_use]
+    pub fn other(&self) -> &Limits {
+        &self.other
+    }
+
     /// The place of an MX host.
     #[must_use]
     pub fn place(&self, host: &str) -> Place {

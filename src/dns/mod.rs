@@ -1,7 +1,8 @@
 //! The room *dns*: what other rooms ask of the domain name system.
 //!
 //! It answers with facts and says when there is no answer; what follows from either is decided by who asked. A [`Resolver`] asks
-//! the configured name servers, an [`Authority`] every server of a zone by itself.
+//! the configured name servers, an [`Authority`] every server of a zone by itself. [`records`] are what a domain should say,
+//! [`diff`] what it says instead, [`publish`] writes them.
 
 pub mod authority;
 pub mod diff;

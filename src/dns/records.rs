@@ -386,11 +386,10 @@ fn further(sender: &Sender, wanted: &mut Vec<Wanted>) {
             push(name, Data::Cname(host.clone()), "the host that serves the policy over HTTPS (RFC 8461 §3.3)");
         }
     }
-    if let (Some(Bimi { logo, certificate }), Ok(name)) = (&sender.bimi, sender.domain.below("default._bimi")) {
-        if sender.dmarc.is_enforced() {
-            let certificate = certificate.as_ref().map_or_else(String::new, |url| format!(" a={url};"));
-            push(name, Data::Txt(format!("v=BIMI1; l={logo};{certificate}")), "the logo that some receivers show beside the mail");
-        }
+    let bimi = sender.bimi.as_ref().filter(|_| sender.dmarc.is_enforced());
+    if let (Some(Bimi { logo, certificate }), Ok(name)) = (bimi, sender.domain.below("default._bimi")) {
+        let certificate = certificate.as_ref().map_or_else(String::new, |url| format!(" a={url};"));
+        push(name, Data::Txt(format!("v=BIMI1; l={logo};{certificate}")), "the logo that some receivers show beside the mail");
     }
 }
 
@@ -409,11 +408,11 @@ impl Relay {
             }));
         }
         let mut once = Vec::new();
-        terms.into_iter().for_each(|term| {
+        for term in terms {
             if !once.contains(&term) {
                 once.push(term);
             }
-        });
+        }
         format!("v=spf1 {} {}", once.join(" "), if self.spf_fail { "-all" } else { "~all" })
     }
 }

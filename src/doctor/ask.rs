@@ -29,7 +29,7 @@ pub async fn domain(subject: Subject, resolver: &Resolver) -> DomainFacts {
         texts(name, NOBODY_KEY, resolver),
     );
     let reports = reports(name, &dmarc, resolver).await;
-    DomainFacts { exists, mx, txt, spf, dmarc, reports, keys, bounce, bimi, wildcard, wildcard_key, subject }
+    DomainFacts { subject, exists, mx, txt, spf, dmarc, reports, keys, bounce, bimi, wildcard, wildcard_key }
 }
 
 /// What the world says of several, some at a time.

@@ -242,6 +242,13 @@ pub const EVENTS: &[Event] = &[
         means: "SIGTERM: no new connections; dialogues and deliveries under way finish.",
         remedy: "Nothing; give it the time before a SIGKILL.",
     },
+    Event {
+        name: "drain.cut",
+        levels: &[Warn],
+        fields: &[],
+        means: "A second SIGTERM or SIGINT came while the relay drained: it ends at once. What was accepted is in the spool; what was being delivered is tried again at the next start, and may arrive twice.",
+        remedy: "Give the drain its time, unless somebody was in a hurry.",
+    },
     Event { name: "relay.stopped", levels: &[Info], fields: &[], means: "The spool is closed; nothing is under way.", remedy: "Nothing." },
     // Ingress: connections.
     Event {

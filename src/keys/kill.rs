@@ -52,6 +52,39 @@ impl Steps for Mortal {
     }
 }
 
+/// Takes the ledger, but no key.
+struct Full;
+
+impl Steps for Full {
+    fn create(&mut self, path: &Path) -> io::Result<File> {
+        Disk.create(path)
+    }
+
+    fn own(&mut self, file: &File, user: u32, group: u32) -> io::Result<()> {
+        Disk.own(file, user, group)
+    }
+
+    fn write(&mut self, file: &mut File, content: &[u8]) -> io::Result<()> {
+        if content.starts_with(b"-----BEGIN") {
+            file.write_all(&content[..40])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Disk.write(file, content)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        Disk.sync(file)
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
+    }
+}
+
 /// The next key is made and takes over, the old one goes: every kind of change there is. What is done already is not done again.
 fn rotate(ledger: &mut OpenLedger) -> Result<(), ChangeError> {
     let old = Selector::new(OLD);
@@ -126,32 +159,6 @@ fn a_process_that_is_killed_at_any_step_leaves_a_domain_that_signs_and_another_g
 fn a_disk_that_fails_leaves_no_half_of_a_key_behind() {
     let keys = tempfile::tempdir().unwrap();
     super::create(keys.path(), &domain(), &[Algorithm::Ed25519], &SelectorTemplate::default(), (State::Active, "first"), NOW).unwrap();
-    /// Takes the ledger, but no key.
-    struct Full;
-    impl Steps for Full {
-        fn create(&mut self, path: &Path) -> io::Result<File> {
-            Disk.create(path)
-        }
-        fn own(&mut self, file: &File, user: u32, group: u32) -> io::Result<()> {
-            Disk.own(file, user, group)
-        }
-        fn write(&mut self, file: &mut File, content: &[u8]) -> io::Result<()> {
-            if content.starts_with(b"-----BEGIN") {
-                file.write_all(&content[..40])?;
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            Disk.write(file, content)
-        }
-        fn sync(&mut self, file: &File) -> io::Result<()> {
-            Disk.sync(file)
-        }
-        fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-            Disk.rename(from, to)
-        }
-        fn remove(&mut self, path: &Path) -> io::Result<()> {
-            Disk.remove(path)
-        }
-    }
     let mut ledger = OpenLedger::lock(keys.path(), &domain(), Box::new(Full), Duration::ZERO).unwrap().unwrap();
     let fault = ledger.create(Algorithm::Ed25519, &SelectorTemplate::default(), "made", NOW).unwrap_err().to_string();
     assert!(fault.contains("make room and try again"), "{fault}");

@@ -581,8 +581,8 @@ impl fmt::Display for Waiting {
                 }
             }
             Self::Dns(why) => f.write_str(why),
-            Self::Soak { until, without } if without.is_empty() => write!(f, "all servers show it; caches forget by {}", until.to_rfc3339()),
-            Self::Soak { until, without } => write!(f, "all servers but {} show it; caches forget by {}", without.join(", "), until.to_rfc3339()),
+            Self::Soak { until, without } if without.is_empty() => write!(f, "it is shown everywhere; caches forget by {}", until.to_rfc3339()),
+            Self::Soak { until, without } => write!(f, "it is shown everywhere but at {}; caches forget by {}", without.join(", "), until.to_rfc3339()),
             Self::Retirement { until } => write!(f, "mail it signed may be on its way until {}", until.to_rfc3339()),
             Self::Queue(messages) => write!(f, "{messages} queued message(s) are signed by it"),
             Self::QueueUnknown(why) => write!(f, "it is not known whether queued messages are signed by it: {why}"),

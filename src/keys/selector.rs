@@ -65,12 +65,13 @@ impl SelectorTemplate {
     /// # Errors
     /// The first 10,000 are all taken.
     pub fn next(&self, algorithm: Algorithm, now: Timestamp, taken: impl Fn(&Selector) -> bool) -> Result<Selector, SelectorsTaken> {
-        let fresh = (0..TRIES_MAX).map(|nth| Selector::new(&self.name(algorithm, now, nth))).find(|selector| !taken(selector));
-        fresh.ok_or_else(|| SelectorsTaken(self.name(algorithm, now, 0)))
+        let date = now.to_rfc3339();
+        let fresh = (0..TRIES_MAX).map(|nth| Selector::new(&self.name(algorithm, &date, nth))).find(|selector| !taken(selector));
+        fresh.ok_or_else(|| SelectorsTaken(self.name(algorithm, &date, 0)))
     }
 
-    fn name(&self, algorithm: Algorithm, now: Timestamp, nth: usize) -> String {
-        let date = now.to_rfc3339(); // 2026-11-…
+    /// The nth name at a date as RFC 3339 has it: `2026-11-…`.
+    fn name(&self, algorithm: Algorithm, date: &str, nth: usize) -> String {
         let mut name = String::new();
         for part in &self.parts {
             match part {
@@ -111,7 +112,7 @@ impl FromStr for SelectorTemplate {
             return Err(TemplateError::Growth(text.to_owned()));
         }
         let template = Self { parts };
-        let example = template.name(Algorithm::Ed25519, EXAMPLE_TIME, TRIES_MAX - 1);
+        let example = template.name(Algorithm::Ed25519, EXAMPLE_DATE, TRIES_MAX - 1);
         let is_label = |label: &str| !label.starts_with(['-', '_']) && !label.ends_with(['-', '_']) && label.len() <= LABEL_OCTETS_MAX;
         if selector_of(&example).is_none() || !example.split('.').all(is_label) || example.len() > EXAMPLE_OCTETS_MAX {
             return Err(TemplateError::NoSelector { template: text.to_owned(), example });
@@ -166,7 +167,7 @@ const TRIES_MAX: usize = 10_000;
 const LABEL_OCTETS_MAX: usize = 63;
 /// Octets of a selector as long as a template can make it: it has to fit into a name of 253 with `._domainkey.` and a domain.
 const EXAMPLE_OCTETS_MAX: usize = 100;
-const EXAMPLE_TIME: Timestamp = Timestamp::from_unix_seconds(1_795_310_325);
+const EXAMPLE_DATE: &str = "2026-11-22";
 
 #[cfg(test)]
 mod tests {

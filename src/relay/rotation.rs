@@ -175,13 +175,13 @@ impl Keeper {
                         return (domain, Err(fault));
                     }
                 }
-                let driven = rotation.drive(&domain, &plan, &world).await;
-                (domain, driven)
+                let outcome = rotation.drive(&domain, &plan, &world).await;
+                (domain, outcome)
             });
         }
         while let Some(done) = drives.join_next().await {
-            let Ok((domain, driven)) = done else { continue };
-            match driven {
+            let Ok((domain, outcome)) = done else { continue };
+            match outcome {
                 Ok(progress) => self.tell(progress),
                 Err(fault) => {
                     self.next_at.insert(domain.clone(), clock::now() + RETRY_AFTER);

@@ -126,6 +126,10 @@ fn judge(arrived: &Arrived, reasons: &Table) -> Classified {
         let kind = if complaint.counts() { Kind::Complaint } else { Kind::Other };
         return Classified { complaint: Some(complaint), ..Classified::new(kind, Form::Feedback) };
     }
+    // A service that challenges may do so in the form of a notice of delay.
+    if signs::is_of_a_challenger(arrived) {
+        return Classified::new(Kind::ChallengeResponse, Form::Header);
+    }
     if let Some(found) = notice::read(arrived, reasons) {
         return found;
     }

@@ -120,7 +120,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
     for line in text.split_inclusive('\n') {
         let bare = line.trim();
         let lower = bare.to_ascii_lowercase();
-        let marks = MARKERS.iter().any(|marker| lower.contains(marker)) && bare.len() < MARKER_OCTETS_MAX;
+        let marks = MARKERS.iter().any(|marker| lower.contains(marker)) && bare.len() < MARKER_OCTETS_MAX && !lower.contains("was received");
         // A header without any line before it.
         let begins = seen && HEADER_BEGINS.iter().any(|begin| bare.starts_with(begin));
         if marks && seen {

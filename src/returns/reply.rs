@@ -58,16 +58,12 @@ impl Reply {
     /// `550 5.1.1 no such user`.
     #[must_use]
     pub fn shown(&self) -> String {
-        let mut out = String::new();
-        if let Some(code) = self.code {
-            out.push_str(&code.to_string());
-            if let Some(status) = self.status {
-                out.push_str(&format!(" {status}"));
-            }
-            out.push(' ');
-        }
-        out.push_str(&self.text);
-        out.trim_end().to_owned()
+        let codes = match (self.code, self.status) {
+            (Some(code), Some(status)) => format!("{code} {status} "),
+            (Some(code), None) => format!("{code} "),
+            (None, _) => String::new(),
+        };
+        (codes + &self.text).trim_end().to_owned()
     }
 }
 

@@ -60,7 +60,9 @@ pub fn is_automatic_reply(arrived: &Arrived) -> bool {
     let begins = AUTO_SUBJECTS.iter().any(|words| subject.starts_with(words));
     let mentions = AUTO_SUBJECT_WORDS.iter().any(|words| subject.contains(words));
     let subdued = generated || first_word("x-auto-response-suppress").is_some() || arrived.is_from_null();
-    replied || preceded || marked || microsoft || begins || (mentions || is_answer(arrived)) && subdued
+    // No list writes with a null reverse-path.
+    let bulk = arrived.is_from_null() && first_word("precedence").is_some_and(|word| matches!(word.as_str(), "bulk" | "junk"));
+    bulk || replied || preceded || marked || microsoft || begins || (mentions || is_answer(arrived)) && subdued
 }
 
 /// The receiver asks the sender to prove to be a person.
@@ -75,6 +77,12 @@ pub fn is_challenge(arrived: &Arrived) -> bool {
     let announced = CHALLENGE_SUBJECTS.iter().any(|words| subject.contains(words));
     let is_program = is_automatic_reply(arrived) || arrived.is_from_null() || is_answer(arrived) || announced;
     said >= 2 || said == 1 && is_program
+}
+
+/// Written by a service that does nothing but challenge.
+#[must_use]
+pub fn is_of_a_challenger(arrived: &Arrived) -> bool {
+    CHALLENGERS.iter().any(|domain| arrived.from.1.ends_with(domain))
 }
 
 /// It follows up on another message.
@@ -392,6 +400,8 @@ const AUTO_SUBJECTS: &[&str] = &[
     "resposta automática",
     "ausência",
     "autosvar",
+    "[automatyczna",
+    "automatyczna odpowied",
     "frånvar",
     "automaattinen",
     "autoodpowiedź",
@@ -440,6 +450,8 @@ const CHALLENGE_FIELDS: &[&str] = &[
     "x-askversion",
     "x-delivery-challenge",
 ];
+/// Services that do nothing else.
+const CHALLENGERS: &[&str] = &["@boxbe.com", "@spamarrest.com", "@knowspam.net", "@choicemail.com", "@bluebottle.com"];
 const CHALLENGE_SUBJECTS: &[&str] = &[
     "please confirm",
     "confirm your",

@@ -31,6 +31,7 @@ use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One client's dialogue.
 #[derive(Debug)]
@@ -494,7 +495,7 @@ impl Dialogue {
         if now < self.deadline {
             return;
         }
-        if self.drain_until.is_some_and(|until| until <= now) {
+        if self.drain_until.is_some() {
             self.close_with(going_down());
         } else {
             self.close_with(Reply::new(421, (4, 4, 2), "timed out"));
@@ -510,7 +511,9 @@ impl Dialogue {
             }
             State::Data(..) | State::Chunk(..) | State::Skipping { .. } => now + timeouts.data_block,
             State::Unannounced | State::Ready(_) | State::Mailing(..) | State::Chunked(..) | State::Challenged(..) | State::Confirming(..) => {
-                self.line_began_at.map_or(now + timeouts.idle, |began_at| began_at + timeouts.command)
+                // Going down, a transaction may go on, but nobody is waited for who does not go on with it.
+                let idle = if self.drain_until.is_some() { timeouts.idle.min(DRAIN_IDLE_MAX) } else { timeouts.idle };
+                self.line_began_at.map_or(now + idle, |began_at| began_at + timeouts.command)
             }
         };
         let message = self.state.message_began_at().map_or(Timestamp::FAR_FUTURE, |began_at| began_at + timeouts.message);
@@ -539,6 +542,9 @@ impl State {
         }
     }
 }
+
+/// How long a client with an open transaction may be silent while the server goes down.
+const DRAIN_IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// Why a command of the transaction has no place in this state.
 fn misplaced(state: &State, command: &Command) -> Refusal {

@@ -1,6 +1,9 @@
 //! What an operator can set of the server's dialogue, each bound with its unit and default.
 
 use super::line::BareLf;
+use super::server::Bounds;
+use crate::mail::IdentityName;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Of one listener's dialogues.
@@ -25,6 +28,9 @@ pub struct Settings {
     pub line_octets_max: usize,
     /// Recipients of a transaction (`LIMITS RCPTMAX`), 100 at least (RFC 5321 §4.5.3.1.8).
     pub recipients_max: usize,
+    /// What identities may use, where that is said in EHLO once the client is known (`SIZE`, `LIMITS RCPTMAX`); the listener's own bounds
+    /// hold besides.
+    pub identities: HashMap<IdentityName, Bounds>,
     /// Messages of a connection (`LIMITS MAILMAX`).
     pub mails_max: Option<u32>,
     /// Malformed, unknown and misplaced commands of a connection.
@@ -76,6 +82,7 @@ impl Default for Settings {
             message_octets_max: 35 * 1024 * 1024,
             line_octets_max: 1024 * 1024,
             recipients_max: 1000,
+            identities: HashMap::new(),
             mails_max: None,
             errors_max: 20,
             refusals_max: 2000,

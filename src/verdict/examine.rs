@@ -187,7 +187,7 @@ fn author(headers: &Headers<'_>) -> Result<Domain, ExamineFault> {
     })?;
     match author.mailbox.host {
         Host::Domain(domain) => Ok(domain),
-        _ => Err(ExamineFault::AuthorDomain(author.mailbox.to_string())),
+        Host::Literal(_) => Err(ExamineFault::AuthorDomain(author.mailbox.to_string())),
     }
 }
 

@@ -324,12 +324,13 @@ fn what_mail_needs_outlives_it() {
 fn files_that_configure_must_be_there() {
     check(
         &good_and(
-            "[deliver]\nshaping_file = \"nowhere.toml\"\n[smart_hosts.hop]\nhost = \"a.example\"\nuser = \"u\"\npassword_file = \"/nowhere/password\"\n[deliver.tls]\nroots = \"only-ca-file\"\n",
+            "[deliver]\nshaping_file = \"nowhere.toml\"\nreasons_file = \"nowhere.toml\"\n[smart_hosts.hop]\nhost = \"a.example\"\nuser = \"u\"\npassword_file = \"/nowhere/password\"\n[deliver.tls]\nroots = \"only-ca-file\"\n",
         ),
         r#"
 :10: deliver.shaping_file: "nowhere.toml" cannot be read: No such file or directory (os error 2); expected a file like config/shaping.toml
-:14: smart_hosts.hop.password_file: "/nowhere/password" cannot be read: No such file or directory (os error 2); expected a readable file that holds the secret
-:16: deliver.tls.roots: "only-ca-file", but there is no ca_file; expected ca_file, a PEM file of those who issue the next hops' certificates
+:11: deliver.reasons_file: "nowhere.toml" cannot be read: No such file or directory (os error 2); expected a file like config/reasons.toml
+:15: smart_hosts.hop.password_file: "/nowhere/password" cannot be read: No such file or directory (os error 2); expected a readable file that holds the secret
+:17: deliver.tls.roots: "only-ca-file", but there is no ca_file; expected ca_file, a PEM file of those who issue the next hops' certificates
 "#,
     );
 }

@@ -4,6 +4,7 @@ mod environment;
 mod example;
 mod faults;
 mod meaning;
+mod publishers;
 
 use postseal::config::{Config, Document};
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! The room *dns*.
 
 mod authority;
+#[cfg(feature = "dns-providers")]
+mod provider;
 mod records;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod command;
+mod connections;
 mod dmarc_records;
 mod house;
 mod rules;

@@ -1,6 +1,7 @@
 //! Each rule from every side. The DNS that does not answer is unknown, never a failure.
 
 use super::house::{domain, examined, examined_relay, expect, key, now, other_key, our_key, p, relay, subject, zone};
+use postseal::dns::records::Wanted;
 use postseal::doctor::Status::{Fail, Ok, Unknown, Warn};
 use postseal::doctor::{CertificateFace, CertificateFacts, ExpectedKey, Leaves, Provider, Status, Subject, Use};
 use postseal::keys::State;
@@ -203,7 +204,7 @@ async fn spf_and_dkim_together() {
     let cases: &[Case] = &[
         ("", "alignment", Ok, &["both aligned"]),
         ("- b.example.com TXT", "alignment", Warn, &["one of the two", "b.example.com"]),
-        ("- ps1._domainkey.example.com TXT", "alignment", Warn, &["Sign with a DKIM key"]),
+        ("- ps1._domainkey.example.com TXT", "alignment", Warn, &["sign with a DKIM key"]),
         ("- ps1._domainkey.example.com TXT\n- b.example.com TXT", "alignment", Fail, &["no DKIM signature passes"]),
         (r#"_dmarc.example.com TXT "v=DMARC1; p=none; aspf=s; rua=mailto:dmarc@example.com""#, "alignment", Warn, &["not aligned"]),
         ("b.example.com SERVFAIL TXT", "alignment", Unknown, &["not all of it could be asked"]),
@@ -478,6 +479,18 @@ async fn domains_that_never_send() {
     // Nothing but SPF makes no parked domain: many who send nothing from the apex publish that.
     let findings = examined(&zone("example.com TXT \"v=spf1 -all\""), Subject { purpose: Use::Unsaid, ..subject() }, true).await;
     assert!(!findings.iter().any(|finding| finding.rule.id == "parked"));
+}
+
+/// What `dns records` prints and what doctor looks for are one set.
+#[tokio::test]
+async fn the_records_that_we_print_satisfy_us() {
+    let wanted = postseal::dns::records::parked(&domain("parked.example"), None, false, std::time::Duration::from_hours(1));
+    let line = |wanted: &Wanted| format!("{} {} {}", wanted.resource.owner, wanted.resource.data.kind(), wanted.resource.data.zone_text());
+    let zone = wanted.iter().map(line).collect::<Vec<_>>().join("\n");
+    let subject = Subject { domain: domain("parked.example"), bounce_domain: None, keys: vec![], purpose: Use::Unsaid, ..subject() };
+    let findings = examined(&zone, subject, true).await;
+    expect(&findings, "parked", Ok, &["recognised as parked, complete"]);
+    assert!(findings.iter().all(|finding| finding.status == Ok), "{zone}{findings:#?}");
 }
 
 #[tokio::test]

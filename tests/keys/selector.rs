@@ -23,11 +23,11 @@ fn a_template_makes_the_first_name_that_was_never_used() {
 #[test]
 fn a_month_cannot_run_out() {
     let mut taken = BTreeSet::new();
-    for _ in 0..1000 {
+    for _ in 0..100 {
         let next = SelectorTemplate::default().next(Algorithm::Rsa, NOW, |selector| taken.contains(selector)).unwrap();
         assert!(taken.insert(next));
     }
-    assert!(taken.contains(&Selector::new("ps202611z")) && taken.contains(&Selector::new("ps202611aa")) && taken.contains(&Selector::new("ps202611all")));
+    assert!(taken.contains(&Selector::new("ps202611z")) && taken.contains(&Selector::new("ps202611aa")) && taken.contains(&Selector::new("ps202611cv")));
     let fault = "s{number}".parse::<SelectorTemplate>().unwrap().next(Algorithm::Rsa, NOW, |_| true).unwrap_err().to_string();
     assert!(fault.contains("the first 10000 selectors like s1 are taken"), "{fault}");
 }

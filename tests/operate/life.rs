@@ -467,3 +467,20 @@ mod anyone {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let hop = NextHop::start(Script::modern());
+    let mut relay = RelayProcess::new(&config(&hop, "").replace("[server]", "[server]\ndrain = \"5m\""));
+    relay.start();
+    let mut client = SmtpClient::connect(&relay.address("submission")).unwrap();
+    client.command("MAIL FROM:<app@example.com>").unwrap();
+    client.command("RCPT TO:<you@example.net>").unwrap();
+    assert!(client.command("DATA").unwrap().starts_with("354 "));
+    relay.signal("TERM");
+    relay.wait_for("drain.started");
+    let (code, log) = relay.stop(); // the message would keep it for minutes
+    assert_eq!(code, Some(0));
+    let names: Vec<_> = log.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert!(names.contains(&"drain.cut") && !names.contains(&"relay.stopped"), "{names:?}");
+}

@@ -6,6 +6,7 @@ mod credentials;
 mod events;
 mod explain;
 mod identity;
+mod inventory;
 mod ledger;
 mod life;
 mod notices;

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
+//! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
+//! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
@@ -16,8 +18,10 @@
 
 mod authority;
 mod clients;
+mod keys;
 mod next_hops;
 mod publishing;
+mod rotation;
 mod spf_suite;
 mod support;
 mod verdicts;

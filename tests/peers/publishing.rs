@@ -1,7 +1,7 @@
 //! BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed.
 
 use super::support::bind::{Bind, Zone};
-use super::support::{Peer, free_port, missing};
+use super::support::{Peer, folder, free_port, missing, program, run};
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 use postseal::dns::publish::tsig::{Key, KeyText};
@@ -10,8 +10,12 @@ use postseal::dns::{Data, Kind, Resolver, Settings};
 use postseal::mail::{Domain, Timestamp};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 const SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IDEyMw==";
 const OTHER_SECRET: &str = "YW5vdGhlciBzZWNyZXQsIGFub3RoZXIgc2VjcmV0IDE=";
@@ -176,6 +180,7 @@ impl World {
         }
         let port = free_port();
         let zones = [
+            Zone { name: ".", records: "example.com. IN NS ns.\nexample.net. IN NS ns.\n", statements: "" },
             Zone { name: "example.com", records: RECORDS, statements: policy },
             Zone { name: "example.net", records: "", statements: "update-policy { grant postseal zonesub ANY; };" },
         ];
@@ -242,4 +247,122 @@ fn edit(name: &Domain, before: Vec<Data>, after: Vec<Data>, kind: Kind) -> Edit 
 
 fn domain(text: &str) -> Domain {
     text.parse().unwrap()
+}
+
+#[test]
+fn what_is_printed_is_a_zone_to_bind() {
+    if missing(&[Peer::Bind]) {
+        return;
+    }
+    for (file, zone) in [("whole.zone", "example.com"), ("parked.zone", "parked.example")] {
+        let printed = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dns/files").join(file)).unwrap();
+        let folder = folder("zone");
+        let path = folder.path().join("zone");
+        std::fs::write(&path, format!("@ 60 IN SOA ns.example.net. h.example.net. 1 60 60 60 60\n@ 60 IN NS ns.example.net.\n{printed}")).unwrap();
+        let mut command = Command::new(program("named-checkzone").unwrap());
+        let (code, said) = run(command.args(["-i", "none", "-D", "-o", "-", zone]).arg(&path), b"");
+        assert!(code == 0 && said.contains("loaded serial 1"), "{file}: {said}");
+        let inside = printed
+            .lines()
+            .filter(|line| !line.starts_with(';') && line.contains(&format!("{zone}. ")) && !line.contains("example.com. 3600 IN TXT \"v=DMARC1;\""));
+        let squeezed: Vec<String> = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in inside {
+            assert!(squeezed.iter().any(|read| read == line), "{file}: {line}\n{said}");
+        }
+    }
+}
+
+/// From an empty zone to one where nothing is to be done, by the commands an operator types.
+#[test]
+fn an_operator_publishes_and_compares() {
+    let Some(world) = World::start("update-policy { grant postseal zonesub ANY; };") else { return };
+    let desk = Desk::new(world.port, SECRET);
+    let (code, said) = desk.postseal(&["key", "create", "example.com"]);
+    assert_eq!(code, 0, "{said}");
+    let before = world.zone("example.com");
+
+    let (code, said) = desk.postseal(&["dns", "publish", "example.com", "--dry-run"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("+ b.example.com. 3600 TXT \"v=spf1 ip4:192.0.2.25 ~all\"")
+            && said.contains("_dmarc.example.com TXT: \"v=DMARC1; p=reject\" stands there already"),
+        "{said}"
+    );
+    assert_eq!(world.zone("example.com"), before, "--dry-run writes nothing");
+
+    let (code, said) = desk.postseal(&["dns", "publish", "example.com"]);
+    assert!(code == 1 && said.contains("there is no terminal to ask; --yes writes without asking"), "{code} {said}");
+    assert_eq!(world.zone("example.com"), before);
+
+    let (code, said) = desk.postseal(&["dns", "publish", "example.com", "--only", "dkim", "--yes"]);
+    assert!(code == 0 && said.contains("written: 1 change of the zone example.com"), "{code} {said}");
+    let after: Vec<String> = world.zone("example.com").into_iter().filter(|line| !before.contains(line)).collect();
+    assert!(after.len() == 1 && after[0].contains("._domainkey.example.com. 3600 IN TXT v=DKIM1; k=rsa; p="), "only the key: {after:?}");
+
+    let (code, said) = desk.postseal(&["dns", "publish", "example.com", "--yes", "--replace", "_dmarc.example.com"]);
+    assert_eq!(code, 1, "the PTR record lies in no zone of this server: {said}");
+    assert!(said.contains("to be written by hand") && said.contains("25.2.0.192.in-addr.arpa"), "{said}");
+    let kept = before.iter().filter(|line| !line.contains("p=reject"));
+    assert!(kept.clone().all(|line| world.zone("example.com").contains(line)), "what was there stays: {kept:?}");
+
+    let (code, said) = desk.postseal(&["dns", "publish", "example.com", "--yes"]);
+    assert!(code == 1 && said.contains("6 records are right already") && !said.contains("written:"), "{code} {said}");
+
+    let (code, said) = desk.postseal(&["dns", "diff", "example.com"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("6 right, 1 missing, 0 different, 0 extra, 0 unknown"), "{said}");
+    let (code, said) = desk.postseal(&["dns", "diff", "example.com", "--json", "--only", "dmarc"]);
+    let read: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!((code, read["records"][0]["state"].as_str()), (0, Some("right")), "{said}");
+
+    world.bind.hold();
+    let (code, said) = desk.postseal(&["dns", "diff", "example.com", "--only", "dmarc"]);
+    world.bind.go_on();
+    assert!(code == 3 && said.contains("unknown"), "{code} {said}");
+}
+
+#[test]
+fn a_new_operator_reads_what_is_wrong() {
+    let Some(world) = World::start("update-policy { grant postseal zonesub ANY; };") else { return };
+    let wrong = Desk::new(world.port, OTHER_SECRET);
+    let (code, said) = wrong.postseal(&["dns", "publish", "example.com", "--yes"]);
+    assert!(code == 1 && said.contains("knows the key \"postseal\", but with another secret"), "{code} {said}");
+    let (code, said) = wrong.postseal(&["dns", "records", "example.org"]);
+    assert!(code == 1 && said.contains("example.org is no author domain of") && said.contains("there are example.com"), "{code} {said}");
+    let (code, said) = wrong.postseal(&["dns", "publish", "example.com", "--publisher", "secondary"]);
+    assert!(code == 1 && said.contains("there is no publisher \"secondary\"; expected one of primary, manual"), "{code} {said}");
+    let (code, said) = wrong.postseal(&["dns", "publish", "example.com", "--replace", "www.example.com"]);
+    assert!(code == 1 && said.contains("no record of example.com stands at this name"), "{code} {said}");
+    let (code, said) = wrong.postseal(&["dns", "publish", "example.com", "--publisher", "manual", "--no-wait", "--only", "dmarc"]);
+    assert!(code == 1 && said.contains("stands there already"), "{code} {said}");
+    std::fs::set_permissions(wrong.folder.path().join("tsig.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, said) = wrong.postseal(&["dns", "publish", "example.com"]);
+    assert!(code == 1 && said.contains("lets every user of this machine read it"), "{code} {said}");
+}
+
+/// A configuration of a relay whose publisher is the BIND at a port.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new(port: u16, secret: &str) -> Self {
+        let folder = folder("desk");
+        let key = folder.path().join("tsig.key");
+        std::fs::write(&key, format!("key \"postseal\" {{\n\talgorithm hmac-sha256;\n\tsecret \"{secret}\";\n}};\n")).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = format!(
+            "[server]\nhostname = \"mx1.example.com\"\n[listeners.app]\naddress = \"127.0.0.1:2525\"\ntls = \"none\"\n\
+             [identities.app]\nnetworks = [\"10.0.0.0/8\"]\nauthor_domains = [\"example.com\"]\n\
+             [domains.\"example.com\"]\npublisher = \"primary\"\n[dns]\npublic_addresses = [\"192.0.2.25\"]\n\
+             [publishers.primary]\nkind = \"rfc2136\"\nserver = \"127.0.0.1:{port}\"\ntsig_secret_file = \"tsig.key\"\n\
+             [resolver]\nnameservers = [\"127.0.0.1:{port}\"]\nauthoritative_port = {port}\ntimeout = \"1s\"\nattempts = 0\n"
+        );
+        std::fs::write(folder.path().join("postseal.toml"), config).unwrap();
+        Self { folder }
+    }
+
+    fn postseal(&self, arguments: &[&str]) -> (i32, String) {
+        run(Command::new(env!("CARGO_BIN_EXE_postseal")).args(arguments).current_dir(self.folder.path()), b"")
+    }
 }

@@ -149,8 +149,37 @@ fn what_sign_makes_offline_verifies_everywhere() {
     lab.stop();
 }
 
-/// Who passes an odd signature that the standards do not let pass, or the other way round, and where it stands that they need not be followed.
-const DIFFERENT: &[(&str, &str, &str)] = &[];
+/// Who passes an odd signature that the standards do not let pass, or the other way round, and where that stands.
+const DIFFERENT: &[(&str, &[&str], &str)] = &[
+    (
+        "names DKIM-Signature",
+        &["dkimpy", "Mail::DKIM", "OpenDKIM", "rspamd"],
+        "RFC 6376 §3.5, h=: the field being verified is never one of those it names; they hash it twice",
+    ),
+    ("signed in the future", &["dkimpy", "OpenDKIM", "rspamd"], "RFC 6376 §3.5, t=: a verifier may ignore such a signature, and may not"),
+    ("key for mail, folded", &["dkimpy", "Mail::DKIM"], "RFC 6376 §3.6.1, s=: white space around colons means nothing"),
+    ("padding left out", &["dkimpy"], "RFC 6376 §2.10: padding is optional"),
+    ("l of the whole body", &["rspamd"], "RFC 6376 §3.4.5: l= counts canonical octets, not raw ones"),
+    ("l and an addition", &["rspamd"], "RFC 6376 §3.4.5: l= counts canonical octets, not raw ones"),
+    ("l beyond the body", &["dkimpy", "Mail::DKIM", "rspamd"], "RFC 6376 §3.5, l=: it must not be larger than the body"),
+    ("From unsigned", &["dkimpy", "Mail::DKIM"], "RFC 6376 §6.1.1: From must be signed"),
+    ("x before t", &["Mail::DKIM"], "RFC 6376 §3.5, x=: it must be greater than t="),
+    ("i elsewhere", &["rspamd"], "RFC 6376 §6.1.1: the domain of i= must be d= or below it"),
+    ("i that only looks below", &["rspamd"], "RFC 6376 §6.1.1: the domain of i= must be d= or below it"),
+    ("i below d and strict key", &["dkimpy", "rspamd"], "RFC 6376 §3.6.1, t=s: i= must be at d= itself"),
+    ("no version", &["Mail::DKIM"], "RFC 6376 §3.5, v=: it is required"),
+    ("a tag twice", &["Mail::DKIM", "OpenDKIM", "rspamd"], "RFC 6376 §3.2: the whole list is invalid"),
+    ("an empty tag", &["Mail::DKIM"], "RFC 6376 §3.2: a tag-spec has a name"),
+    ("unknown query", &["rspamd"], "RFC 6376 §3.5, q=: a signature with unknown query methods alone must be ignored"),
+    ("form feed for a space", &["OpenDKIM", "rspamd"], "RFC 6376 §2.8: white space is space and tab"),
+    ("key for TLS reports", &["rspamd"], "RFC 6376 §3.6.1, s=: a record for another service must be ignored"),
+    ("key for sha1", &["dkimpy", "rspamd"], "RFC 6376 §3.6.1, h=: the hash must be listed"),
+    ("key of another version", &["rspamd"], "RFC 6376 §3.6.1, v=: a record of another version must be discarded"),
+    ("key with v last", &["dkimpy", "Mail::DKIM", "OpenDKIM", "rspamd"], "RFC 6376 §3.6.1, v=: it must be the first tag"),
+    ("key of 512 bits", &["Mail::DKIM", "rspamd"], "RFC 8301 §3.2: it must not be considered valid"),
+];
+/// RFC 6376 §3.6.2.2: what several records come to is undefined; we try each, as §6.1.2 step 4 allows, and others take the first.
+const UNDEFINED: &str = "one good record of two";
 
 #[test]
 fn odd_signatures_pass_where_they_pass_elsewhere_or_the_standards_say_why_not() {
@@ -167,7 +196,10 @@ fn odd_signatures_pass_where_they_pass_elsewhere_or_the_standards_say_why_not() 
         for case in &cases {
             let found = verifier.verify(&Arrived { return_path: "app@example.com".to_owned(), octets: case.message.clone().into_bytes() });
             let passes = found.dkim.values().any(|says| *says == Says::Pass);
-            let known = DIFFERENT.iter().any(|(name, who, _)| *name == case.name && *who == verifier.name());
+            if case.name == UNDEFINED && verifier.name() != "postseal check" {
+                continue;
+            }
+            let known = DIFFERENT.iter().any(|(name, who, _)| *name == case.name && who.contains(&verifier.name()));
             if (passes == (case.expect == "pass")) == known {
                 faults.push(format!("{}: {} {}: {:?}", case.name, verifier.name(), if passes { "passes it" } else { "does not pass it" }, found.dkim));
             }

@@ -45,7 +45,7 @@ fn bounces_for_people_are_read_in_the_forms_of_their_writers() {
             "System Administrator <postmaster@example.net>",
             "Undeliverable: hello",
             "Your message\n\n  To:      jane@example.net\n  Subject: hello\n  Sent:    Sun, 22 Nov 2026 05:00:00 -0000\n\ndid not reach the following recipient(s):\n\njane@example.net on Sun, 22 Nov 2026 05:00:01 -0000\n    The recipient name is not recognized\n\tThe MTS-ID of the original message is: c=US;a= ;p=EXAMPLE;l=MAIL0111\n    MSEXCH:IMS:EXAMPLE:SITE:MAIL 0 (000C05A6) Unknown Recipient\n",
-            "jane@example.net failed user-unknown passing\n",
+            "jane@example.net failed user-unknown lasting\n",
         ),
         (
             "Domino",

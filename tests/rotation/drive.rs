@@ -18,7 +18,7 @@ async fn a_first_key_goes_all_the_way_and_is_told_of() {
     let (keys, world, rotation) = start();
     begin(&rotation, &plan(), &world).await;
     begin(&rotation, &plan(), &world).await; // asked twice, it makes one
-    assert_eq!(step(&rotation, &plan(), &world).await, "a published, a visible | a visible: all servers show it; caches forget by 2026-06-01T01:00:00.000Z");
+    assert_eq!(step(&rotation, &plan(), &world).await, "a published, a visible | a visible: it is shown everywhere; caches forget by 2026-06-01T01:00:00.000Z");
     world.pass(HOUR);
     assert_eq!(step(&rotation, &plan(), &world).await, "a active | ");
     assert_eq!(step(&rotation, &plan(), &world).await, " | ", "and rests");

@@ -187,7 +187,7 @@ fn the_operators_word_counts_where_it_is_the_evidence() {
     );
     assert_eq!(confirmed(&published, None, &manual, at(0)), Some(State::Visible));
     let visible = key(State::Visible, 900);
-    assert_eq!(due_of(&visible, &Facts::default(), &manual, 959), "wait until 16:00 all servers show it; caches forget by 2026-01-01T16:00:00.000Z");
+    assert_eq!(due_of(&visible, &Facts::default(), &manual, 959), "wait until 16:00 it is shown everywhere; caches forget by 2026-01-01T16:00:00.000Z");
     assert_eq!(due_of(&visible, &Facts::default(), &manual, 960), "activate, []: confirmed by the operator 60m ago");
     for state in [State::Visible, State::Active, State::Removed] {
         assert_eq!(confirmed(&key(state, 0), Some(&Mentions::Count(0)), &manual, at(999_999)), None, "{state}");

@@ -51,7 +51,7 @@ fn recipes() -> Vec<Recipe> {
         Recipe { name: "unknown tags", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; zz=1; h=from; bh=BH", ..PLAIN },
         Recipe { name: "signed in the future", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; t=4102444800; h=from; bh=BH", ..PLAIN },
         Recipe { name: "d in capitals", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=Example.COM; s=S; h=from; bh=BH", ..PLAIN },
-        Recipe { name: "l of the whole body", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; l=14; h=from; bh=BH", ..PLAIN },
+        Recipe { name: "l of the whole body", tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; l=16; h=from; bh=BH", ..PLAIN },
         Recipe {
             name: "l and an addition",
             tags: "v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=S; l=14; h=from; bh=BH",

@@ -12,6 +12,22 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("l of the whole body", "neutral", "RFC 6376 §3.5: l= is allowed; what it leaves open is told as a weakness"),
     ("l and an addition", "neutral", "RFC 6376 §3.5: l= is allowed; what it leaves open is told as a weakness"),
     ("names DKIM-Signature", "fail", "RFC 6376 §3.7: the signature being verified is not among the fields that h= selects"),
+    ("one good record of two", "fail", "RFC 6376 §6.1.2 step 4: a verifier may try one record after the other"),
+    ("l beyond the body", "neutral", "RFC 6376 §3.5, §6.1.1: a permanent failure"),
+    ("From unsigned", "pass", "RFC 6376 §6.1.1: From must be signed"),
+    ("i elsewhere", "fail", "RFC 6376 §6.1.1: a permanent failure (domain mismatch), before anything is verified"),
+    ("i that only looks below", "fail", "RFC 6376 §6.1.1: a permanent failure (domain mismatch), before anything is verified"),
+    ("i below d and strict key", "fail", "RFC 6376 §3.6.1, t=s: the record is not for this signature"),
+    ("no version", "pass", "RFC 6376 §3.5: v= is required"),
+    ("a tag twice", "pass", "RFC 6376 §3.2: the whole list is invalid"),
+    ("an empty tag", "pass", "RFC 6376 §3.2: a tag-spec has a name"),
+    ("unknown query", "pass", "RFC 6376 §3.5: a verifier must ignore a signature whose q= it does not know"),
+    ("body changed", "neutral", "RFC 8601 §2.7.1: it failed to verify"),
+    ("key for TLS reports", "pass", "RFC 6376 §3.6.1, s=: the record must be ignored"),
+    ("key for sha1", "pass", "RFC 6376 §3.6.1, h=: the hash of the signature must be listed"),
+    ("key of another kind", "fail", "RFC 6376 §6.1.2 step 8: a permanent failure (inappropriate key algorithm)"),
+    ("key with v last", "pass", "RFC 6376 §3.6.1, v=: it must come first"),
+    ("key of 512 bits", "fail", "RFC 8301 §3.2: must not be considered valid, which is policy"),
 ];
 
 #[tokio::test]

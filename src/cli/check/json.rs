@@ -87,7 +87,7 @@ impl Checked<'_> {
         let outcome = self.findings.spf_outcome.as_ref();
         json!({
             "result": spf.result.as_str(),
-            "domain": spf.domain.as_ref().map(|domain| domain.as_str()),
+            "domain": spf.domain.as_ref().map(crate::mail::Domain::as_str),
             "identity": match spf.identity {
                 Identity::MailFrom => "mailfrom",
                 Identity::Helo => "helo",
@@ -112,7 +112,7 @@ impl Checked<'_> {
             let signature: &crate::seal::dkim::ForeignSignature = signature;
             let outcome: &Result<crate::seal::dkim::Confirmed, _> = outcome;
             json!({
-                "domain": fact.domain.as_ref().map(|domain| domain.as_str()),
+                "domain": fact.domain.as_ref().map(crate::mail::Domain::as_str),
                 "selector": fact.selector,
                 "algorithm": fact.algorithm,
                 "result": fact.result.as_str(),

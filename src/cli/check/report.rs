@@ -35,7 +35,7 @@ impl Checked<'_> {
     }
 
     fn message(&self, out: &mut Page) {
-        let first = |name: &str| self.headers.named(name).next().map(|field| field.unfolded()).unwrap_or_else(|| "none".to_owned());
+        let first = |name: &str| self.headers.named(name).next().map_or_else(|| "none".to_owned(), |field| field.unfolded());
         out.entry("Message", "", &format!("{} octets, From: {}", self.octets, first("From")));
         out.entry("", "", &format!("Subject: {}", first("Subject")));
         if let Some(mail_from) = &self.origin.mail_from {

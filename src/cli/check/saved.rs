@@ -71,8 +71,8 @@ pub fn origin(headers: &Headers<'_>, trusted: &[String], typed: Typed) -> Origin
         }
     }
     if origin.mail_from.is_none() {
-        let paths = region.iter().filter(|(name, _)| is(name, "Return-Path"));
-        origin.mail_from = paths.filter_map(|(_, value)| reverse_path(value)).next().map(|value| Told { value, source: "Return-Path".to_owned() });
+        let mut paths = region.iter().filter(|(name, _)| is(name, "Return-Path"));
+        origin.mail_from = paths.find_map(|(_, value)| reverse_path(value)).map(|value| Told { value, source: "Return-Path".to_owned() });
     }
     if let Some((_, hop)) = trusted_hop {
         let source = format!("Received by {}", hop.by.as_deref().unwrap_or("?"));

@@ -425,7 +425,9 @@ impl Page<'_> {
             let place = way.place(host.hosts.first().map_or("", |host| host.host.as_str()), &self.config.deliver);
             let at = |key| self.book.at(&["smart_hosts", route, key]);
             let facts = terms(&way, &place, self.config, [at("tls"), at("connections_max"), at("ed25519")]);
-            facts.into_iter().for_each(|(name, says, because)| self.add(&about, name, says, because));
+            for (name, says, because) in facts {
+                self.add(&about, name, says, because);
+            }
             let auth = if host.auth.is_some() { "with a user and password" } else { "without a password" };
             self.add(&about, "auth", auth, self.book.at(&["smart_hosts", route, "user"]));
             self.source(&way, &place, None, &about);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 #[derive(clap::Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Args {
     /// The author domain, as in example.com
     domain: Domain,

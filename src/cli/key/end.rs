@@ -164,7 +164,7 @@ fn revoked(entries: &Entries, domain: &Domain, selector: &Selector, args: &Revok
             notes.push(consequence(entry, selector, same.is_none()));
         }
     }
-    let caches = entry.record_ttl.map_or_else(|| "its TTL".to_owned(), |ttl| span(ttl));
+    let caches = entry.record_ttl.map_or_else(|| "its TTL".to_owned(), span);
     notes.push(format!("replace its record by the one with an empty p=; until caches forget the old one ({caches}) a thief's signatures still pass. A relay that writes this zone does it by itself"));
     moves.push(Move { selector: selector.clone(), to: State::Revoked, notes });
     Ok(moves)

@@ -145,11 +145,9 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let domain = |text: &str| text.parse::<Domain>().map_err(|error| error.to_string());
-        let (name, within) = match (text.split_once('/'), text.split_once("._domainkey.")) {
-            (Some((name, within)), _) => (name, Some(within)),
-            (None, Some((within, name))) => (name, Some(within)),
-            (None, None) => (text, None),
-        };
+        let by_record = || text.split_once("._domainkey.").map(|(within, name)| (name, Some(within)));
+        let by_slash = text.split_once('/').map(|(name, within)| (name, Some(within)));
+        let (name, within) = by_slash.or_else(by_record).unwrap_or((text, None));
         Ok(Self { domain: domain(name)?, selector: within.map(selector).transpose()? })
     }
 }

@@ -7,6 +7,7 @@ use crate::mail::Domain;
 use crate::smtp::line::BareLf;
 use crate::smtp::settings::{Settings, StartTls, Timeouts};
 use ipnet::IpNet;
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ enum Protection {
     Implicit,
 }
 
-/// `has_certificate`: there is TLS at all. The SASL mechanisms are filled in when users are known.
+/// `has_certificate`: there is TLS at all. SASL mechanisms and what identities may use are filled in when these are known.
 pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) -> Vec<Listener> {
     let mut read = Vec::new();
     for (name, table) in root.tables("listeners") {
@@ -100,6 +101,7 @@ fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Protection) -> Settings 
         message_octets_max: table.within("message_octets_max", Octets(standard.message_octets_max), Octets(KIB)..=Octets(GIB)).0,
         line_octets_max: octets(table, "line_octets_max", standard.line_octets_max, 1000..=64 * MIB),
         recipients_max: table.within("recipients_max", standard.recipients_max, 1..=100_000),
+        identities: HashMap::new(),
         mails_max: table.optional_within("mails_max", 1..=1_000_000_000),
         errors_max: table.within("errors_max", standard.errors_max, 1..=1_000_000),
         refusals_max: table.within("refusals_max", standard.refusals_max, 1..=1_000_000),

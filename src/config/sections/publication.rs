@@ -202,7 +202,8 @@ fn update(table: &Reader<'_>, kind: Kind, zone: Option<Domain>, timeout: Duratio
         return None;
     }
     for (key, expected) in [("server", "the zone's primary: a name or an address, with a port where it is not 53"), ("tsig_secret_file", TSIG)] {
-        if !table.has(key) && !(key == "tsig_secret_file" && table.has("tsig_secret")) {
+        let is_said = table.has(key) || (key == "tsig_secret_file" && table.has("tsig_secret"));
+        if !is_said {
             table.fault(key, "missing, though kind is \"rfc2136\"", expected);
         }
     }

@@ -145,12 +145,13 @@ pub fn deliver(
         ..schedule.clone()
     };
     let (rules, roots) = tls(&table);
+    let providers = providers(&table);
     let settings = Settings {
         source: source(&table, hostname),
         pools,
         routes: routes(&table, hostname),
-        smart_hosts: smart_hosts.hosts.clone(),
-        providers: providers(&table),
+        smart_hosts: smart_hosts.hosts.iter().map(|(name, host)| (name.clone(), with_rules(host, &providers))).collect(),
+        providers,
         reasons: Arc::new(reasons(&table)),
         tls: rules,
         stream_schedules: streams.iter().map(|(name, settings)| (name.clone(), stream_schedule(settings))).collect(),
@@ -178,6 +179,13 @@ pub fn deliver(
         table.fault("lease", &settings.lease.written(), &expected);
     }
     (settings, roots, max_age)
+}
+
+/// What a smart host's replies mean is what everybody's do, by the shaping file; how much it takes is its own table's.
+fn with_rules(smart_host: &SmartHost, providers: &Providers) -> Arc<SmartHost> {
+    let other = providers.other();
+    let limits = Limits { rules: other.rules.clone(), pause_max: other.pause_max, growth: other.growth, ..(*smart_host.limits).clone() };
+    Arc::new(SmartHost { limits: Arc::new(limits), ..smart_host.clone() })
 }
 
 fn source(table: &Reader<'_>, hostname: &Domain) -> Source {

@@ -25,7 +25,7 @@ static REACH: Rule = Rule { id: "mx-reach", why: "bounces come from the internet
 pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
     let mut findings = vec![author(facts)];
     if let Some(bounce) = facts.bounce.as_ref().filter(|bounce| bounce.domain != facts.subject.domain) {
-        findings.extend(exists::bounce_domain(bounce, facts.subject.relay.as_ref()));
+        findings.push(exists::bounce_domain(bounce, facts.subject.relay.as_ref()));
     }
     if let Some(bounce) = &facts.bounce {
         findings.push(mx(bounce, facts.subject.relay.as_ref()));

@@ -29,19 +29,16 @@ pub(super) fn domain(facts: &DomainFacts) -> Finding {
 }
 
 /// Of the bounce domain.
-pub(super) fn bounce_domain(bounce: &BounceFacts, host: Option<&Domain>) -> Option<Finding> {
-    Some(match &bounce.exists {
+pub(super) fn bounce_domain(bounce: &BounceFacts, host: Option<&Domain>) -> Finding {
+    match &bounce.exists {
         Ok(true) => EXISTS.ok(&bounce.domain, "the name exists"),
         Ok(false) => {
             let records = host.map(|host| Resource::mx(bounce.domain.clone(), 10, Some(host.clone()))).into_iter().collect();
-            EXISTS.fail(
-                &bounce.domain,
-                "there is no such name in the DNS (NXDOMAIN)",
-                Remedy::records("give the bounce domain its records, the MX first", records),
-            )
+            let remedy = Remedy::records("give the bounce domain its records, the MX first", records);
+            EXISTS.fail(&bounce.domain, "there is no such name in the DNS (NXDOMAIN)", remedy)
         }
         Err(fault) => unanswered(&EXISTS, &bounce.domain, fault),
-    })
+    }
 }
 
 fn misspelt(name: &Domain, purpose: Use) -> String {

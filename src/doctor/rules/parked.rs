@@ -48,9 +48,10 @@ pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
     let said = if facts.subject.purpose == Use::Parked { "configured as parked" } else { "recognised as parked" };
     let missing: Vec<&str> = of(Status::Fail).union(&of(Status::Warn)).copied().collect();
     let sum = if missing.is_empty() {
-        match of(Status::Unknown).is_empty() {
-            true => PARKED.ok(domain, format!("{said}, complete")),
-            false => PARKED.unknown(domain, format!("{said}; not all could be asked"), None),
+        if of(Status::Unknown).is_empty() {
+            PARKED.ok(domain, format!("{said}, complete"))
+        } else {
+            PARKED.unknown(domain, format!("{said}; not all could be asked"), None)
         }
     } else {
         let seen = format!("{said}, not complete: see {}", listed(&missing));
@@ -106,20 +107,22 @@ fn dmarc(facts: &DomainFacts) -> Finding {
     let domain = &facts.subject.domain;
     let walk = Walk::of(&facts.dmarc);
     let name = below("_dmarc", domain);
-    let record = Resource::txt(name.clone(), format!("v=DMARC1; p=reject; sp=reject; np=reject; adkim=s; aspf=s; rua=mailto:dmarc@{domain}"));
+    // Under a null MX its own address takes no reports.
+    let rua = if facts.mx == Ok(MxAnswer::Null) { String::new() } else { format!("; rua=mailto:dmarc@{domain}") };
+    let record = Resource::txt(name.clone(), format!("v=DMARC1; p=reject; sp=reject; np=reject; adkim=s; aspf=s{rua}"));
     let unknown: Option<&DnsFault> = walk.unknown.as_ref().filter(|_| walk.found.is_empty());
     if let Some(fault) = unknown {
         return unanswered(&DMARC, name, fault);
     }
     let Some((at, found, text)) = walk.applicable(domain) else {
-        return DMARC.fail(name, "there is no DMARC record", Remedy::records("publish (with an address of yours that takes reports)", vec![record]));
+        return DMARC.fail(name, "there is no DMARC record", Remedy::records("publish, with rua= if an address elsewhere takes its reports", vec![record]));
     };
     let all = |policy: Option<Policy>| policy == Some(Policy::Reject);
     let everywhere = all(found.policy(at, domain, true)) && all(found.policy(at, &below("x", at), true)) && all(found.policy(at, &below("x", at), false));
     if everywhere {
         return DMARC.ok(below("_dmarc", at), quoted(text));
     }
-    let remedy = Remedy::records("publish instead (with an address of yours that takes reports)", vec![record]);
+    let remedy = Remedy::records("publish instead, with rua= if an address elsewhere takes its reports", vec![record]);
     DMARC.fail(below("_dmarc", at), format!("{} does not ask to reject everything", quoted(text)), remedy)
 }
 
@@ -147,8 +150,8 @@ fn mx(facts: &DomainFacts) -> Finding {
 }
 
 fn wildcard(name: Domain, text: &str) -> Resource {
-    let txt = Resource::txt(name.clone(), text);
-    Resource { owner: Owner { wildcard: true, name }, ..txt }
+    let bare = Resource::txt(name.clone(), text);
+    Resource { owner: Owner { wildcard: true, name }, ..bare }
 }
 
 fn is_spf(text: &str) -> bool {

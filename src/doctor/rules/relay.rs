@@ -82,16 +82,13 @@ fn address(found: &AddressFacts, source: &SourceFacts) -> Vec<Finding> {
     };
     let ehlo: Option<Domain> = Domain::parse(&source.source.ehlo).ok();
     let record = || ehlo.iter().map(|name| Resource { owner: reverse_name(address).into(), data: Data::Ptr(name.clone()) }).collect::<Vec<_>>();
-    let bad = |seen: String, remedy: Remedy| match source.presumed {
-        false => PTR.fail(address, seen, remedy),
-        true => {
-            let seen = format!("{seen}; {} points to this address, but whether mail leaves from it is not configured", source.source.ehlo);
-            PTR.unknown(
-                address,
-                seen,
-                Some(Remedy { text: format!("if it does, {}; if not, name the address with --address or as source_v4 and source_v6", remedy.text), ..remedy }),
-            )
+    let bad = |seen: String, remedy: Remedy| {
+        if !source.presumed {
+            return PTR.fail(address, seen, remedy);
         }
+        let seen = format!("{seen}; {} points to this address, but whether mail leaves from it is not configured", source.source.ehlo);
+        let text = format!("if it does, {}; if not, name the address with --address or as source_v4 and source_v6", remedy.text);
+        PTR.unknown(address, seen, Some(Remedy { text, ..remedy }))
     };
     if names.is_empty() {
         return vec![bad(

@@ -165,15 +165,14 @@ fn covers(leaves: &Leaves) -> String {
 
 /// A record that lets in these addresses and nobody else.
 fn fresh(addresses: &[IpAddr]) -> String {
-    let terms: String = addresses.iter().map(|address| format!(" {}", term(*address))).collect();
-    format!("v=spf1{terms} ~all")
+    with("v=spf1 ~all", addresses)
 }
 
 /// The record with these addresses let in first.
 fn with(text: &str, addresses: &[IpAddr]) -> String {
     let rest = text.get("v=spf1".len()..).unwrap_or_default();
-    let terms: String = addresses.iter().map(|address| format!(" {}", term(*address))).collect();
-    format!("v=spf1{terms}{rest}")
+    let terms: Vec<String> = addresses.iter().map(|address| term(*address)).collect();
+    format!("v=spf1 {} {}", terms.join(" "), rest.trim_start()).replace("  ", " ").trim_end().to_owned()
 }
 
 fn term(address: IpAddr) -> String {

@@ -37,9 +37,7 @@ fn mta_sts(bounce: &BounceFacts) -> Finding {
             format!("{} does not begin with \"v=STSv1;\", so there is no policy", quoted(&texts[0])),
             Remedy::records("write it so, or delete it", record()),
         ),
-        [text] if is_mta_sts(text) => {
-            MTA_STS.ok(name, format!("{}; the policy itself, at https://mta-sts.{}/.well-known/mta-sts.txt, was not fetched", quoted(text), bounce.domain))
-        }
+        [text] if is_mta_sts(text) => policy(&name, text, bounce),
         [text] => MTA_STS.warn(
             &name,
             format!("{} is no record of MTA-STS: \"v=STSv1;\" and an id= of 1 to 32 letters and digits are wanted", quoted(text)),

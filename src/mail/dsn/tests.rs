@@ -124,6 +124,7 @@ Action: failed
 Status: 5.1.1
 Remote-MTA: dns; mx.example.net
 Diagnostic-Code: smtp; 550 5.1.1 no such user see https://example.net/help
+X-Postseal-Reason: user-unknown
 Last-Attempt-Date: Sun, 22 Nov 2026 01:18:45 +0000
 
 --=_014d2pf2db

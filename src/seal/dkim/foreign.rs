@@ -145,12 +145,15 @@ impl SignatureFault {
     }
 }
 
+/// How a body is hashed: `c=` and `l=`.
+type BodyForm = (Canonicalization, Option<u64>);
+
 /// A message whose signatures are verified: each form of its body is hashed once.
 #[derive(Debug)]
 pub struct Signed<'a> {
     fields: Vec<Field<'a>>,
     body: &'a [u8],
-    hashes: Vec<((Canonicalization, Option<u64>), Result<[u8; 32], SignatureFault>)>,
+    hashes: Vec<(BodyForm, Result<[u8; 32], SignatureFault>)>,
 }
 
 impl ForeignSignature {

@@ -1,6 +1,6 @@
 //! Greeting, TLS and authentication: who the client is, before and beside its messages.
 
-use super::{Action, Dialogue, State, User, command, refusal, too_early};
+use super::{Action, Bounds, Dialogue, State, User, command, refusal, too_early};
 use crate::mail::{Client, Proof, Refusal};
 use crate::smtp::reply::Reply;
 use crate::smtp::settings::StartTls;
@@ -27,7 +27,8 @@ impl Dialogue {
     pub(super) fn keywords(&self) -> Vec<String> {
         let settings = &self.settings;
         let fixed = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN"];
-        let mut keywords = vec![format!("SIZE {}", settings.message_octets_max)];
+        let bounds = self.bounds();
+        let mut keywords = vec![format!("SIZE {}", bounds.message_octets_max)];
         keywords.extend(fixed.map(str::to_owned));
         if settings.starttls != StartTls::Unavailable && self.peer.tls.is_none() {
             keywords.push("STARTTLS".to_owned());
@@ -36,8 +37,19 @@ impl Dialogue {
             keywords.push(format!("AUTH {}", settings.sasl_mechanisms.join(" ")));
         }
         let mails = settings.mails_max.map(|max| format!("MAILMAX={max} ")).unwrap_or_default();
-        keywords.push(format!("LIMITS {mails}RCPTMAX={}", settings.recipients_max));
+        keywords.push(format!("LIMITS {mails}RCPTMAX={}", bounds.recipients_max));
         keywords
+    }
+
+    /// What the client may use, as far as it is known who that is: the listener's bounds, or the identity's where they are less.
+    fn bounds(&self) -> Bounds {
+        let listener = Bounds { message_octets_max: self.settings.message_octets_max, recipients_max: self.settings.recipients_max };
+        let identity = self.user.as_ref().map(|user| &user.identity).or_else(|| Some(&self.peer.known.as_ref()?.0));
+        let own = identity.and_then(|identity| self.settings.identities.get(identity));
+        own.map_or(listener, |own| Bounds {
+            message_octets_max: own.message_octets_max.min(listener.message_octets_max),
+            recipients_max: own.recipients_max.min(listener.recipients_max),
+        })
     }
 
     pub(super) fn offers_auth(&self) -> bool {

@@ -28,10 +28,13 @@ def verify():
     verifier = dkim.DKIM(message)
     signatures = [value for name, value in verifier.headers if name.lower() == b"dkim-signature"]
     for index, signature in enumerate(signatures):
-        tags = dkim.util.parse_tag_value(signature)
+        try:
+            tags = dkim.util.parse_tag_value(signature)
+        except dkim.util.InvalidTagValueList:
+            tags = {b"s": b"?", b"d": b"?"}
         try:
             result = "pass" if dkim.DKIM(message).verify(idx=index, dnsfunc=txt) else "fail"
-        except dkim.DKIMException as error:
+        except (dkim.DKIMException, dkim.util.InvalidTagValueList, ValueError) as error:
             result = "fail " + str(error).replace("\n", " ")
         print("dkim", tags[b"s"].decode(), tags[b"d"].decode(), result)
     status, _, reason = dkim.arc_verify(message, dnsfunc=txt)

@@ -15,7 +15,7 @@ my $message = <STDIN>;
 my $dkim = Mail::DKIM::Verifier->new();
 $dkim->PRINT($message);
 $dkim->CLOSE;
-print join( ' ', 'dkim', $_->selector, $_->domain, $_->result_detail ), "\n" for $dkim->signatures;
+print join( ' ', 'dkim', $_->selector // '?', $_->domain // '?', ( $_->result_detail // 'none' ) =~ s/\s+/ /gr ), "\n" for $dkim->signatures;
 
 my $arc = Mail::DKIM::ARC::Verifier->new();
 $arc->PRINT($message);

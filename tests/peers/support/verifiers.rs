@@ -106,8 +106,9 @@ impl ForeignKey {
     /// Makes an RSA key in `folder`, and the records to publish.
     pub fn create(domain: &str, folder: &Path) -> (Self, String) {
         let keys = folder.join(domain);
-        let (code, records) = run(Command::new(env!("CARGO_BIN_EXE_postseal")).args(["key", "create", domain, "--keys"]).arg(&keys), b"");
-        assert_eq!(code, 0, "{records}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postseal"));
+        command.args(["key", "create", domain, "--keys"]).arg(&keys);
+        let records = String::from_utf8(command_output(command, b"")).unwrap();
         let selector = records.split("._domainkey").next().and_then(|before| before.lines().last()).unwrap().to_owned();
         let mut folders = vec![keys];
         while let Some(folder) = folders.pop() {
@@ -219,7 +220,6 @@ impl Verifier for OpenDkim {
             let says = if clause.starts_with("dkim=pass ") { Says::Pass } else { Says::Fail(clause.to_owned()) };
             findings.dkim.insert(format!("{}._domainkey.{}", property("header.s="), property("header.d=")), says);
         }
-        assert!(!findings.dkim.is_empty(), "OpenDKIM found nothing: {said}");
         findings
     }
 }
