@@ -224,9 +224,9 @@ mod tests {
             (vec!["--", "??", "--", "??", "--"], "d...L"), // what proves nothing does not break the row
             (vec!["--", "--", "++", "--", "--", "--"], "d.Fd.L"),
             (vec!["-+", "+-", "-+", "+-", "-+"], "d...."), // never the same server three times in a row
-            (vec!["--", "-?", "+-"], "d.L"),
-            (vec!["+-", "+-", "+ ", "+-"], "d.Fd"), // the server is no longer one of the zone
-            (vec!["+-", "+-", "? ", "+-"], "d..L"), // but whether it is shows no more than silence
+            (vec!["--", "-?", "+-", "+-"], "d..L"),        // three in a row of the second, one of them unheard
+            (vec!["+-", "+-", "+ ", "+-"], "d.Fd"),        // the server is no longer one of the zone
+            (vec!["+-", "+-", "? ", "+-"], "d..L"),        // but whether it is shows no more than silence
             (vec!["-x", "x-", "-x"], "d.L"),
         ] {
             assert_eq!(story(&looks), expect, "{looks:?}");
