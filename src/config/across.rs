@@ -35,9 +35,11 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
 
 /// Who writes a domain's records is there, and what it lends has a writer.
 fn publication(root: &Reader<'_>, config: &Config) {
-    let known = || match config.publication.publishers.is_empty() {
-        true => "a table [publishers.NAME], which there is none of".to_owned(),
-        false => format!("one of {}; a publisher is declared as [publishers.NAME]", listed(config.publication.publishers.keys())),
+    let known = || {
+        if config.publication.publishers.is_empty() {
+            return "a table [publishers.NAME], which there is none of".to_owned();
+        }
+        format!("one of {}; a publisher is declared as [publishers.NAME]", listed(config.publication.publishers.keys()))
     };
     for (domain, settings) in &config.domains {
         let publisher = settings.publication.publisher.as_ref();
