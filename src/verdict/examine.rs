@@ -10,7 +10,7 @@ use super::spf_walk::{Outcome, Questions, Sender, check_host};
 use super::{Check, DkimFact, DmarcFact, DmarcFault, Facts, Identity, SpfFact, Verdict, judge};
 use crate::clock;
 use crate::dns::{Data, DnsFault, Kind, Resolver};
-use crate::mail::author::{AuthorFault, foreign_author};
+use crate::mail::author::{AuthorFault, addresses, foreign_author};
 use crate::mail::{Domain, Headers, Host, ReversePath, Timestamp};
 use crate::seal::DkimResult;
 use crate::seal::arc::{ChainStatus, Validated};
@@ -124,8 +124,8 @@ pub enum ExamineFault {
     /// The header cannot be read.
     #[error("not a message: {0}")]
     NotAMessage(String),
-    /// DMARC needs one author (RFC 9989 §5.3.1).
-    #[error("the message has {0} authors in its From field; expected one address in one field")]
+    /// DMARC needs one author domain (RFC 9989 §5.3.1).
+    #[error("the message has {0} authors, not of one domain and in one From field; send one address in one field")]
     Authors(usize),
     /// The From field is no address.
     #[error("the From field cannot be read: {0}")]
@@ -186,16 +186,26 @@ impl Findings {
     }
 }
 
+/// The author domain. Several addresses of one domain name one author domain (RFC 9989 §5.3.1), though Gmail takes only one address.
 fn author(headers: &Headers<'_>) -> Result<Domain, ExamineFault> {
-    let author = foreign_author(headers).map_err(|fault| match fault {
-        AuthorFault::Missing => ExamineFault::Authors(0),
-        AuthorFault::SeveralFields(count) | AuthorFault::SeveralAddresses(count) => ExamineFault::Authors(count),
-        other => ExamineFault::Author(other),
-    })?;
+    let author = match foreign_author(headers) {
+        Ok(author) => author,
+        Err(AuthorFault::Missing) => return Err(ExamineFault::Authors(0)),
+        Err(AuthorFault::SeveralFields(count)) => return Err(ExamineFault::Authors(count)),
+        Err(AuthorFault::SeveralAddresses(count)) => return one_domain(headers).ok_or(ExamineFault::Authors(count)),
+        Err(other) => return Err(ExamineFault::Author(other)),
+    };
     match author.mailbox.host {
         Host::Domain(domain) => Ok(domain),
         Host::Literal(_) => Err(ExamineFault::AuthorDomain(author.mailbox.to_string())),
     }
+}
+
+/// The domain that all addresses of From have in common.
+fn one_domain(headers: &Headers<'_>) -> Option<Domain> {
+    let authors = addresses(headers.named("From").next()?.value).ok()?;
+    let first = authors.first()?.mailbox.domain()?.clone();
+    authors.iter().all(|author| author.mailbox.domain() == Some(&first)).then_some(first)
 }
 
 /// One identity: that of MAIL FROM, or of HELO where it is null (RFC 7208 §2.4).
