@@ -180,7 +180,9 @@ impl Keeper {
         let in_force = self.in_force.clone();
         match tokio::task::spawn_blocking(move || in_force.read_keys()).await {
             Ok(Ok(warnings)) => {
-                warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
+                for warning in &warnings {
+                    tracing::warn!(warning, "config.warned");
+                }
                 tracing::info!("keys.reloaded");
             }
             Ok(Err(faults)) => faults.iter().for_each(|error| tracing::error!(error, "keys.rejected")),

@@ -257,7 +257,7 @@ fn the_operators_word_counts_where_it_is_the_evidence() {
 
 #[test]
 fn only_old_keys_of_its_kind_retire() {
-    let mut keys = BTreeMap::from([(selector(), with_memory(key(State::Visible, 0), "ns1", 0))]);
+    let mut keys = BTreeMap::from([(selector(), with_memory(&key(State::Visible, 0), "ns1", 0))]);
     for (name, algorithm, state) in [
         ("rsa-old", Algorithm::Rsa, State::Active),
         ("rsa-older", Algorithm::Rsa, State::Active),
@@ -338,7 +338,7 @@ fn a_clock_that_went_back_decides_nothing() {
         fault.to_string(),
         "the clock says 2026-01-01T01:00:00.000Z, but key ps202601a has an entry of 2026-01-01T10:00:00.000Z: it went back by 9h; nothing is done until it is right"
     );
-    let remembered = BTreeMap::from([(selector(), with_memory(key(State::Visible, 0), "ns1", 120))]);
+    let remembered = BTreeMap::from([(selector(), with_memory(&key(State::Visible, 0), "ns1", 120))]);
     assert!(due(&remembered, &Facts::default(), &settings(), at(100)).is_err());
     assert!(due(&remembered, &Facts::default(), &settings(), at(119)).is_ok(), "a minute is no sign");
     assert!(lacking(&keys, &[Algorithm::Rsa], &Settings { rotate_every: Some(DAY), ..settings() }, at(60)).is_empty());
@@ -445,9 +445,9 @@ fn key(state: State, since: i64) -> Standing {
     Standing { algorithm: Algorithm::Rsa, state, since: at(since), has_key: true, memory: Memory::default() }
 }
 
-fn with_memory(key: Standing, server: &str, since: i64) -> Standing {
+fn with_memory(key: &Standing, server: &str, since: i64) -> Standing {
     let servers = BTreeMap::from([(server.to_owned(), Remembered { shown_since: Some(at(since)), silent_since: None, asked_at: Some(at(since)) })]);
-    Standing { memory: Memory { servers, wrong_ttl: Duration::ZERO }, ..key }
+    Standing { memory: Memory { servers, wrong_ttl: Duration::ZERO }, ..key.clone() }
 }
 
 fn settings() -> Settings {
