@@ -225,15 +225,15 @@ impl Keeper {
             let Some(domain) = self.under_way.remove(&id) else { continue };
             match done {
                 Ok((_, (_, Ok(progress)))) => self.tell(progress),
-                Ok((_, (_, Err(fault)))) => self.tell_fault(domain, fault.to_string()),
-                Err(error) => self.tell_fault(domain, error.to_string()),
+                Ok((_, (_, Err(fault)))) => self.tell_fault(&domain, &fault.to_string()),
+                Err(error) => self.tell_fault(&domain, &error.to_string()),
             }
         }
     }
 
-    fn tell_fault(&mut self, domain: Domain, error: String) {
+    fn tell_fault(&mut self, domain: &Domain, error: &str) {
         self.next_at.insert(domain.clone(), clock::now() + RETRY_AFTER);
-        if self.is_news((domain.clone(), None), &error) {
+        if self.is_news((domain.clone(), None), error) {
             tracing::warn!(author_domain = %domain, error, "rotation.failed");
         }
     }
