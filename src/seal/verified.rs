@@ -1,4 +1,30 @@
 //! What holds of the signatures a message came with: every DKIM-Signature and the ARC chain. Pure: the key records are arguments.
+//!
+//! This reading decides, and not that of mail-auth, whose second opinion is told beside it (`verdict::second_opinion`). Where mail-auth
+//! 0.15.1 falls short of the standards, each with its case in `tests/verdict/letter.rs`:
+//!
+//! | what | mail-auth | the standard |
+//! |---|---|---|
+//! | `h=` without From | pass | RFC 6376 §6.1.1: permerror |
+//! | no `v=` in the signature | pass | RFC 6376 §3.5: required; §6.1.1: ignored |
+//! | a tag twice, an empty tag | pass | RFC 6376 §3.2: the whole list is invalid |
+//! | `q=` of an unknown kind | pass | RFC 6376 §3.5: ignored |
+//! | `l=`, whatever its value | neutral, never looked at | RFC 6376 §3.5: allowed; more than the body: permerror |
+//! | `l=` where it is taken (not strict) | counts the body as it came | RFC 6376 §3.4.5: counts after canonicalization |
+//! | `h=` names DKIM-Signature | takes the field being verified, fail | RFC 6376 §3.5: it is never meant; others may be |
+//! | `i=` outside `d=` | fail, after a key was asked for | RFC 6376 §6.1.1: permerror before |
+//! | `i=` below `d=`, `t=s` | fail | RFC 6376 §3.6.1: the record is not for it, permerror |
+//! | key record with `h=sha1` | pass | RFC 6376 §3.6.1: the hash must be listed |
+//! | key record with `s=` of another service | pass | RFC 6376 §3.6.1: ignored |
+//! | key record with `v=` behind another tag | pass | RFC 6376 §3.6.1: `v=` must be first; §6.1.2: key syntax error |
+//! | key record of another key type than `a=` | fail | RFC 6376 §6.1.2: permerror |
+//! | several key records | the first that can be read | RFC 6376 §6.1.2: any may confirm it |
+//! | body changed | neutral | RFC 8601 §2.7.1: fail |
+//! | RSA key of less than 1024 bits | fail | RFC 8301 §3.2: must not count, policy |
+//! | ARC: body changed, expired, unreadable | neutral | RFC 8617 §4.4: none, pass or fail |
+//! | ARC: AAR or Seal without any message signature | none | RFC 8617 §5.2: fail |
+//! | ARC: the oldest set that still holds | not told | RFC 8617 §5.2, step 5 |
+//! | the present | the system's clock | an argument here, so that saved mail can be judged |
 
 use super::arc::validate::{self, Validated};
 use super::dkim::foreign::{ForeignSignature, KeyTexts, Signed};

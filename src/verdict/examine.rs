@@ -1,15 +1,16 @@
 //! Finds the facts of a message in the DNS. A shell: it asks questions, and the clock.
 //!
 //! Signatures and chains are verified by *seal*'s own reading of RFC 6376, RFC 8301 and RFC 8617 ([`verified`]), SPF by
-//! [`check_host`], DMARC records by [`dmarc`](super::dmarc): each to the letter. Where mail-auth, which serves as a second opinion in
-//! the tests, differs from the standards, `tests/verdict/letter.rs` has the case.
+//! [`check_host`], DMARC records by [`dmarc`](super::dmarc): each to the letter. Where mail-auth, asked for a second opinion over the
+//! same answers, differs, that is told beside the result, and `tests/verdict/letter.rs` has the case.
 
 use super::dmarc::{DmarcRecord, Psd, applicable, only_record, organizational_domain, tree_walk};
+use super::second_opinion::{self, SecondOpinions, second_opinions};
 use super::spf_walk::{Outcome, Questions, Sender, check_host};
 use super::{Check, DkimFact, DmarcFact, DmarcFault, Facts, Identity, SpfFact, Verdict, judge};
 use crate::clock;
 use crate::dns::{Data, DnsFault, Kind, Resolver};
-use crate::mail::author::{AuthorFault, foreign_author};
+use crate::mail::author::{AuthorFault, addresses, foreign_author};
 use crate::mail::{Domain, Headers, Host, ReversePath, Timestamp};
 use crate::seal::DkimResult;
 use crate::seal::arc::{ChainStatus, Validated};
@@ -57,6 +58,8 @@ pub struct Examination {
     pub verdict: Verdict,
     /// The ARC chain (RFC 8617 §5.2); it is no part of the verdict.
     pub arc: ArcFact,
+    /// Where mail-auth differs; no part of the verdict either.
+    pub second: SecondOpinions,
 }
 
 /// What is known of the SMTP dialogue that brought a message.
@@ -90,6 +93,8 @@ pub struct Findings {
     pub signatures: Vec<(ForeignSignature, Result<Confirmed, SignatureFault>)>,
     /// The ARC chain.
     pub arc: ArcFact,
+    /// Where mail-auth differs on signatures and chain.
+    pub second: SecondOpinions,
     /// The DMARC record of the author domain; `Missing` without an author.
     pub dmarc: DmarcFact,
     /// Organisational domains of the author and of every identifier.
@@ -119,8 +124,8 @@ pub enum ExamineFault {
     /// The header cannot be read.
     #[error("not a message: {0}")]
     NotAMessage(String),
-    /// DMARC needs one author (RFC 9989 §5.3.1).
-    #[error("the message has {0} authors in its From field; expected one address in one field")]
+    /// DMARC needs one author domain (RFC 9989 §5.3.1).
+    #[error("the message has {0} authors, not of one domain and in one From field; send one address in one field")]
     Authors(usize),
     /// The From field is no address.
     #[error("the From field cannot be read: {0}")]
@@ -139,7 +144,7 @@ pub async fn examine(received: &Received<'_>, dns: &impl Dns) -> Result<Examinat
     let delivery = Delivery::Seen { mail_from: received.mail_from.clone(), helo: received.helo.to_owned(), client_ip: received.client_ip };
     let found = look(received.message, &headers, &delivery, dns, clock::now()).await;
     let facts = found.facts(received.bulk)?;
-    Ok(Examination { verdict: judge(&facts), facts, arc: found.arc })
+    Ok(Examination { verdict: judge(&facts), facts, arc: found.arc, second: found.second })
 }
 
 /// Finds out all there is to find out about a message: at most [`SIGNATURES_MAX`] signatures are verified.
@@ -149,7 +154,9 @@ pub async fn look(message: &[u8], headers: &Headers<'_>, delivery: &Delivery, dn
         Delivery::Told(fact) => (fact.clone(), None),
         Delivery::Seen { mail_from, helo, client_ip } => spf(mail_from, helo, *client_ip, dns).await,
     };
-    let Verified { dkim: signatures, chain } = verified(message, headers, &keys(headers, dns).await, now, SIGNATURES_MAX);
+    let keys = keys(headers, dns).await;
+    let Verified { dkim: signatures, chain } = verified(message, headers, &keys, now, SIGNATURES_MAX);
+    let second = second_opinions(message, &signatures, &chain, &keys).await;
     let dkim: Vec<DkimFact> = signatures.iter().map(dkim_fact).collect();
     let mut walker = Walker { dns, organizations: HashMap::new() };
     let dmarc = match &author {
@@ -159,7 +166,7 @@ pub async fn look(message: &[u8], headers: &Headers<'_>, delivery: &Delivery, dn
     for domain in dkim.iter().filter_map(|signature| signature.domain.as_ref()).chain(&spf.domain) {
         walker.organization(domain).await;
     }
-    Findings { author, spf, spf_outcome, dkim, signatures, arc: arc_fact(chain), dmarc, organizations: walker.organizations }
+    Findings { author, spf, spf_outcome, dkim, signatures, arc: arc_fact(chain), second, dmarc, organizations: walker.organizations }
 }
 
 impl Findings {
@@ -179,16 +186,26 @@ impl Findings {
     }
 }
 
+/// The author domain. Several addresses of one domain name one author domain (RFC 9989 §5.3.1), though Gmail takes only one address.
 fn author(headers: &Headers<'_>) -> Result<Domain, ExamineFault> {
-    let author = foreign_author(headers).map_err(|fault| match fault {
-        AuthorFault::Missing => ExamineFault::Authors(0),
-        AuthorFault::SeveralFields(count) | AuthorFault::SeveralAddresses(count) => ExamineFault::Authors(count),
-        other => ExamineFault::Author(other),
-    })?;
+    let author = match foreign_author(headers) {
+        Ok(author) => author,
+        Err(AuthorFault::Missing) => return Err(ExamineFault::Authors(0)),
+        Err(AuthorFault::SeveralFields(count)) => return Err(ExamineFault::Authors(count)),
+        Err(AuthorFault::SeveralAddresses(count)) => return one_domain(headers).ok_or(ExamineFault::Authors(count)),
+        Err(other) => return Err(ExamineFault::Author(other)),
+    };
     match author.mailbox.host {
         Host::Domain(domain) => Ok(domain),
         Host::Literal(_) => Err(ExamineFault::AuthorDomain(author.mailbox.to_string())),
     }
+}
+
+/// The domain that all addresses of From have in common.
+fn one_domain(headers: &Headers<'_>) -> Option<Domain> {
+    let authors = addresses(headers.named("From").next()?.value).ok()?;
+    let first = authors.first()?.mailbox.domain()?.clone();
+    authors.iter().all(|author| author.mailbox.domain() == Some(&first)).then_some(first)
 }
 
 /// One identity: that of MAIL FROM, or of HELO where it is null (RFC 7208 §2.4).
@@ -206,10 +223,15 @@ async fn spf(mail_from: &ReversePath, helo: &str, client_ip: IpAddr, dns: &impl 
     (fact, Some(outcome))
 }
 
-/// The key records that the signatures and the chain ask for.
+/// The key records that the signatures and the chain ask for, ours and mail-auth's reading of them.
 async fn keys(headers: &Headers<'_>, dns: &impl Dns) -> KeyTexts {
     let mut keys = KeyTexts::new();
-    for name in key_names(headers, SIGNATURES_MAX) {
+    let mut names = key_names(headers, SIGNATURES_MAX);
+    names.extend(second_opinion::names(headers));
+    for name in names {
+        if keys.contains_key(&name) {
+            continue;
+        }
         let texts = texts(dns, name.as_str()).await.map_err(|_| NoAnswer);
         keys.insert(name, texts);
     }

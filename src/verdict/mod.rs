@@ -18,6 +18,7 @@ pub mod examine;
 mod form;
 mod judge;
 mod matrix;
+pub mod second_opinion;
 pub mod spf;
 pub mod spf_walk;
 mod weakness;
@@ -27,6 +28,7 @@ pub use examine::{ArcFact, Delivery, Dns, Examination, ExamineFault, Findings, R
 pub use form::{Defect, Form, form};
 pub use judge::judge;
 pub use matrix::Style;
+pub use second_opinion::{SecondOpinion, SecondOpinions};
 pub use weakness::{Weakness, weaknesses};
 
 use crate::mail::Domain;

@@ -10,8 +10,8 @@ fn told(known: bool, bounds: Bounds) -> (String, String) {
     let settings = Settings { hostname: "relay.example".into(), message_octets_max: 5000, recipients_max: 200, identities, ..Settings::default() };
     let mut world = World::new(settings, peer(known));
     world.client_sends(b"EHLO app.example\r\n");
-    let word = |start: &str| world.said.iter().find_map(|line| Some(line.get(4..)?.strip_prefix(start)?.to_owned())).unwrap();
-    (word("SIZE "), word("LIMITS "))
+    let said = |start: &str| world.said.iter().find_map(|line| Some(line.get(4..)?.strip_prefix(start)?.to_owned())).unwrap();
+    (said("SIZE "), said("LIMITS "))
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::{NOW, example, names, write};
 use postseal::keys::{Algorithm, Keyring, Ledger, PrivateKey, Record, SelectorTemplate, State, create};
-use postseal::mail::Timestamp;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -525,7 +524,6 @@ fn a_process_that_is_killed_at_any_system_call_leaves_a_domain_that_signs() {
 
 /// As a selector of today has it.
 fn month() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let date = Timestamp::from_unix_seconds(i64::try_from(now).unwrap()).to_rfc3339();
+    let date = postseal::clock::now().to_rfc3339();
     format!("{}{}", &date[..4], &date[5..7])
 }

@@ -120,7 +120,10 @@ fn text(octets: &[u8]) -> String {
 
 fn zone_of_keys() -> String {
     let records = odd_signatures::all().into_iter().take(1).flat_map(|case| case.records.into_iter().map(move |record| (case.selector.clone(), record)));
-    records.map(|(selector, record)| format!("{selector}._domainkey.example.com TXT \"{}\" \"{}\"\n", &record[..100], &record[100..])).collect()
+    records
+        .map(|(selector, record)| format!("{selector}._domainkey.example.com TXT \"{}\" \"{}\"\n", &record[..100], &record[100..]))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// A signed message of example.com with LF line ends.

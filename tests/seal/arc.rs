@@ -1,7 +1,9 @@
 //! ARC sets and chains over several hops, judged by mail-auth.
 
 use super::support::{LETTER, NOW, World, from_author, from_list, message, sealed};
-use postseal::mail::Message;
+use postseal::mail::{Headers, Message};
+use postseal::seal::dkim::verify::fetched;
+use postseal::seal::verified::{key_names, verified};
 use postseal::seal::{ArcMode, FieldKind, Plan, make};
 
 fn pass_on(octets: Vec<u8>) -> Message {
@@ -171,4 +173,31 @@ async fn arc_covers_signatures_below_and_those_alone() {
         bare.fields.iter().find(|field| field.kind == FieldKind::ArcMessageSignature).unwrap().text.replace("\r\n ", "").matches("dkim-signature").count(),
         1
     );
+}
+
+/// RFC 8617 §5.2, step 5: a chain stays whole where the message was changed before its newest set; what is said of it tells since when.
+#[tokio::test]
+async fn a_whole_chain_tells_since_which_set_the_message_is_as_it_is() {
+    let mut world = World::new();
+    world.rules.trusted_authserv_ids = vec!["border.list.example".into()];
+    let letter = message(LETTER);
+    let first = sealed(&world.seal(&letter, &from_author()).await, &letter, true);
+    let seen = b"Authentication-Results: border.list.example; arc=pass\r\n";
+    let untouched = pass_on(first.clone());
+    let untouched = sealed(&world.seal(&untouched, &from_list()).await, &untouched, true);
+    let changed = pass_on([&seen[..], &first, b"-- \r\nThe list\r\n"].concat());
+    let changed = sealed(&world.seal(&changed, &from_list()).await, &changed, true);
+    let third = pass_on(changed.clone());
+    let third = sealed(&world.seal(&third, &from_list()).await, &third, true);
+    for (octets, sets, oldest) in [(&first, 1, 0), (&untouched, 2, 0), (&changed, 2, 2), (&third, 3, 2)] {
+        let headers = Headers::parse(octets).unwrap();
+        let keys = fetched(&world.dns, key_names(&headers, 10)).await;
+        let chain = verified(octets, &headers, &keys, NOW, 10).chain;
+        assert_eq!((chain.status.as_str(), chain.chain.highest, chain.oldest_pass, chain.why.as_str()), ("pass", sets, Some(oldest), ""));
+    }
+    let again = [&third[..], b"changed once more\r\n"].concat();
+    let headers = Headers::parse(&again).unwrap();
+    let chain = verified(&again, &headers, &fetched(&world.dns, key_names(&headers, 10)).await, NOW, 10).chain;
+    assert_eq!((chain.status.as_str(), chain.oldest_pass), ("fail", None));
+    assert!(chain.why.starts_with("message signature 3: the body was changed"), "{}", chain.why);
 }

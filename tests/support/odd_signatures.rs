@@ -164,6 +164,7 @@ fn signed(key: &RsaPrivateKey, tags: &str, message: &str) -> String {
 }
 
 /// Without the padding of `b=`.
+#[allow(clippy::needless_pass_by_value, reason = "every edit of a recipe has this form")]
 fn unpadded(text: String) -> String {
     let (field, rest) = text.split_once("\r\n").unwrap();
     let (start, value) = field.split_once("; b=").unwrap();

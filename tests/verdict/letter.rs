@@ -46,6 +46,17 @@ async fn signatures_are_judged_as_the_standards_say_and_mail_auth_differs_where_
         if ours != case.expect {
             wrong.push(format!("{}: we say {ours} ({}), the standards {}", case.name, found.dkim[0].why, case.expect));
         }
+        // What an operator is told is what mail-auth says when it asks by itself.
+        let told = found.second.dkim[0].as_ref().map(|second| second.result.as_str());
+        let expected = DIFFERENT.iter().find(|(name, ..)| *name == case.name).map(|(_, theirs, _)| *theirs);
+        if told != expected {
+            wrong.push(format!("{}: the second opinion is {told:?}, {expected:?} was expected", case.name));
+        }
+        if let (Some(second), Some((_, _, why))) = (&found.second.dkim[0], DIFFERENT.iter().find(|(name, ..)| *name == case.name))
+            && !why.starts_with(second.decides.split([' ', ',']).take(2).collect::<Vec<_>>().join(" ").as_str())
+        {
+            wrong.push(format!("{}: \"{}\" is said to decide, not \"{why}\"", case.name, second.decides));
+        }
         let parsed = AuthenticatedMessage::parse(case.message.as_bytes()).unwrap();
         let outputs = zone.authenticator.verify_dkim(&parsed).await;
         let theirs = match outputs.first().map(mail_auth::DkimOutput::result) {

@@ -202,12 +202,15 @@ async fn a_message_needs_one_author() {
     let zone = Zone::of(&[]).await;
     for (message, fault) in [
         (MAIL.replace("From:", "X:"), ExamineFault::Authors(0)),
-        (MAIL.replace("App <app@example.com>", "a@example.com, b@example.com"), ExamineFault::Authors(2)),
+        (MAIL.replace("App <app@example.com>", "a@example.com, b@example.net"), ExamineFault::Authors(2)),
         (format!("From: b@example.com\r\n{MAIL}"), ExamineFault::Authors(2)),
         (MAIL.replace("app@example.com", "app@[192.0.2.1]"), ExamineFault::AuthorDomain("app@[192.0.2.1]".into())),
     ] {
         assert_eq!(examined(&zone, &message, "app@example.com", true).await.unwrap_err(), fault);
     }
+    // RFC 9989 §5.3.1 counts domains, not addresses.
+    let two = examined(&zone, &MAIL.replace("App <app@example.com>", "a@example.com, B <b@EXAMPLE.com>"), "app@example.com", true).await;
+    assert_eq!(two.unwrap().facts.author, domain("example.com"));
     assert!(matches!(examined(&zone, "no header at all", "app@example.com", true).await, Err(ExamineFault::NotAMessage(_))));
 }
 
@@ -228,4 +231,10 @@ async fn an_arc_chain_is_verified_beside_the_verdict() {
     assert_eq!((partial.arc.result, partial.arc.why.as_str()), (Check::Fail, "set 1 does not consist of exactly one field of each kind"));
     let broken = examined(&zone, &sealed.replace("Hello.", "Hullo."), "app@example.com", true).await.unwrap();
     assert_eq!(broken.arc.result, Check::Fail, "{:?}", broken.arc);
+    let second = broken.second.arc.unwrap();
+    assert_eq!((second.result, second.decides), (Check::Neutral, "RFC 8617 §5.2"), "mail-auth has a fourth word");
+    assert_eq!(found.second.arc, None);
+    let headless = sealed.replace("ARC-Message-Signature:", "X-Signature:");
+    let headless = examined(&zone, &headless, "app@example.com", true).await.unwrap();
+    assert_eq!((headless.arc.result, headless.second.arc.unwrap().result), (Check::Fail, Check::None));
 }

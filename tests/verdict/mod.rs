@@ -2,6 +2,7 @@
 
 mod cells;
 mod dmarc;
+mod form;
 mod letter;
 mod messages;
 mod spf;

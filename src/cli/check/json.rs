@@ -3,7 +3,7 @@
 use super::saved::Told;
 use super::{Checked, Outcome};
 use crate::mail::ReversePath;
-use crate::verdict::{Check, DkimAxis, Dmarc, DmarcFact, Identity, SpfAxis, weaknesses};
+use crate::verdict::{Check, DkimAxis, Dmarc, DmarcFact, Identity, SecondOpinion, SpfAxis, weaknesses};
 use serde_json::{Value, json};
 
 /// The JSON Schema of what [`Checked::json`] gives.
@@ -49,6 +49,7 @@ impl Checked<'_> {
                 "why": if self.findings.arc.result == Check::Fail { self.findings.arc.why.as_str() } else { "" },
                 "oldest_pass": self.findings.arc.oldest_pass,
                 "sealers": self.findings.arc.sealers,
+                "second_opinion": self.findings.second.arc.as_ref().map(second_opinion),
             },
             "matrix": verdict.map(|verdict| json!({
                 "spf": match verdict.spf_axis {
@@ -105,7 +106,7 @@ impl Checked<'_> {
 
     fn dkim(&self) -> Vec<Value> {
         let facts = self.judged.as_ref().ok().map(|(facts, _)| facts);
-        let one = |(fact, (signature, outcome)): (&crate::verdict::DkimFact, &(_, _))| {
+        let one = |((fact, (signature, outcome)), second): ((&crate::verdict::DkimFact, &(_, _)), &Option<SecondOpinion>)| {
             let of_author = |test: &dyn Fn(&crate::verdict::Facts, &crate::mail::Domain) -> bool| {
                 fact.domain.as_ref().is_some_and(|domain| facts.is_some_and(|facts| test(facts, domain)))
             };
@@ -130,9 +131,10 @@ impl Checked<'_> {
                     .iter()
                     .map(|weakness| json!({ "id": weakness.id(), "text": weakness.to_string() }))
                     .collect::<Vec<_>>(),
+                "second_opinion": second.as_ref().map(second_opinion),
             })
         };
-        self.findings.dkim.iter().zip(&self.findings.signatures).map(one).collect()
+        self.findings.dkim.iter().zip(&self.findings.signatures).zip(&self.findings.second.dkim).map(one).collect()
     }
 
     fn dmarc_json(&self) -> Value {
@@ -155,6 +157,12 @@ impl Checked<'_> {
     }
 }
 
+fn second_opinion(second: &SecondOpinion) -> Value {
+    json!({ "verifier": VERIFIER, "result": second.result.as_str(), "why": second.why, "decides": second.decides })
+}
+
 fn told<T>(told: Option<&Told<T>>, text: impl Fn(&T) -> String) -> Value {
     told.map_or(Value::Null, |told| json!({ "value": text(&told.value), "source": told.source }))
 }
+
+const VERIFIER: &str = "mail-auth";

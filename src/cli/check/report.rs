@@ -3,7 +3,7 @@
 use super::{Checked, Outcome};
 use crate::cli::paint::{Ink, Paint};
 use crate::mail::ReversePath;
-use crate::verdict::{Check, DmarcFact, Identity, Style, weaknesses};
+use crate::verdict::{Check, DmarcFact, Identity, SecondOpinion, Style, weaknesses};
 use std::fmt::Write as _;
 
 impl Checked<'_> {
@@ -113,6 +113,9 @@ impl Checked<'_> {
             for weakness in weaknesses(self.headers, signature, outcome, self.now) {
                 out.entry("", "", &format!("weak: {weakness}"));
             }
+            if let Some(Some(second)) = self.findings.second.dkim.get(at) {
+                out.entry("", "", &differs(second));
+            }
         }
         self.dmarc(out);
         let arc = &self.findings.arc;
@@ -127,6 +130,9 @@ impl Checked<'_> {
             _ => {}
         }
         out.result("ARC", arc.result, text.trim_start_matches("0 sets by "));
+        if let Some(second) = &self.findings.second.arc {
+            out.entry("", "", &differs(second));
+        }
     }
 
     fn dmarc(&self, out: &mut Page) {
@@ -171,6 +177,12 @@ impl Checked<'_> {
             out.entry("Seen by", "", &format!("{host}: {}", if list.is_empty() { "none".to_owned() } else { list.join(" ") }));
         }
     }
+}
+
+/// One line for an operator: receivers differ here.
+fn differs(second: &SecondOpinion) -> String {
+    let why = if second.why.is_empty() { String::new() } else { format!(" ({})", second.why) };
+    format!("receivers differ: mail-auth, which Stalwart and others use, says {}{why}; {} decides", second.result, second.decides)
 }
 
 fn or_none(text: &str) -> &str {

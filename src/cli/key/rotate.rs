@@ -289,12 +289,10 @@ impl Bench {
     async fn wait(&self, watched: BTreeMap<Domain, BTreeSet<KeyId>>, mut outcomes: Vec<Outcome>) -> anyhow::Result<ExitCode> {
         let mut screen = Screen::new(self.json);
         for outcome in &outcomes {
-            match &outcome.driven {
-                Ok(progress) => {
-                    progress.taken.iter().for_each(|step| screen.line(&format!("{}: {}", outcome.domain, taken_line(step))));
-                    progress.keys.iter().for_each(|key| screen.once(self.to_paste(key).trim_end()));
-                }
-                Err(_) => {} // the report says it
+            // What failed stands in the report.
+            if let Ok(progress) = &outcome.driven {
+                progress.taken.iter().for_each(|step| screen.line(&format!("{}: {}", outcome.domain, taken_line(step))));
+                progress.keys.iter().for_each(|key| screen.once(self.to_paste(key).trim_end()));
             }
         }
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
@@ -313,7 +311,9 @@ impl Bench {
             return Ok(ExitCode::from(INTERRUPTED));
         }
         let given_up: Vec<String> = given_up(&outcomes, &watched);
-        given_up.iter().for_each(|key| eprintln!("postseal: {key} was given up meanwhile"));
+        for key in &given_up {
+            eprintln!("postseal: {key} was given up meanwhile");
+        }
         let code = self.report(&outcomes, false)?;
         Ok(if given_up.is_empty() { code } else { ExitCode::FAILURE })
     }
@@ -415,7 +415,7 @@ impl Screen {
         let progress = outcomes.iter().filter_map(|outcome| outcome.driven.as_ref().ok());
         let keys = progress.flat_map(|progress| &progress.keys).filter(|key| watched.get(&key.key.domain).is_some_and(|keys| keys.contains(&key.key)));
         if self.is_terminal {
-            let block: String = keys.map(|key| format!("{}{}", key.key.domain, key_lines(key, now).replacen("  ", " ", 1))).collect();
+            let block = keys.map(|key| format!("{}{}", key.key.domain, key_lines(key, now).replacen("  ", " ", 1))).collect::<Vec<_>>().concat();
             self.clear();
             print!("{block}");
             let _ = std::io::stdout().flush(); // a terminal that went away is no reason to stop
@@ -485,7 +485,9 @@ fn key_lines(key: &KeyProgress, now: Timestamp) -> String {
 fn previewed_lines(config: &Config, domain: &Domain, plan: &DomainPlan, preview: &Preview) -> String {
     let settings = &plan.lifecycle;
     let mut text = format!("{domain} (nothing is done)\n");
-    let line = |text: &mut String, line: String| text.push_str(&format!("  {line}\n"));
+    let line = |text: &mut String, line: String| {
+        let _ = writeln!(text, "  {line}"); // a String takes all
+    };
     for (selector, algorithm) in &preview.made {
         line(&mut text, format!("make {selector} ({algorithm}) in {}", config.server.keys.join(domain.as_str()).display()));
         let name = KeyId { domain: domain.clone(), selector: selector.clone() };

@@ -145,6 +145,30 @@ impl SignatureFault {
     }
 }
 
+impl SignatureFault {
+    /// The section that makes it a fault.
+    #[must_use]
+    pub const fn section(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "RFC 6376 §6.1.1",
+            Self::Sha1 => "RFC 8301 §3.1",
+            Self::Algorithm => "RFC 6376 §3.3.3",
+            Self::FromUnsigned => "RFC 6376 §6.1.1 (From)",
+            Self::Identity => "RFC 6376 §6.1.1 (i=)",
+            Self::StrictIdentity => "RFC 6376 §3.6.1 (t=s)",
+            Self::Expired => "RFC 6376 §3.5 (x=)",
+            Self::BodyTooShort => "RFC 6376 §3.5 (l=)",
+            Self::BodyHash | Self::Unconfirmed => "RFC 8601 §2.7.1",
+            Self::NoAnswer(_) => "RFC 6376 §6.1.2 (step 2)",
+            Self::NoKey(_) => "RFC 6376 §6.1.2 (step 3)",
+            Self::KeyRevoked => "RFC 6376 §6.1.2 (step 7)",
+            Self::KeySyntax(_) => "RFC 6376 §3.6.1, §6.1.2 (step 5)",
+            Self::KeyInapplicable(_) => "RFC 6376 §3.6.1, §6.1.2",
+            Self::KeyTooShort(_) => "RFC 8301 §3.2",
+        }
+    }
+}
+
 /// How a body is hashed: `c=` and `l=`.
 type BodyForm = (Canonicalization, Option<u64>);
 

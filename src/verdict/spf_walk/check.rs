@@ -1,6 +1,7 @@
 //! `check_host()` (RFC 7208 §4): may this address send mail of this domain?
 
 use super::{EVALUATION_MAX, LOOKUPS_MAX, MX_NAMES_MAX, PTR_NAMES_MAX, Questions, VOIDS_MAX, mx_hosts, texts};
+use crate::clock;
 use crate::dns::{Data, DnsFault, Kind, reverse_name};
 use crate::verdict::Check;
 use crate::verdict::spf::{MacroString, Mechanism, Prefixes, Qualifier, Selected, SpfRecord, Values, select};
@@ -235,7 +236,7 @@ impl<Q: Questions> Evaluation<'_, Q> {
             validated: &validated,
             helo: self.sender.helo,
             receiver: UNKNOWN,
-            timestamp: 0,
+            timestamp: u64::try_from(clock::now().unix_seconds()).unwrap_or_default(),
         })
     }
 

@@ -38,7 +38,7 @@ impl Bind {
             let text =
                 format!("$TTL 5\n@ IN SOA ns. hostmaster. 1 60 60 60 5\n@ IN NS ns.\n{}{records}\n", if *name == "." { "ns. IN A 127.0.0.1\n" } else { "" });
             std::fs::write(folder.path().join(format!("zone{number}")), text).unwrap();
-            config += &format!("zone \"{name}\" {{ type primary; file \"{path}/zone{number}\"; {statements} }};\n");
+            config = [config, format!("zone \"{name}\" {{ type primary; file \"{path}/zone{number}\"; {statements} }};\n")].concat();
         }
         let config_file = folder.path().join("named.conf");
         std::fs::write(&config_file, config).unwrap();
