@@ -292,7 +292,7 @@ fn show(findings: &[Finding<'_>], left_over: &[Domain]) {
         };
         let (owner, data) = (wanted.resource.owner.to_string(), &wanted.resource.data);
         let line = format!("{:9}  {owner:width$}  {:5}", state.to_string(), data.kind());
-        println!("{}{}", paint.ink(ink, &line[..9]), &line[9..]);
+        println!("{}{}", paint.ink(ink, &line[..9]), line[9..].trim_end());
         if *state != State::Right {
             println!("{:11}wanted  {}", "", data.zone_text());
         }

@@ -1,7 +1,7 @@
 //! The first keys of a domain.
 
 use super::selector::SelectorTemplate;
-use super::{Algorithm, ChangeError, Key, Ledger, State};
+use super::{Algorithm, ChangeError, Key, Ledger, OpenLedger, State};
 use crate::mail::{Domain, Timestamp};
 use std::path::Path;
 
@@ -18,7 +18,20 @@ pub fn create(
     (state, why): (State, &str),
     now: Timestamp,
 ) -> Result<Vec<Key>, ChangeError> {
-    let mut ledger = Ledger::open_or_make(directory, domain)?;
+    create_in(&mut Ledger::open_or_make(directory, domain)?, algorithms, template, (state, why), now)
+}
+
+/// As [`create`], by who holds the domain's lock already.
+///
+/// # Errors
+/// As of [`create`].
+pub fn create_in(
+    ledger: &mut OpenLedger,
+    algorithms: &[Algorithm],
+    template: &SelectorTemplate,
+    (state, why): (State, &str),
+    now: Timestamp,
+) -> Result<Vec<Key>, ChangeError> {
     let mut keys = algorithms.iter().map(|algorithm| ledger.create(*algorithm, template, why, now)).collect::<Result<Vec<_>, _>>()?;
     for key in &mut keys {
         ledger.advance(&key.id.selector, state, why, now)?;

@@ -27,7 +27,7 @@ mod token;
 pub mod watch;
 
 pub use change::{ChangeError, OpenLedger};
-pub use create::create;
+pub use create::{create, create_in};
 pub use durable::write_export;
 pub use keyring::{Key, Keyring};
 pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory, selector_of as selector};

@@ -248,7 +248,11 @@ fn fix_first(facts: &Facts, context: Context, spf: SpfAxis, dkim: DkimAxis) -> O
         _ => format!("Publish a DMARC record at _dmarc.{author}: \"v=DMARC1; p=none; rua=mailto:dmarc@{author}\"."),
     };
     let record_is_missing = context.record == RecordState::None;
+    let unanswered = facts.dkim.iter().any(|signature| signature.result == Check::TempError);
     Some(match (spf, dkim) {
+        (_, DkimAxis::Fail) if unanswered => {
+            "Judge it again when the DNS answers, or ask another name server (--resolver): the key of a signature could not be asked for.".to_owned()
+        }
         (_, DkimAxis::Fail) => sign(""),
         (SpfAxis::NotAligned | SpfAxis::Fail, DkimAxis::ThirdParty) => sign(" as well"),
         (SpfAxis::Fail, DkimAxis::Author) => list(),

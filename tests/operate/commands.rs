@@ -62,6 +62,26 @@ fn key_create_makes_what_is_missing_and_prints_the_records_again() {
 }
 
 #[test]
+fn of_two_key_create_at_once_one_makes_the_first_key() {
+    let relay = RelayProcess::new(CONFIG);
+    let keys = tempfile::tempdir().unwrap();
+    let keyring = keys.path().join("keys");
+    let create = || relay.postseal(&["key", "create", "example.net", "--keys", keyring.to_str().unwrap()]);
+    let outputs = std::thread::scope(|scope| [(); 2].map(|()| scope.spawn(create)).map(|thread| thread.join().unwrap()));
+    assert!(outputs.iter().all(|output| output.status.success()), "{outputs:?}");
+    let list = relay.postseal(&["key", "list", "--keys", keyring.to_str().unwrap()]);
+    assert_eq!(text(&list.stdout).matches("active").count(), 1, "{list:?}");
+}
+
+#[test]
+fn an_empty_keyring_is_told_as_such() {
+    let relay = RelayProcess::new(CONFIG);
+    let keys = tempfile::tempdir().unwrap();
+    let list = relay.postseal(&["key", "list", "--keys", keys.path().to_str().unwrap()]);
+    assert!(list.status.success() && list.stdout.is_empty() && text(&list.stderr).contains("`postseal key create DOMAIN`"), "{list:?}");
+}
+
+#[test]
 fn sign_seals_as_the_relay_does_for_the_route_of_the_recipient() {
     let relay = RelayProcess::new(&format!("{CONFIG}\n[routes]\nrecipients.\"smart.example\" = \"hop\"\n[smart_hosts.hop]\nhost = \"smart.example\"\n"));
     let by_mx = text(&sign(&relay, LETTER, &[]).stdout);

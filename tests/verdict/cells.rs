@@ -224,6 +224,13 @@ fn dns_trouble_is_neither_pass_nor_fail() {
 }
 
 #[test]
+fn a_key_that_could_not_be_asked_for_is_no_reason_to_sign() {
+    let facts = facts(("b.example.com", Check::TempError), ("example.com", Check::TempError), record(RELAXED), true);
+    let fix = judge(&facts).fix_first.unwrap();
+    assert!(fix.contains("--resolver") && !fix.contains("Sign"), "{fix}");
+}
+
+#[test]
 fn a_record_that_is_ignored_says_how_to_mend_it() {
     let text = "v=DMARC1 p=none rua=mailto:d@example.com";
     let fault = dmarc_record(text).unwrap_err();

@@ -39,25 +39,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("\"{domain}\" has a single label; expected an author domain, as in example.com");
     }
     let settings = config.as_ref().and_then(|config| config.domains.get(domain));
-    let keyring = load(&directory)?;
     let mut algorithms = vec![Algorithm::Rsa];
     if args.ed25519 || settings.is_some_and(|settings| settings.ed25519) {
         algorithms.push(Algorithm::Ed25519);
     }
-    let mut on_their_way = Vec::new();
-    if !args.another {
-        let is_there = |key: &Key| matches!(key.state, State::Created | State::Published | State::Visible | State::Active);
-        on_their_way.extend(keyring.keys(domain).iter().filter(|key| is_there(key) && key.state != State::Active).cloned());
-        algorithms.retain(|algorithm| !keyring.keys(domain).iter().any(|key| key.algorithm == *algorithm && is_there(key)));
-    }
-    let (state, why) = beginning(args, &keyring);
     let template = template(config.as_ref());
     let now = crate::clock::now();
+    let mut plan = Plan::of(args, &algorithms, &load(&directory)?);
     if args.dry_run {
-        return announce(args, &directory, &algorithms, state, now);
+        return announce(args, &directory, &plan.algorithms, plan.state, now);
     }
 
-    let made = if algorithms.is_empty() { Vec::new() } else { keys::create(&directory, domain, &algorithms, &template, (state, why), now)? };
+    let mut made = Vec::new();
+    if !plan.algorithms.is_empty() {
+        let mut ledger = Ledger::open_or_make(&directory, domain)?;
+        // Again, now that nobody else can make any: of two that run at once one makes the first keys of the domain.
+        plan = Plan::of(args, &algorithms, &load(&directory)?);
+        made = keys::create_in(&mut ledger, &plan.algorithms, &template, (plan.state, plan.why), now)?;
+    }
     if keys::load_token_secrets(&directory).is_ok_and(|secrets| secrets.is_empty()) {
         keys::create_token_secret(&directory, now)?;
     }
@@ -72,27 +71,50 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 println!("{}", zone_line(&key.id, &record));
             }
         }
-        let bounce = settings.map_or_else(|| format!("b.{domain}"), |settings| settings.bounce_domain.to_string());
-        let host = config.as_ref().map_or_else(|| format!("mx1.{domain}"), |config| config.server.hostname.to_string());
-        println!("{bounce}. IN MX 10 {host}.");
-        println!("{bounce}. IN TXT \"v=spf1 a:{host} ~all\"");
-        println!("{host}. IN TXT \"v=spf1 a -all\"");
-        println!("; unless there is one already:");
-        println!("_dmarc.{domain}. IN TXT \"v=DMARC1; p=none; rua=mailto:dmarc@{domain}\"");
-        println!("; and PTR records of the relay's addresses that name {host}.");
+        if config.is_some() {
+            println!("; the domain's other records: `postseal dns records {domain}`");
+        } else {
+            let (bounce, host) = (format!("b.{domain}"), format!("mx1.{domain}"));
+            println!("{bounce}. IN MX 10 {host}.");
+            println!("{bounce}. IN TXT \"v=spf1 a:{host} ~all\"");
+            println!("{host}. IN TXT \"v=spf1 a -all\"");
+            println!("; unless there is one already:");
+            println!("_dmarc.{domain}. IN TXT \"v=DMARC1; p=none; rua=mailto:dmarc@{domain}\"");
+            println!("; and PTR records of the relay's addresses that name {host}.");
+        }
     }
-    advise(domain, &made, &on_their_way);
+    advise(domain, &made, &plan.on_their_way);
     args.place.mention_unknown(domain, config.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
-/// In which state a new key begins, and why. The first of a domain signs at once: nothing else could.
-fn beginning(args: &Args, keyring: &Keyring) -> (State, &'static str) {
-    let signs = keyring.keys(&args.domain).iter().any(|key| key.state == State::Active);
-    match (args.active, args.another || signs) {
-        (true, _) => (State::Active, "key create --active: the operator's word, its record was not looked for"),
-        (false, true) => (State::Created, "key create"),
-        (false, false) => (State::Active, "key create: the first key of its domain; its record was not looked for"),
+/// What is to be made beside what is there.
+struct Plan {
+    /// One key of each.
+    algorithms: Vec<Algorithm>,
+    /// Keys that are there and do not sign yet.
+    on_their_way: Vec<Key>,
+    /// In which state a new key begins.
+    state: State,
+    why: &'static str,
+}
+
+impl Plan {
+    /// The first key of a domain signs at once: nothing else could.
+    fn of(args: &Args, wanted: &[Algorithm], keyring: &Keyring) -> Self {
+        let keys = keyring.keys(&args.domain);
+        let is_there = |key: &Key| !args.another && matches!(key.state, State::Created | State::Published | State::Visible | State::Active);
+        let (state, why) = match (args.active, args.another || keys.iter().any(|key| key.state == State::Active)) {
+            (true, _) => (State::Active, "key create --active: the operator's word, its record was not looked for"),
+            (false, true) => (State::Created, "key create"),
+            (false, false) => (State::Active, "key create: the first key of its domain; its record was not looked for"),
+        };
+        Self {
+            algorithms: wanted.iter().filter(|algorithm| !keys.iter().any(|key| key.algorithm == **algorithm && is_there(key))).copied().collect(),
+            on_their_way: keys.iter().filter(|key| is_there(key) && key.state != State::Active).cloned().collect(),
+            state,
+            why,
+        }
     }
 }
 

@@ -419,7 +419,7 @@ impl Screen {
             self.clear();
             print!("{block}");
             let _ = std::io::stdout().flush(); // a terminal that went away is no reason to stop
-            self.drawn = block.lines().count();
+            self.drawn = rows(&block, rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col.into()));
             return;
         }
         for key in keys {
@@ -434,9 +434,16 @@ impl Screen {
     fn clear(&mut self) {
         if self.drawn > 0 {
             print!("\x1b[{}A\x1b[J", self.drawn);
+            let _ = std::io::stdout().flush(); // what standard error says next must not be cleared with it
             self.drawn = 0;
         }
     }
+}
+
+/// How many rows a text takes on a terminal of so many columns, which breaks long lines; 0 columns: it does not say, so none is long.
+fn rows(text: &str, columns: usize) -> usize {
+    let columns = if columns == 0 { usize::MAX } else { columns };
+    text.lines().map(|line| line.chars().count().div_ceil(columns).max(1)).sum()
 }
 
 fn taken_line(Taken { key, algorithm, from, to, why }: &Taken) -> String {

@@ -44,6 +44,13 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         print_json(&keys.iter().map(|key| described(key, None)).collect())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if keys.is_empty() {
+        eprintln!(
+            "postseal: there are no keys in {}; `postseal key create DOMAIN` makes some, `key list --all` shows those that are removed",
+            directory.display()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
     let now = crate::clock::now();
     let mut rows = vec![["DOMAIN", "SELECTOR", "KIND", "STATE", "SINCE"].map(str::to_owned)];
     rows.extend(keys.iter().map(|key| {

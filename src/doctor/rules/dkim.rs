@@ -182,7 +182,9 @@ fn author_keys(facts: &DomainFacts) -> Finding {
         return KEYS.unknown(
             domain,
             "no selector is known, so nothing can be said of its keys",
-            Some(Remedy::of("name the selectors with --selector NAME; the s= of a DKIM-Signature is one")),
+            Some(Remedy::of(format!(
+                "make a key here with `postseal key create {domain}`; if others sign, name their selectors with --selector NAME: the s= of a DKIM-Signature is one"
+            ))),
         );
     }
     if let (true, Some((name, platform))) = (of_domain.is_empty(), shared) {
