@@ -44,7 +44,7 @@ pub struct SecondOpinions {
 type Ours = (ForeignSignature, Result<Confirmed, SignatureFault>);
 
 /// The names under which mail-auth looks for keys, as far as they can be guessed without verifying anything: more than the names that a
-/// well formed signature has. At most [`NAMES_MAX`].
+/// well formed signature has. At most `NAMES_MAX`.
 #[must_use]
 pub fn names(headers: &Headers<'_>) -> Vec<Domain> {
     let fields = SIGNATURE_FIELDS.iter().flat_map(|name| headers.named(name));
