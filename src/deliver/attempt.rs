@@ -164,9 +164,11 @@ impl<'a, S: Spool> Attempt<'a, S> {
         };
         self.report.message = Some(message.clone());
         if let Some(held) = held {
-            return self.end_left(&Outcome::Deferred(self.evidence(HELD, format!("held, because {}", held.why))));
+            return self.end_held(&held);
         }
-        self.seal_again(&message).await;
+        if let Err(held) = self.seal_again(&message).await {
+            return self.hold_all(&held);
+        }
         while !self.left.is_empty() {
             if self.shared.draining.is_cancelled() {
                 return self.release_left(self.shared.now());
@@ -179,6 +181,11 @@ impl<'a, S: Spool> Attempt<'a, S> {
             if let Err(until) = self.clearance(kept.permit.place()).await {
                 self.line = Some(kept);
                 return self.release_left(until);
+            }
+            // Coming here may have taken minutes.
+            if let Err(held) = self.seal_again(&message).await {
+                self.line = Some(kept);
+                return self.hold_all(&held);
             }
             self.choose_recipients(&mut kept);
             if self.under_way.is_empty() {
@@ -227,12 +234,23 @@ impl<'a, S: Spool> Attempt<'a, S> {
     }
 
     /// RFC 6376 §3.5 `x=`, and keys that went out of use while the mail waited.
-    async fn seal_again(&mut self, message: &Bytes) {
-        let Some(seal) = self.shared.reseal.fresh(&self.mail, message, self.shared.now()) else { return };
+    async fn seal_again(&mut self, message: &Bytes) -> Result<(), Held> {
+        let Some(seal) = self.shared.reseal.fresh(&self.mail, message, self.shared.now())? else { return Ok(()) };
         if let Err(fault) = self.shared.spool.reseal(self.mail.id, seal.clone()).await {
             self.shared.note_fault("reseal", &fault);
         }
         self.mail = Arc::new(Mail { seal, ..(*self.mail).clone() });
+        Ok(())
+    }
+
+    fn hold_all(&mut self, held: &Held) {
+        self.hold(held);
+        self.end_held(held);
+    }
+
+    /// Those that have waited long enough to be told of it.
+    fn end_held(&mut self, held: &Held) {
+        self.end_left(&Outcome::Deferred(self.evidence(HELD, format!("held, because {}", held.why))));
     }
 
     /// An open connection: the one at hand, an idle one, or a new one to the first host that can be talked to.

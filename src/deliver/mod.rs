@@ -68,6 +68,10 @@ pub trait Reseal: Send + Sync + 'static {
     /// Whether this mail is not to be sent for now; asked before anything else is done for it.
     fn held(&self, mail: &Mail) -> Option<Held>;
 
-    /// A new seal, where a key of the mail's seal is no longer in use or its `x=` is near; `None` where the old one is good.
-    fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Option<Seal>;
+    /// A new seal, where a key of the mail's seal is no longer in use or its `x=` is near; `None` where the old one is good. Asked
+    /// before each transaction, so that a key that is revoked meanwhile signs nothing that goes out.
+    ///
+    /// # Errors
+    /// The old one is not good and none can be made now.
+    fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Result<Option<Seal>, Held>;
 }

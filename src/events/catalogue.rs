@@ -521,7 +521,7 @@ pub const EVENTS: &[Event] = &[
         name: "resealing.failed",
         levels: &[Warn],
         fields: &["mail_id", "author_domain", "error"],
-        means: "The mail needs a fresh seal and there is none to be had; it goes out with the old one, which may not verify.",
+        means: "The mail needs a fresh seal and there is none to be had. It goes out with its old one while that verifies; a notice, and mail under no_key = \"pass\", goes out unsigned else. Other mail is held until a key is active, see mail.held.",
         remedy: "See that the domain has an active key (`postseal key list`), then reload.",
     },
     Event {

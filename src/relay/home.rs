@@ -5,7 +5,7 @@ use crate::deliver::{self, Held, Notices, Reseal, Told};
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
 use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp};
 use crate::prepare::{self, NoticeAbout, Snapshot};
-use crate::seal::{self, Kind, Seal, Sealed};
+use crate::seal::{self, Kind, NoKey, Rules, Seal, Sealed};
 use crate::spool::Mail;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -80,10 +80,10 @@ impl Reseal for Home {
         Some(Held { why: why.to_owned(), pause: snapshot.seal.held_pause })
     }
 
-    fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Option<Seal> {
+    fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Result<Option<Seal>, Held> {
         let rules = &self.snapshot.load().seal;
         if !seal::needs_resealing(&mail.seal, rules, now) {
-            return None;
+            return Ok(None);
         }
         let made = Message::parse(message.clone())
             .map_err(|fault| fault.to_string())
@@ -91,12 +91,20 @@ impl Reseal for Home {
         match made {
             Ok(seal) => {
                 tracing::info!(mail_id = %mail.id, author_domain = %mail.signing_domain, "mail.sealed_again");
-                Some(seal)
+                Ok(Some(seal))
             }
-            Err(error) => {
-                tracing::warn!(mail_id = %mail.id, author_domain = %mail.signing_domain, error, "resealing.failed");
-                None
-            }
+            Err(error) => without_a_key(mail, rules, now, error),
         }
     }
+}
+
+/// What becomes of mail that needs a fresh seal of which there is none: a signature that fails is worse than mail that waits.
+fn without_a_key(mail: &Mail, rules: &Rules, now: Timestamp, error: String) -> Result<Option<Seal>, Held> {
+    let is_spoilt = seal::is_spoilt(&mail.seal, rules, now);
+    let goes_unsigned = mail.kind == Kind::Notice || rules.no_key == NoKey::Pass && rules.lacking(&mail.seal.plan).is_some();
+    if is_spoilt && !goes_unsigned {
+        return Err(Held { why: format!("it was signed by a key that is no longer in use, and {error}"), pause: rules.held_pause });
+    }
+    tracing::warn!(mail_id = %mail.id, author_domain = %mail.signing_domain, error, "resealing.failed");
+    Ok(is_spoilt.then(|| Seal::bare(mail.seal.plan.clone())))
 }

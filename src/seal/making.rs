@@ -89,6 +89,13 @@ pub fn needs_resealing(seal: &Seal, rules: &Rules, now: Timestamp) -> bool {
     expires_soon || seal.keys().any(|key| !rules.is_standing(key))
 }
 
+/// Whether a verifier that is shown this seal now may find a signature that fails: a key of it is neither active nor retiring, or `x=`
+/// has passed. Of keys of a domain that the rules do not know (any more) nothing is known, so their seals pass for good.
+#[must_use]
+pub fn is_spoilt(seal: &Seal, rules: &Rules, now: Timestamp) -> bool {
+    seal.expires.is_some_and(|at| at <= now.unix_seconds()) || seal.keys().any(|key| rules.knows_domain_of(key) && !rules.is_standing(key))
+}
+
 /// One DKIM-Signature over a message. Other DKIM-Signature and ARC fields are never covered, so their order does not matter.
 fn dkim(
     kind: FieldKind,

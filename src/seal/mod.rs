@@ -30,7 +30,7 @@ mod rules;
 pub mod verified;
 
 pub use examined::{ChainFact, DkimFact, DkimResult, Examined, wants_examination};
-pub use making::{SealError, make, needs_resealing};
+pub use making::{SealError, is_spoilt, make, needs_resealing};
 pub use planning::{Mode, Request, plan};
 pub use rules::{ArcMode, DomainSeal, Lost, LostKey, NoKey, RouteProfile, Rules, Suspension};
 
@@ -188,6 +188,12 @@ pub struct ArcPlan {
 }
 
 impl Seal {
+    /// One without a field, which promises nothing: mail that has to go though no key is left for it.
+    #[must_use]
+    pub const fn bare(plan: Plan) -> Self {
+        Self { fields: Vec::new(), expires: None, plan }
+    }
+
     /// The octets to put in front of the message; without Ed25519 signatures where the next hop cannot verify them.
     #[must_use]
     pub fn header(&self, with_ed25519: bool) -> Vec<u8> {

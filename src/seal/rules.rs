@@ -1,6 +1,6 @@
 //! What the operator wants of seals, keys included: a snapshot, replaced as a whole when configuration or keys change.
 
-use super::Seal;
+use super::{Plan, Seal};
 use super::dkim::Signer;
 use crate::mail::{Domain, KeyId, RouteName};
 use std::collections::{BTreeMap, HashMap};
@@ -167,12 +167,25 @@ impl Rules {
         signs.then_some(why)
     }
 
+    /// The domain of which no key is left to seal mail of this plan with; `None` where every seal of it can be made.
+    #[must_use]
+    pub fn lacking<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
+        let domains = plan.author.as_deref().into_iter().chain(plan.third_party.as_deref()).chain(plan.arc.as_ref().map(|arc| arc.domain.as_str()));
+        domains.into_iter().find(|domain| self.rsa(domain).is_empty())
+    }
+
     /// Whether the record of this key (as [`KeyId`] prints) is still to be found by a verifier: it is active or retiring.
     #[must_use]
     pub fn is_standing(&self, key: &str) -> bool {
         let Some(seal) = key.split_once("._domainkey.").and_then(|(_, domain)| self.domain(domain)) else { return false };
         let active = seal.rsa.iter().chain(&seal.ed25519).map(|signer| &signer.id);
         active.chain(&seal.retiring).any(|id| id.to_string() == key)
+    }
+
+    /// Whether this key (as [`KeyId`] prints) is of a domain we sign for.
+    #[must_use]
+    pub fn knows_domain_of(&self, key: &str) -> bool {
+        key.split_once("._domainkey.").is_some_and(|(_, domain)| self.domain(domain).is_some())
     }
 
     fn domain(&self, name: &str) -> Option<&DomainSeal> {

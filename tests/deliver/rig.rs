@@ -46,9 +46,9 @@ impl Reseal for NewKeys {
         None
     }
 
-    fn fresh(&self, mail: &Mail, _message: &Bytes, _now: Timestamp) -> Option<Seal> {
+    fn fresh(&self, mail: &Mail, _message: &Bytes, _now: Timestamp) -> Result<Option<Seal>, Held> {
         let old = mail.seal.fields.iter().any(|field| field.text.contains("b=old"));
-        old.then(|| Seal { fields: vec![field(FieldKind::Rsa, "new")], ..mail.seal.clone() })
+        Ok(old.then(|| Seal { fields: vec![field(FieldKind::Rsa, "new")], ..mail.seal.clone() }))
     }
 }
 

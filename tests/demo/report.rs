@@ -91,7 +91,7 @@ impl Report {
 
     /// Everything that a receiver checks holds, every seal that there should be is there, and nothing was lost on the way.
     pub fn verifies(&self) -> bool {
-        let Examination { facts, verdict, arc } = &self.examination;
+        let Examination { facts, verdict, arc, .. } = &self.examination;
         self.tls.is_some()
             && facts.spf.result == Check::Pass
             && facts.dkim.iter().all(|signature| signature.result == Check::Pass)
@@ -160,7 +160,7 @@ impl Report {
     }
 
     fn checks(&self) -> [(&'static str, Check, String); 4] {
-        let Examination { facts, verdict, arc } = &self.examination;
+        let Examination { facts, verdict, arc, .. } = &self.examination;
         let spf_domain = facts.spf.domain.as_ref().map_or_else(|| "no domain".to_owned(), ToString::to_string);
         let failed: Vec<String> = facts.dkim.iter().filter(|signature| signature.result != Check::Pass).map(|signature| shown(&signature.why)).collect();
         let dkim = if failed.is_empty() { format!("{} of {}", facts.dkim.len(), plural(facts.dkim.len(), "signature")) } else { failed.join("; ") };

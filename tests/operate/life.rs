@@ -70,7 +70,7 @@ async fn a_reload_signs_with_the_keys_that_are_there_now() {
     assert!(client.send("app@example.com", &["you@example.net"], &message("before")).unwrap().starts_with("250"));
     hop.until(|sessions| taken(sessions, "before") == 1).await;
     let (first, second) = (selectors(&relay), {
-        succeeds(&relay.postseal(&["key", "create", "example.com", "--another", "--config", &relay.config().display().to_string()]));
+        succeeds(&relay.postseal(&["key", "create", "example.com", "--another", "--active", "--config", &relay.config().display().to_string()]));
         selectors(&relay)
     });
     let old = &first[0];
@@ -351,9 +351,10 @@ fn text_of(hop: &NextHop, subject: &str) -> String {
 
 /// The selectors of example.com, as `key list` tells them.
 fn selectors(relay: &RelayProcess) -> Vec<String> {
-    let listed = relay.postseal(&["key", "list", "--config", &relay.config().display().to_string()]);
+    let listed = relay.postseal(&["key", "list", "--json", "--config", &relay.config().display().to_string()]);
     succeeds(&listed);
-    String::from_utf8_lossy(&listed.stdout).lines().map(|line| line.split('.').next().unwrap().to_owned()).collect()
+    let keys: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    keys.iter().map(|key| key["selector"].as_str().unwrap().to_owned()).collect()
 }
 
 fn hash(password: &str) -> String {

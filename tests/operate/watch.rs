@@ -305,3 +305,73 @@ async fn where_the_operators_word_counts_the_watch_only_tells() {
     assert_eq!(world.count("domain.held"), 0);
     assert_eq!(world.relay.stop().0, Some(0));
 }
+
+/// The emergency: a key that leaked is revoked while the relay runs and mail that it signed waits in the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_revoked_at_once_signs_nothing_within_seconds_and_queued_mail_is_sealed_anew_by_the_other() {
+    let mut world = World::start(2, "").await;
+    let keys = world.selectors();
+    world.show(&[]);
+    world.relay.wait_for("domain.held");
+    world.submit("queued");
+    world.relay.wait_for("mail.held");
+
+    revoke(&world.relay, &keys[0], &[]);
+    world.relay.wait_for("keys.reloaded");
+    world.show(&keys[1..]);
+    world.submit("new");
+    for subject in ["queued", "new"] {
+        assert_eq!(world.signed_by(subject).await, keys[1..], "{subject}");
+    }
+    assert!(world.count("mail.sealed_again") > 0);
+    assert_eq!(world.relay.stop().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queued_mail_whose_only_key_is_revoked_waits_until_another_signs() {
+    let mut world = World::start(1, "").await;
+    let old = world.selectors();
+    world.show(&[]);
+    world.relay.wait_for("domain.held");
+    world.submit("queued");
+    world.relay.wait_for("mail.held");
+
+    revoke(&world.relay, &old[0], &["--leave-unsigned"]);
+    world.relay.wait_for("domain.released"); // no key is lost any more: there is none
+    let no_key = |event: &Value| event["error"].as_str().is_some_and(|error| error.contains("no active RSA key for example.com"));
+    world.relay.wait_until("mail.held", no_key);
+    // A restart, with the keys as they are, does not let it go either.
+    world.relay.kill();
+    world.relay.start();
+    world.relay.wait_until("mail.held", no_key);
+    assert!(!world.has_arrived("queued"), "it went out with a signature that fails");
+
+    let made = world.relay.postseal(&["key", "create", "example.com", "--config", &world.relay.config().display().to_string()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let new: Vec<_> = world.selectors().into_iter().filter(|selector| !old.contains(selector)).collect();
+    world.show(&new);
+    assert_eq!(world.signed_by("queued").await, new);
+    assert_eq!(world.relay.stop().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queued_mail_whose_only_key_is_revoked_goes_unsigned_where_mail_without_a_key_does() {
+    let mut world = World::start(1, "[seal]\nno_key = \"pass\"\n").await;
+    let old = world.selectors();
+    world.show(&[]);
+    world.relay.wait_for("domain.held");
+    world.submit("queued");
+    world.relay.wait_for("mail.held");
+    revoke(&world.relay, &old[0], &["--leave-unsigned"]);
+    assert_eq!(world.signed_by("queued").await, Vec::<String>::new());
+    let text = texts(&world.hop.sessions()).into_iter().find(|text| is_about(text, "queued")).unwrap();
+    assert!(!text.contains("DKIM-Signature:") && !text.contains("ARC-Seal:"), "{text}");
+    world.relay.wait_for("resealing.failed");
+    assert_eq!(world.relay.stop().0, Some(0));
+}
+
+fn revoke(relay: &RelayProcess, selector: &str, more: &[&str]) {
+    let (key, config) = (format!("example.com/{selector}"), relay.config().display().to_string());
+    let revoked = relay.postseal(&[&["key", "revoke", &key, "--now", "--config", &config], more].concat());
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+}

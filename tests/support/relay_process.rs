@@ -97,7 +97,7 @@ impl RelayProcess {
         self.running.as_ref().map(|running| running.log.lock().unwrap().clone()).unwrap_or_default()
     }
 
-    /// Waits until the log tells `event`; fails after 20 seconds.
+    /// Waits until the log tells `event`; fails after a minute.
     pub fn wait_for(&self, event: &str) -> Value {
         self.wait_until(event, |_| true)
     }
@@ -109,7 +109,7 @@ impl RelayProcess {
             if let Some(found) = self.log().into_iter().find(|line| line["event"] == event && such(line)) {
                 return found;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "no {event} in {:#?}", self.log());
+            assert!(started.elapsed() < Duration::from_mins(1), "no {event} in {:#?}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -121,7 +121,7 @@ impl RelayProcess {
         assert!(done.success());
     }
 
-    /// Asks it to stop and gives its exit code and log; kills it after 30 seconds.
+    /// Asks it to stop and gives its exit code and log; kills it after a minute.
     pub fn stop(&mut self) -> (Option<i32>, Vec<Value>) {
         self.signal("TERM");
         let mut running = self.running.take().unwrap();
@@ -130,7 +130,7 @@ impl RelayProcess {
             if let Some(status) = running.child.try_wait().unwrap() {
                 break status.code();
             }
-            if started.elapsed() > Duration::from_secs(30) {
+            if started.elapsed() > Duration::from_mins(1) {
                 let _ = running.child.kill();
                 break None;
             }

@@ -137,10 +137,13 @@ impl Pair {
         self.secondary.start();
     }
 
-    /// Gives it its zones again; it has been stopped, held or broken.
+    /// Gives it its zones again; it has been stopped, held or broken. It forgets what it had, so that it says nothing before it has
+    /// what the primary has: not one old answer.
     pub fn mend_secondary(&mut self) {
-        self.secondary.go_on();
-        self.secondary.stop();
+        self.secondary.kill();
+        for zone in &self.zones {
+            let _ = std::fs::remove_file(self.secondary.zone_file(zone));
+        }
         self.secondary.configure(&self.secondary_zones(self.primary.own_port));
         self.secondary.start();
         self.zones.iter().for_each(|zone| drop(self.secondary.rndc(&["retransfer", zone])));
@@ -231,6 +234,12 @@ impl Named {
     /// Answers again.
     pub fn go_on(&self) {
         self.process.iter().for_each(|process| process.signal_group(Signal::CONT));
+    }
+
+    /// Ends it without another word, held or not.
+    pub fn kill(&mut self) {
+        self.process.iter().for_each(|process| process.signal_group(Signal::KILL));
+        self.stop();
     }
 
     /// Ends it: its port is closed.

@@ -19,7 +19,7 @@ pub mod verifiers;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -180,19 +180,22 @@ fn port_block() -> (u16, File) {
 
 const BLOCK_PORTS: u16 = 256;
 
-/// Waits until `done` gives something; fails after 30 seconds.
+/// How long anything is waited for: a machine that is busy with other things is slow, not broken.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits until `done` gives something; fails after a minute.
 pub fn wait_for<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
     wait_or_tell(done, || what.to_owned())
 }
 
-/// Waits until `done` gives something; fails after 30 seconds with what `told` says then.
+/// Waits until `done` gives something; fails after a minute with what `told` says then.
 pub fn wait_or_tell<T>(mut done: impl FnMut() -> Option<T>, told: impl Fn() -> String) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = done() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for {}", told());
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {}", told());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -233,11 +236,16 @@ impl Process {
     }
 
     /// Waits until it takes connections on this port of 127.0.0.1.
-    pub fn wait_for_port(mut self, port: u16) -> Self {
+    pub fn wait_for_port(self, port: u16) -> Self {
+        self.wait_for_address((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Waits until it takes connections there.
+    pub fn wait_for_address(mut self, address: SocketAddr) -> Self {
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while TcpStream::connect(address).is_err() {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(30), "{} does not listen ({ended:?}): {}", self.name, self.log());
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "{} does not listen ({ended:?}): {}", self.name, self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         self
@@ -248,7 +256,7 @@ impl Process {
         let began = Instant::now();
         while !self.log().contains(word) {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(30), "{} never said {word:?} ({ended:?}): {}", self.name, self.log());
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "{} never said {word:?} ({ended:?}): {}", self.name, self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         self

@@ -1,10 +1,14 @@
 //! smtp-sink, Postfix's test server: plain SMTP that fails as it is told.
 
 use super::{Process, folder, free_port, program};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// A running `smtp-sink`.
 pub struct SmtpSink {
+    address: Ipv4Addr,
     port: u16,
     process: Option<Process>,
     folder: TempDir,
@@ -19,25 +23,28 @@ pub struct Dumped {
     pub rcpts: Vec<String>,
     /// The message, with CR LF.
     pub octets: Vec<u8>,
+    /// When its last octet was written down.
+    pub arrived_at: SystemTime,
 }
 
 impl SmtpSink {
     /// Starts it with these options on a free port of 127.0.0.1.
     pub fn start(options: &[&str]) -> Self {
-        Self::start_at(free_port(), options)
+        Self::start_at(Ipv4Addr::LOCALHOST, free_port(), options)
     }
 
-    fn start_at(port: u16, options: &[&str]) -> Self {
+    /// Starts it there.
+    pub fn start_at(address: Ipv4Addr, port: u16, options: &[&str]) -> Self {
         let folder = folder("sink");
-        let process = Some(process(port, options, &folder));
-        Self { port, process, folder }
+        let process = Some(process(address, port, options, &folder));
+        Self { address, port, process, folder }
     }
 
     /// Ends it, forgets what it received and starts it again on its port with other options.
     pub fn restart(&mut self, options: &[&str]) {
         self.process = None;
         self.folder = super::folder("sink");
-        self.process = Some(process(self.port, options, &self.folder));
+        self.process = Some(process(self.address, self.port, options, &self.folder));
     }
 
     /// Its port.
@@ -48,11 +55,11 @@ impl SmtpSink {
     /// Every transaction whose end came, in no order. A dump is written while it comes; only whole ones end in an empty line.
     pub fn mails(&self) -> Vec<Dumped> {
         let files = std::fs::read_dir(self.folder.path().join("mails")).unwrap().flatten();
-        files.filter_map(|file| parsed(&std::fs::read(file.path()).ok()?)).collect()
+        files.filter_map(|file| parsed(&file.path())).collect()
     }
 }
 
-fn process(port: u16, options: &[&str], folder: &TempDir) -> Process {
+fn process(address: Ipv4Addr, port: u16, options: &[&str], folder: &TempDir) -> Process {
     // It wants to be rid of root, and writes its dumps as whom it became.
     let user = if rustix::process::geteuid().is_root() { vec!["-u", "nobody"] } else { Vec::new() };
     let mails = folder.path().join("mails");
@@ -62,14 +69,17 @@ fn process(port: u16, options: &[&str], folder: &TempDir) -> Process {
         assert_eq!(code, 0, "{said}");
     }
     let template = mails.join("m.").display().to_string();
-    let address = format!("127.0.0.1:{port}");
-    let arguments = [options, &user, &["-d", &template, &address, "100"]].concat();
-    Process::spawn("smtp-sink", &program("smtp-sink").unwrap(), &arguments, &folder.path().join("log")).wait_for_port(port)
+    let at = format!("{address}:{port}");
+    let arguments = [options, &user, &["-d", &template, &at, "100"]].concat();
+    Process::spawn("smtp-sink", &program("smtp-sink").unwrap(), &arguments, &folder.path().join("log")).wait_for_address((address, port).into())
 }
 
 /// Header lines `X-…:` of smtp-sink, then a Received of its own, then the message with LF.
-fn parsed(dump: &[u8]) -> Option<Dumped> {
-    let text = String::from_utf8_lossy(dump);
+fn parsed(file: &Path) -> Option<Dumped> {
+    let dump = std::fs::read(file).ok()?;
+    // After the octets: what is read whole was written by then.
+    let arrived_at = std::fs::metadata(file).ok()?.modified().ok()?;
+    let text = String::from_utf8_lossy(&dump);
     let mut mail = None;
     let mut rcpts = Vec::new();
     let mut lines = text.split_inclusive('\n').peekable();
@@ -89,5 +99,5 @@ fn parsed(dump: &[u8]) -> Option<Dumped> {
         skipped += line.len();
     }
     let message = dump.get(skipped..)?.strip_suffix(b"\n").filter(|message| message.ends_with(b"\n"))?;
-    Some(Dumped { mail: mail?, rcpts, octets: super::with_crlf(message) })
+    Some(Dumped { mail: mail?, rcpts, octets: super::with_crlf(message), arrived_at })
 }
