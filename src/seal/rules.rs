@@ -1,7 +1,7 @@
 //! What the operator wants of seals, keys included: a snapshot, replaced as a whole when configuration or keys change.
 
-use super::{Plan, Seal};
 use super::dkim::Signer;
+use super::{Plan, Seal};
 use crate::mail::{Domain, KeyId, RouteName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -134,8 +134,8 @@ const fn arc_section(ours: Check) -> &'static str {
 fn key_name(field: &Field<'_>) -> Option<Domain> {
     let text = std::str::from_utf8(field.value).ok()?;
     let tag = |wanted: &str| {
-        let pairs = text.split(';').filter_map(|part| part.split_once('='));
-        pairs.filter(|(name, _)| name.trim() == wanted).last().map(|(_, value)| value.split_whitespace().collect::<String>())
+        let mut pairs = text.rsplit(';').filter_map(|part| part.split_once('='));
+        pairs.find(|(name, _)| name.trim() == wanted).map(|(_, value)| value.split_whitespace().collect::<String>())
     };
     Domain::parse(&format!("{}._domainkey.{}", tag("s")?, tag("d")?)).ok()
 }
