@@ -142,9 +142,17 @@ impl OpenLedger {
     /// # Errors
     /// No selector is free, or the disk refuses.
     pub fn create(&mut self, algorithm: Algorithm, template: &SelectorTemplate, why: &str, at: Timestamp) -> Result<Key, ChangeError> {
-        let files: BTreeSet<Selector> = entries(&self.directory)?.iter().filter_map(|(name, _)| file_selector(name)).collect();
-        let selector = template.next(algorithm, at, |selector| self.entries().contains_key(selector) || files.contains(selector))?;
+        let selector = self.fresh_selector(algorithm, template, at)?;
         self.keep(&selector, PrivateKey::generate(algorithm)?, why, at)
+    }
+
+    /// A selector that no key of the domain has or had.
+    ///
+    /// # Errors
+    /// None is free.
+    pub fn fresh_selector(&self, algorithm: Algorithm, template: &SelectorTemplate, at: Timestamp) -> Result<Selector, ChangeError> {
+        let files: BTreeSet<Selector> = entries(&self.directory)?.iter().filter_map(|(name, _)| file_selector(name)).collect();
+        Ok(template.next(algorithm, at, |selector| self.entries().contains_key(selector) || files.contains(selector))?)
     }
 
     /// Keeps a key under a selector that must be free, in the state `created`.

@@ -72,6 +72,8 @@ pub struct ServerMemory {
     pub shown_since: Option<Timestamp>,
     /// It has not answered since.
     pub silent_since: Option<Timestamp>,
+    /// It was last asked then, or a little later.
+    pub asked_at: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -185,7 +187,7 @@ impl fmt::Display for Ledger {
                 }
             }
             for (server, memory) in servers {
-                let times = [("shown_since", memory.shown_since), ("silent_since", memory.silent_since)];
+                let times = [("shown_since", memory.shown_since), ("silent_since", memory.silent_since), ("asked_at", memory.asked_at)];
                 let known = times.into_iter().filter_map(|(name, at)| Some(format!("{name} = \"{}\"", at?.to_rfc3339())));
                 writeln!(f, "servers.{} = {{ {} }}", quoted(server), known.collect::<Vec<_>>().join(", "))?;
             }
@@ -228,6 +230,7 @@ struct RawPast {
 struct RawMemory {
     shown_since: Option<String>,
     silent_since: Option<String>,
+    asked_at: Option<String>,
 }
 
 fn entry(selector: &str, raw: RawEntry) -> Result<Entry, String> {
@@ -238,7 +241,8 @@ fn entry(selector: &str, raw: RawEntry) -> Result<Entry, String> {
     let past = |past: RawPast| Ok(Past { at: time("at", &past.at)?, state: state(&past.state)?, why: past.why });
     let memory = |(server, memory): (String, RawMemory)| {
         let (shown_since, silent_since) = (maybe("shown_since", memory.shown_since)?, maybe("silent_since", memory.silent_since)?);
-        Ok((server, ServerMemory { shown_since, silent_since }))
+        let asked_at = maybe("asked_at", memory.asked_at)?;
+        Ok((server, ServerMemory { shown_since, silent_since, asked_at }))
     };
     Ok(Entry {
         algorithm,

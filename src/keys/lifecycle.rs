@@ -15,12 +15,16 @@
 //! | created | published | its record was written, or is seen where it is written by hand |
 //! | published | visible | every server shows exactly its record; or the operator says so, where that is the evidence |
 //! | visible | published | a server shows another record or none: the soak starts anew |
-//! | visible | active | every server has shown it for the negative TTL or `soak_min`, whichever is longer; active ones of its kind retire |
+//! | visible | active | every server has shown it for the negative TTL or `soak_min`, whichever is longer (on the operator's word: three hours); active ones of its kind retire |
 //! | retiring | revoked | `retire_for` has passed since it stopped signing, and no queued message names it; then `p=` is written (RFC 6376 §3.6.1) |
 //! | revoked | removed | `removal_after` has passed; the record is withdrawn, the private key deleted |
 //!
 //! A server that cannot be heard proves nothing. One that has been silent for longer than `unreachable_max` is passed over as long as
 //! all others show the record and they are at least half of all.
+//!
+//! What nobody looked at is not proven either: between two looks no more than a part of the time that is waited for counts
+//! ([`remember`]), so a soak consists of several looks, and so does a day of silence. A clock that jumps ahead, or a process that was
+//! down, shortens neither by more than that part.
 
 use super::{Algorithm, State};
 use crate::mail::{Selector, Timestamp};
@@ -87,10 +91,12 @@ pub struct Memory {
 /// What is remembered of one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Remembered {
-    /// Since when it has shown the record; it has not shown anything else since.
+    /// Since when it has shown the record; it has not shown anything else since. Later by the time that nobody looked.
     pub shown_since: Option<Timestamp>,
-    /// Since when it has not been heard.
+    /// Since when it has not been heard. Later by the time that nobody asked.
     pub silent_since: Option<Timestamp>,
+    /// When it was last asked, or a little before.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// What was found out for one decision; a fact that is not there has not been asked for yet.
@@ -315,21 +321,38 @@ pub fn confirmed(key: &Standing, mentions: Option<&Mentions>, settings: &Setting
     }
 }
 
-/// What is remembered after a look.
+/// What is remembered after a look. Time that went by without one counts up to a bound: a quarter of the soak towards it, an eighth of
+/// `unreachable_max` towards that; but never less than two looks are apart.
 #[must_use]
-pub fn remember(memory: &Memory, seen: &Seen, now: Timestamp) -> Memory {
+pub fn remember(memory: &Memory, seen: &Seen, settings: &Settings, now: Timestamp) -> Memory {
+    let least = settings.check_every * 2;
+    let soak_gap = (soak_of(seen.negative_ttl, memory, settings) / SOAK_LOOKS_MIN).max(least);
+    let silence_gap = (settings.unreachable_max / SILENT_LOOKS_MIN).max(least);
     let known = |server: &String| memory.servers.get(server).copied().unwrap_or_default();
     let servers = seen.servers.iter().map(|(server, shows)| {
         let before = known(server);
+        // In files of old: the first look is the only one that is known of.
+        let asked_at = before.asked_at.or(before.silent_since).or(before.shown_since).unwrap_or(now);
+        let unseen = |gap: Duration| now.since(asked_at).saturating_sub(gap);
+        let shown_since = before.shown_since.map(|since| (since + unseen(soak_gap)).min(now));
+        let silent_since = before.silent_since.map(|since| (since + unseen(silence_gap)).min(now));
+        // Not each look is worth a write to the disk.
+        let is_fresh = before.asked_at.is_some() && now.since(asked_at) * 2 < soak_gap.min(silence_gap);
+        let asked_at = Some(if is_fresh { asked_at } else { now });
         let after = match shows {
-            Shows::Key | Shows::Alias(_) => Remembered { shown_since: before.shown_since.or(Some(now)), silent_since: None },
-            Shows::NoAnswer(_) => Remembered { silent_since: before.silent_since.or(Some(now)), ..before },
+            Shows::Key | Shows::Alias(_) => Remembered { shown_since: shown_since.or(Some(now)), silent_since: None, asked_at },
+            Shows::NoAnswer(_) => Remembered { shown_since, silent_since: silent_since.or(Some(now)), asked_at },
             Shows::Revoked | Shows::Other { .. } | Shows::Nothing => Remembered::default(),
         };
         (server.clone(), after)
     });
     let wrong = seen.servers.values().filter_map(|shows| if let Shows::Other { ttl, .. } = shows { Some(*ttl) } else { None });
     Memory { servers: servers.collect(), wrong_ttl: wrong.chain([memory.wrong_ttl]).max().unwrap_or_default() }
+}
+
+/// How long everybody must have shown a record before its key signs.
+fn soak_of(negative_ttl: Duration, memory: &Memory, settings: &Settings) -> Duration {
+    settings.soak_min.max(negative_ttl).max(memory.wrong_ttl)
 }
 
 fn step(selector: &Selector, keys: &BTreeMap<Selector, Standing>, facts: &Facts, settings: &Settings, now: Timestamp) -> Step {
@@ -386,7 +409,7 @@ fn soak(key: &Standing, selector: &Selector, keys: &BTreeMap<Selector, Standing>
         Step::Activate { retire: old.map(|(selector, _)| selector.clone()).collect(), why }
     };
     if settings.evidence == Evidence::Manual {
-        let until = key.since + settings.soak_min.max(key.memory.wrong_ttl);
+        let until = key.since + soak_of(NEGATIVE_TTL_UNKNOWN, &key.memory, settings);
         return if now >= until {
             activate(format!("confirmed by the operator {} ago", span(now.since(key.since))))
         } else {
@@ -403,8 +426,7 @@ fn soak(key: &Standing, selector: &Selector, keys: &BTreeMap<Selector, Standing>
         Agreement::Against(servers) => Step::Enter { state: State::Published, why: format!("{}: the soak starts anew", Waiting::Servers(servers)) },
         Agreement::Silent { servers, passed_over_at } => Step::Wait { why: Waiting::Silence { servers, passed_over_at }, again_at },
         Agreement::All { since, without } => {
-            let soak = settings.soak_min.max(seen.negative_ttl).max(key.memory.wrong_ttl);
-            let until = since + soak;
+            let until = since + soak_of(seen.negative_ttl, &key.memory, settings);
             if now < until {
                 let without = without.into_iter().map(|(server, _)| server).collect();
                 return Step::Wait { why: Waiting::Soak { until, without }, again_at: again_at.min(until) };
@@ -527,7 +549,7 @@ fn seen_by(evidence: Evidence, showing: &[&str], without: &[(String, Timestamp)]
 
 fn clock_fault(keys: &BTreeMap<Selector, Standing>, now: Timestamp) -> Option<ClockWentBack> {
     let noted = |key: &Standing| {
-        let servers = key.memory.servers.values().flat_map(|server| [server.shown_since, server.silent_since]).flatten();
+        let servers = key.memory.servers.values().flat_map(|server| [server.shown_since, server.silent_since, server.asked_at]).flatten();
         servers.chain([key.since]).max().unwrap_or(key.since)
     };
     let latest = keys.iter().map(|(selector, key)| (selector, noted(key))).max_by_key(|(_, noted)| *noted)?;
@@ -602,6 +624,16 @@ pub fn span(duration: Duration) -> String {
         _ => format!("{}d", seconds / 86_400),
     }
 }
+
+/// Looks that a soak has at least, the first not counted.
+const SOAK_LOOKS_MIN: u32 = 4;
+
+/// Looks that find a server silent before it is passed over, the first not counted.
+const SILENT_LOOKS_MIN: u32 = 8;
+
+/// How long resolvers remember absence where the zone was not asked: BIND's `max-ncache-ttl`, and the most that RFC 2308 §5 found to
+/// work well.
+const NEGATIVE_TTL_UNKNOWN: Duration = Duration::from_hours(3);
 
 /// So much do the clocks of two readings differ without meaning anything.
 const CLOCK_SLACK: Duration = Duration::from_mins(1);

@@ -14,7 +14,7 @@ use crate::prepare::Snapshot;
 use crate::rotation::{KeyProgress, Progress, Rotation, Taken};
 use crate::spool::SqliteSpool;
 use arc_swap::ArcSwap;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,12 +46,39 @@ impl InForce {
     /// Reads the keys anew, under the configuration in force. Blocks.
     ///
     /// # Errors
-    /// Every fault; what was in force stays so.
+    /// Every fault; what was in force stays so, but for keys that are revoked: those must not sign on because of another file.
     fn read_keys(&self) -> Result<Vec<String>, Vec<String>> {
         let in_force = self.lock();
-        let read = snapshot::read(&in_force, FirstSecret::Make, clock::now())?;
-        self.store(read.snapshot, Orders::of(&in_force, read.watched));
-        Ok(read.warnings)
+        match snapshot::read(&in_force, FirstSecret::Make, clock::now()) {
+            Ok(read) => {
+                self.store(read.snapshot, Orders::of(&in_force, read.watched));
+                Ok(read.warnings)
+            }
+            Err(mut faults) => {
+                faults.extend(self.forget_revoked(&in_force.server.keys).iter().map(|key| format!("{key} is revoked and signs no more all the same")));
+                Err(faults)
+            }
+        }
+    }
+
+    /// Those that signed until now.
+    fn forget_revoked(&self, keys: &Path) -> BTreeSet<KeyId> {
+        let in_use = self.snapshot.load();
+        let signers = in_use.seal.domains.values().flat_map(|seal| seal.rsa.iter().chain(&seal.ed25519).chain(&seal.suspension.rsa));
+        let is_revoked = |id: &KeyId| {
+            let ledger = Ledger::read(keys, &id.domain).ok();
+            let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
+            entry.is_some_and(|entry| matches!(entry.state, State::Revoked | State::Removed))
+        };
+        let revoked: BTreeSet<KeyId> = signers.map(|signer| signer.id.clone()).filter(is_revoked).collect();
+        if !revoked.is_empty() {
+            self.snapshot.rcu(|snapshot| {
+                let mut snapshot = Snapshot::clone(snapshot);
+                snapshot.seal.forget(&revoked);
+                snapshot
+            });
+        }
+        revoked
     }
 
     /// A key whose record is gone does not sign under the new snapshot either.

@@ -3,7 +3,7 @@
 use super::holder::holder;
 use super::{Change, DomainPlan, World};
 use crate::keys::lifecycle::{self, ClockWentBack, Facts, Memory, Remembered, Sight, Standing, Step, Waiting, Wanted};
-use crate::keys::{Algorithm, ChangeError, KeyFault, Keyring, Ledger, OpenLedger, Record, ServerMemory, State};
+use crate::keys::{Algorithm, ChangeError, KeyFault, Keyring, Ledger, OpenLedger, PemError, PrivateKey, Record, ServerMemory, State};
 use crate::mail::{Domain, KeyId, Selector, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -125,8 +125,11 @@ impl Rotation {
         }
         let mut ledger = self.open(domain).await?;
         let standings = standings(&ledger)?;
-        let absent = algorithms.iter().filter(|algorithm| lifecycle::on_its_way(&standings, **algorithm).is_none());
-        absent.map(|algorithm| create(&mut ledger, *algorithm, plan, why, now)).collect()
+        let mut made = Vec::new();
+        for algorithm in algorithms.iter().filter(|algorithm| lifecycle::on_its_way(&standings, **algorithm).is_none()) {
+            made.push(create(&mut ledger, *algorithm, plan, why, now).await?);
+        }
+        Ok(made)
     }
 
     /// Takes every step that is due, makes the keys that `rotate_every` asks for, and says what is waited for. Holds the lock of the
@@ -146,7 +149,7 @@ impl Rotation {
             failed: BTreeMap::new(),
             taken: Vec::new(),
         };
-        let made = drive.make_what_lacks();
+        let made = drive.make_what_lacks().await;
         let driven = match made {
             Ok(()) => drive.run().await,
             Err(fault) => Err(fault),
@@ -174,7 +177,7 @@ impl Rotation {
             if let Some(private) = private.filter(|_| !matches!(entry.state, State::Active | State::Removed)) {
                 let sight = world.look(&key, &Record::of(private.public().clone()), plan.lifecycle.evidence).await;
                 if let Sight::Seen(seen) = &sight {
-                    standing.memory = lifecycle::remember(&standing.memory, seen, world.now());
+                    standing.memory = lifecycle::remember(&standing.memory, seen, &plan.lifecycle, world.now());
                 }
                 facts.sights.insert(selector.clone(), sight);
             }
@@ -262,10 +265,10 @@ struct Drive<'a, W> {
 }
 
 impl<W: World> Drive<'_, W> {
-    fn make_what_lacks(&mut self) -> Result<(), RotationFault> {
+    async fn make_what_lacks(&mut self) -> Result<(), RotationFault> {
         let now = self.world.now();
         for (algorithm, why) in lifecycle::lacking(&standings(&self.ledger)?, &self.plan.algorithms, &self.plan.lifecycle, now) {
-            let made = create(&mut self.ledger, algorithm, self.plan, &why, now)?;
+            let made = create(&mut self.ledger, algorithm, self.plan, &why, now).await?;
             self.taken.push(made);
         }
         Ok(())
@@ -319,9 +322,11 @@ impl<W: World> Drive<'_, W> {
     /// Written down before it counts: what a look saw must not be forgotten by a crash.
     fn saw(&mut self, selector: &Selector, sight: Sight) -> Result<(), RotationFault> {
         if let (Sight::Seen(seen), Some(entry)) = (&sight, self.ledger.entries().get(selector)) {
-            let memory = lifecycle::remember(&memory(entry), seen, self.world.now());
-            let servers =
-                memory.servers.into_iter().map(|(name, known)| (name, ServerMemory { shown_since: known.shown_since, silent_since: known.silent_since }));
+            let memory = lifecycle::remember(&memory(entry), seen, &self.plan.lifecycle, self.world.now());
+            let servers = memory.servers.into_iter().map(|(name, known)| {
+                let Remembered { shown_since, silent_since, asked_at } = known;
+                (name, ServerMemory { shown_since, silent_since, asked_at })
+            });
             self.ledger.remember(selector, servers.collect())?;
             self.ledger.remember_wrong(selector, memory.wrong_ttl)?;
         }
@@ -422,12 +427,19 @@ fn standings(ledger: &OpenLedger) -> Result<BTreeMap<Selector, Standing>, Rotati
 }
 
 fn memory(entry: &crate::keys::Entry) -> Memory {
-    let servers = entry.servers.iter().map(|(name, known)| (name.clone(), Remembered { shown_since: known.shown_since, silent_since: known.silent_since }));
+    let servers = entry.servers.iter().map(|(name, known)| {
+        let ServerMemory { shown_since, silent_since, asked_at } = *known;
+        (name.clone(), Remembered { shown_since, silent_since, asked_at })
+    });
     Memory { servers: servers.collect(), wrong_ttl: entry.wrong_ttl.unwrap_or_default() }
 }
 
-fn create(ledger: &mut OpenLedger, algorithm: Algorithm, plan: &DomainPlan, why: &str, now: Timestamp) -> Result<Taken, RotationFault> {
-    let key = ledger.create(algorithm, &plan.selector, why, now)?;
+/// RSA takes up to seconds to make: not on a thread that others wait for.
+async fn create(ledger: &mut OpenLedger, algorithm: Algorithm, plan: &DomainPlan, why: &str, now: Timestamp) -> Result<Taken, RotationFault> {
+    let selector = ledger.fresh_selector(algorithm, &plan.selector, now)?;
+    let making = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm));
+    let private = making.await.map_err(|_| ChangeError::Key(PemError::NotMade))?.map_err(ChangeError::from)?;
+    let key = ledger.keep(&selector, private, why, now)?;
     Ok(Taken { key: key.id, algorithm, from: None, to: State::Created, why: why.to_owned() })
 }
 

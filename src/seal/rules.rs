@@ -3,7 +3,7 @@
 use super::dkim::Signer;
 use super::{Plan, Seal};
 use crate::mail::{Domain, KeyId, RouteName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +156,17 @@ impl Rules {
         for (name, domain) in &mut self.domains {
             let of_domain: BTreeMap<&KeyId, &Lost> = lost.iter().filter(|(id, lost)| id.domain == *name && lost.policy != LostKey::Warn).collect();
             domain.suspend(&of_domain);
+        }
+    }
+
+    /// Takes keys from use for good: they sign no more, and what they signed is no longer good.
+    pub fn forget(&mut self, keys: &BTreeSet<KeyId>) {
+        for domain in self.domains.values_mut() {
+            let Suspension { rsa, ed25519, .. } = &mut domain.suspension;
+            for signers in [&mut domain.rsa, &mut domain.ed25519, rsa, ed25519] {
+                signers.retain(|signer| !keys.contains(&signer.id));
+            }
+            domain.retiring.retain(|id| !keys.contains(id));
         }
     }
 

@@ -52,8 +52,8 @@ fn the_file_is_one_that_people_read() {
     let key = with_key(directory.path());
     let mut ledger = Ledger::open(directory.path(), &example()).unwrap();
     ledger.advance(&key, State::Published, "RFC 2136", NOW + Duration::from_mins(1)).unwrap();
-    let shown = ServerMemory { shown_since: Some(NOW + Duration::from_mins(2)), silent_since: None };
-    let silent = ServerMemory { shown_since: Some(NOW), silent_since: Some(NOW + Duration::from_mins(3)) };
+    let shown = ServerMemory { shown_since: Some(NOW + Duration::from_mins(2)), silent_since: None, asked_at: Some(NOW + Duration::from_mins(4)) };
+    let silent = ServerMemory { shown_since: Some(NOW), silent_since: Some(NOW + Duration::from_mins(3)), asked_at: None };
     let servers = BTreeMap::from([("ns1.example.net".to_owned(), shown), ("ns2.example.net".to_owned(), silent)]);
     ledger.remember(&key, servers.clone()).unwrap();
     ledger.remember_ttl(&key, Some(Duration::from_hours(1))).unwrap();
@@ -67,7 +67,7 @@ state = "published"
 since = "2026-11-22T01:19:45.000Z"
 record_ttl_seconds = 3600
 wrong_ttl_seconds = 300
-servers."ns1.example.net" = { shown_since = "2026-11-22T01:20:45.000Z" }
+servers."ns1.example.net" = { shown_since = "2026-11-22T01:20:45.000Z", asked_at = "2026-11-22T01:22:45.000Z" }
 servers."ns2.example.net" = { shown_since = "2026-11-22T01:18:45.000Z", silent_since = "2026-11-22T01:21:45.000Z" }
 history = [
     { at = "2026-11-22T01:18:45.000Z", state = "created", why = "test" },

@@ -370,6 +370,23 @@ async fn queued_mail_whose_only_key_is_revoked_goes_unsigned_where_mail_without_
     assert_eq!(world.relay.stop().0, Some(0));
 }
 
+/// A file of some other domain that cannot be read keeps all keys from being read anew, but not a leaked one in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_revoked_at_once_signs_no_more_though_other_keys_cannot_be_read() {
+    let mut world = World::start(2, "").await;
+    let keys = world.selectors();
+    let other = world.relay.path().join("keys/other.example");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("broken.rsa.pem"), "no key").unwrap();
+    world.relay.wait_for("keys.rejected");
+    revoke(&world.relay, &keys[0], &[]);
+    let told = world.relay.wait_until("keys.rejected", |event| event["error"].as_str().is_some_and(|error| error.contains("is revoked")));
+    assert!(told["error"].as_str().unwrap().contains(&keys[0]), "{told}");
+    world.submit("after");
+    assert_eq!(world.signed_by("after").await, keys[1..]);
+    assert_eq!(world.relay.stop().0, Some(0));
+}
+
 fn revoke(relay: &RelayProcess, selector: &str, more: &[&str]) {
     let (key, config) = (format!("example.com/{selector}"), relay.config().display().to_string());
     let revoked = relay.postseal(&[&["key", "revoke", &key, "--now", "--config", &config], more].concat());

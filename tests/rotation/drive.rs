@@ -19,7 +19,7 @@ async fn a_first_key_goes_all_the_way_and_is_told_of() {
     begin(&rotation, &plan(), &world).await;
     begin(&rotation, &plan(), &world).await; // asked twice, it makes one
     assert_eq!(step(&rotation, &plan(), &world).await, "a published, a visible | a visible: it is shown everywhere; caches forget by 2026-06-01T01:00:00.000Z");
-    world.pass(HOUR);
+    soak(&rotation, &plan(), &world).await;
     assert_eq!(step(&rotation, &plan(), &world).await, "a active | ");
     assert_eq!(step(&rotation, &plan(), &world).await, " | ", "and rests");
     let history: Vec<_> = ledger(keys.path()).into_iter().map(|(selector, state, why)| format!("{selector} {state}: {why}")).collect();
@@ -40,7 +40,7 @@ async fn the_next_key_takes_over_in_one_write_and_the_old_one_leaves_in_its_time
     signs(&rotation, &world).await;
     begin(&rotation, &plan(), &world).await;
     step(&rotation, &plan(), &world).await;
-    world.pass(HOUR);
+    soak(&rotation, &plan(), &world).await;
     assert_eq!(step(&rotation, &plan(), &world).await, "b active, a retiring | a retiring: mail it signed may be on its way until 2026-06-08T02:00:00.000Z");
     assert_eq!(active(keys.path()), ["ps202606b"]);
     world.pass(7 * DAY);
@@ -128,7 +128,7 @@ async fn the_operators_word_leads_a_key_on_where_it_is_the_evidence() {
     let selector = Selector::new("ps202606a");
     rotation.confirm(&domain(), &selector, &manual, &world).await.unwrap();
     assert!(step(&rotation, &manual, &world).await.starts_with(" | a visible: "));
-    world.pass(HOUR);
+    world.pass(3 * HOUR);
     assert_eq!(step(&rotation, &manual, &world).await, "a active | ");
     assert!(ledger(keys.path()).iter().any(|(_, state, why)| *state == State::Visible && why == "manual: confirmed by operator with key advance --confirm"));
     let fault = rotation.confirm(&domain(), &selector, &manual, &world).await.unwrap_err().to_string();
@@ -158,21 +158,21 @@ async fn a_process_may_be_killed_at_every_act() {
         begin(&rotation, &plan(), &world).await;
         world.with(|inner| inner.fuse = Some(fuse));
         let mut removed = false;
-        for _ in 0..14 {
+        for round in 0..70 {
             let rotation = Rotation::new(keys.path(), Duration::ZERO); // a new process remembers nothing
             let plan = plan();
             let domain = domain();
             tokio::select! {
                 biased;
                 driven = rotation.drive(&domain, &plan, &world) => drop(driven.unwrap()),
-                () = tokio::task::yield_now() => {
+                () = world.killed.notified() => {
                     kills += 1;
                     world.with(|inner| inner.fuse = None);
                 }
             }
             signed_is_shown(keys.path(), &world);
             removed |= ledger(keys.path()).iter().any(|(_, state, _)| *state == State::Removed);
-            world.pass(4 * DAY);
+            world.pass(if round % 5 == 4 { 4 * DAY } else { HOUR / 4 });
         }
         assert!(removed, "fuse {fuse}: the old key did not go its way");
         assert_eq!(active(keys.path()), ["ps202606b"], "fuse {fuse}");
@@ -211,8 +211,17 @@ async fn step(rotation: &Rotation, plan: &DomainPlan, world: &Simulated) -> Stri
 async fn signs(rotation: &Rotation, world: &Simulated) {
     begin(rotation, &plan(), world).await;
     step(rotation, &plan(), world).await;
-    world.pass(HOUR);
+    soak(rotation, &plan(), world).await;
     assert_eq!(step(rotation, &plan(), world).await, "a active | ");
+}
+
+/// An hour with a look at each quarter but the last.
+async fn soak(rotation: &Rotation, plan: &DomainPlan, world: &Simulated) {
+    for _ in 0..3 {
+        world.pass(HOUR / 4);
+        step(rotation, plan, world).await;
+    }
+    world.pass(HOUR / 4);
 }
 
 async fn begin(rotation: &Rotation, plan: &DomainPlan, world: &Simulated) {

@@ -144,6 +144,53 @@ fn silence_proves_nothing_and_is_waited_out() {
     story(State::Published, &settings(), Duration::ZERO, &[(0, "ns1=silent", "wait"), (9 * day, "ns1=silent", "wait")]);
 }
 
+/// The clock jumps, or nobody was there to look: the same to the next look.
+#[test]
+fn what_nobody_looked_at_counts_for_little() {
+    let settings = settings();
+    let told_at = |looks: &[(i64, &str)]| {
+        let mut key = key(State::Visible, 0);
+        let mut last = String::new();
+        for (minute, seen) in looks {
+            let facts = shows(seen);
+            let Some(Sight::Seen(sight)) = facts.sights.get(&selector()) else { panic!("{seen}") };
+            key.memory = remember(&key.memory, sight, &settings, at(*minute));
+            last = told(&due(&BTreeMap::from([(selector(), key.clone())]), &facts, &settings, at(*minute)).unwrap()[&selector()]);
+        }
+        last
+    };
+    let shown = "ns1=key ns2=key";
+    let jumped = told_at(&[(0, shown), (24 * 60 * 30, shown)]);
+    assert!(jumped.starts_with("wait until 720:01 it is shown everywhere"), "two looks a month apart are no soak of an hour: {jumped}");
+    assert!(told_at(&[(0, shown), (1, shown), (2, shown), (3, shown), (4, shown), (64, shown)]).starts_with("wait"), "nor are six, of which five were at once");
+    assert!(told_at(&[(0, shown), (15, shown), (30, shown), (45, shown), (60, shown)]).starts_with("activate"), "five are, when they are spread over it");
+    assert!(told_at(&[(0, shown), (15, shown), (300, shown), (315, shown), (330, shown)]).starts_with("activate"), "a pause lengthens it by itself");
+    assert!(told_at(&[(0, shown), (15, shown), (300, shown), (315, shown), (329, shown)]).starts_with("wait"));
+
+    let silent = "ns1=key ns2=silent";
+    let (hour, day) = (60, 24 * 60);
+    assert!(told_at(&[(0, silent), (day + 1, silent)]).starts_with("wait"), "two silent looks a day apart are no day of silence");
+    let hourly: Vec<_> = (0..=24).map(|n| (n * hour, silent)).chain([(day + 1, silent)]).collect();
+    assert!(told_at(&hourly).starts_with("activate"));
+    let mut heard = hourly.clone();
+    heard[12].1 = shown;
+    assert!(told_at(&heard).starts_with("wait"), "heard once in between, it is waited for anew");
+}
+
+/// A ledger of before looks were counted: the first look is all that is known.
+#[test]
+fn a_memory_of_old_counts_as_one_look() {
+    let since = Remembered { shown_since: Some(at(0)), silent_since: None, asked_at: None };
+    let memory = Memory { servers: BTreeMap::from([("ns1".to_owned(), since)]), wrong_ttl: Duration::ZERO };
+    let seen = Seen { servers: BTreeMap::from([("ns1".to_owned(), Shows::Key)]), negative_ttl: Duration::ZERO };
+    let after = remember(&memory, &seen, &settings(), at(50)).servers["ns1"];
+    assert_eq!((after.shown_since, after.asked_at), (Some(at(35)), Some(at(50))));
+    // Looks close to each other are one: the file is not written for each.
+    let memory = Memory { servers: BTreeMap::from([("ns1".to_owned(), after)]), wrong_ttl: Duration::ZERO };
+    assert_eq!(remember(&memory, &seen, &settings(), at(57)), memory);
+    assert_eq!(remember(&memory, &seen, &settings(), at(58)).servers["ns1"].asked_at, Some(at(58)));
+}
+
 #[test]
 fn a_server_that_joins_soaks_too() {
     story(
@@ -187,8 +234,11 @@ fn the_operators_word_counts_where_it_is_the_evidence() {
     );
     assert_eq!(confirmed(&published, None, &manual, at(0)), Some(State::Visible));
     let visible = key(State::Visible, 900);
-    assert_eq!(due_of(&visible, &Facts::default(), &manual, 959), "wait until 16:00 it is shown everywhere; caches forget by 2026-01-01T16:00:00.000Z");
-    assert_eq!(due_of(&visible, &Facts::default(), &manual, 960), "activate, []: confirmed by the operator 60m ago");
+    // The negative TTL is not known: as long as resolvers remember at most, though soak_min is an hour.
+    assert_eq!(due_of(&visible, &Facts::default(), &manual, 1079), "wait until 18:00 it is shown everywhere; caches forget by 2026-01-01T18:00:00.000Z");
+    assert_eq!(due_of(&visible, &Facts::default(), &manual, 1080), "activate, []: confirmed by the operator 3h ago");
+    let patient = Settings { soak_min: 4 * HOUR, ..manual.clone() };
+    assert!(due_of(&visible, &Facts::default(), &patient, 1139).starts_with("wait until 19:00 "));
     for state in [State::Visible, State::Active, State::Removed] {
         assert_eq!(confirmed(&key(state, 0), Some(&Mentions::Count(0)), &manual, at(999_999)), None, "{state}");
     }
@@ -317,14 +367,24 @@ fn the_next_key_is_made_when_the_time_has_come_and_once() {
 }
 
 /// A key's life in lines of (minute, what is shown, what follows): each look is remembered, each step entered. "wait" is any wait.
+/// Between two lines the servers show what they showed, and are looked at every ten minutes.
 fn story(state: State, settings: &Settings, negative_ttl: Duration, lines: &[(i64, &str, &str)]) {
     let mut key = key(state, 0);
+    let look = |memory: &Memory, text: &str, minute: i64| {
+        let mut facts = shows(text);
+        let Some(Sight::Seen(seen)) = facts.sights.get_mut(&selector()) else { panic!("{text}") };
+        seen.negative_ttl = negative_ttl;
+        (remember(memory, seen, settings, at(minute)), facts)
+    };
+    let mut before: Option<(i64, &str)> = None;
     for (minute, seen, expected) in lines {
-        let mut facts = shows(seen);
-        if let Some(Sight::Seen(seen)) = facts.sights.get_mut(&selector()) {
-            seen.negative_ttl = negative_ttl;
-            key.memory = remember(&key.memory, seen, at(*minute));
+        if let Some((from, text)) = before.replace((*minute, seen)) {
+            for between in (from + 1..*minute).filter(|minute| minute % 10 == 0) {
+                key.memory = look(&key.memory, text, between).0;
+            }
         }
+        let (memory, facts) = look(&key.memory, seen, *minute);
+        key.memory = memory;
         let step = due(&BTreeMap::from([(selector(), key.clone())]), &facts, settings, at(*minute)).unwrap().remove(&selector()).unwrap();
         let (word, state) = match &step {
             Step::Wait { .. } => ("wait".to_owned(), key.state),
@@ -342,7 +402,7 @@ fn story(state: State, settings: &Settings, negative_ttl: Duration, lines: &[(i6
 fn due_of(key: &Standing, facts: &Facts, settings: &Settings, minute: i64) -> String {
     let mut key = key.clone();
     if let Some(Sight::Seen(seen)) = facts.sights.get(&selector()) {
-        key.memory = remember(&key.memory, seen, at(minute));
+        key.memory = remember(&key.memory, seen, settings, at(minute));
     }
     told(&due(&BTreeMap::from([(selector(), key)]), facts, settings, at(minute)).unwrap()[&selector()])
 }
@@ -386,7 +446,7 @@ fn key(state: State, since: i64) -> Standing {
 }
 
 fn with_memory(key: &Standing, server: &str, since: i64) -> Standing {
-    let servers = BTreeMap::from([(server.to_owned(), Remembered { shown_since: Some(at(since)), silent_since: None })]);
+    let servers = BTreeMap::from([(server.to_owned(), Remembered { shown_since: Some(at(since)), silent_since: None, asked_at: Some(at(since)) })]);
     Standing { memory: Memory { servers, wrong_ttl: Duration::ZERO }, ..key.clone() }
 }
 

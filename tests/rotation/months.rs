@@ -60,7 +60,7 @@ async fn months(seed: u64) -> Told {
                     told.rotations += driven.taken.iter().filter(|taken| taken.to == State::Active).count();
                     drive_at = driven.again_at;
                 }
-                () = tokio::task::yield_now() => {
+                () = world.killed.notified() => {
                     told.kills += 1;
                     rotation = Rotation::new(keys.path(), Duration::ZERO);
                 }

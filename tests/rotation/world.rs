@@ -12,6 +12,8 @@ use std::time::Duration;
 
 pub struct Simulated {
     pub inner: Mutex<Inner>,
+    /// Told when the fuse has burnt down.
+    pub killed: tokio::sync::Notify,
 }
 
 pub struct Inner {
@@ -66,7 +68,7 @@ impl Simulated {
     pub fn new(now: Timestamp, servers: &[(&'static str, Duration)]) -> Self {
         let servers = servers.iter().map(|(name, lag)| NameServer { name, lag: *lag, down: Vec::new(), lie: None }).collect();
         let inner = Inner { now, servers, written: Vec::new(), queued: BTreeMap::new(), publisher_fault: None, fuse: None, acts: 0 };
-        Self { inner: Mutex::new(inner) }
+        Self { inner: Mutex::new(inner), killed: tokio::sync::Notify::new() }
     }
 
     pub fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
@@ -92,7 +94,10 @@ impl Simulated {
         };
         match done.filter(|_| !is_dead) {
             Some(done) => done,
-            None => std::future::pending().await,
+            None => {
+                self.killed.notify_one();
+                std::future::pending().await
+            }
         }
     }
 }

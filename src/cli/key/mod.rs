@@ -186,6 +186,7 @@ fn described(key: &Key, entry: Option<&Entry>) -> Value {
         "servers": entry.map(|entry| entry.servers.iter().map(|(server, memory)| (server.clone(), json!({
             "shown_since": memory.shown_since.map(crate::mail::Timestamp::to_rfc3339),
             "silent_since": memory.silent_since.map(crate::mail::Timestamp::to_rfc3339),
+            "asked_at": memory.asked_at.map(crate::mail::Timestamp::to_rfc3339),
         }))).collect::<serde_json::Map<_, _>>()),
     })
 }
