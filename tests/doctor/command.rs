@@ -4,6 +4,8 @@ use super::house::zone;
 use super::schema::{fault, schema};
 use crate::support::dns::Dns;
 use crate::support::relay_process::RelayProcess;
+use postseal::dns::Data;
+use postseal::dns::records::equivalent;
 use serde_json::Value;
 use std::process::Output;
 
@@ -146,4 +148,51 @@ async fn a_name_server_that_is_down_makes_everything_unknown() {
     let output = tokio::task::block_in_place(|| relay.postseal(&["doctor", "--resolver", &gone, "example.com"]));
     let shown = text(&output.stdout);
     assert!(output.status.code() == Some(3) && shown.contains("--resolver") && !shown.contains("    fail "), "{shown}");
+}
+
+/// What is to be pasted is right: it is what `dns records` prints, and with it in the zone nothing fails any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn remedies_are_the_records_of_the_domain_and_mend_what_failed() {
+    let nothing =
+        "- example.com TXT\n- b.example.com MX\n- b.example.com TXT\n- mx1.example.com TXT\n- _dmarc.example.com TXT\n- ps1._domainkey.example.com TXT";
+    let (relay, dns) = house(&CONFIG.replace("[domains.\"parked.example\"]\n    parked = true", ""), "").await;
+    let mut served = zone(nothing);
+    dns.replace(&served);
+    let wanted = tokio::task::block_in_place(|| relay.postseal(&["dns", "records", "example.com", "--format", "json"]));
+    let wanted: Value = serde_json::from_slice(&wanted.stdout).unwrap_or_else(|error| panic!("{error}: {wanted:?}"));
+    let wanted = wanted["records"].as_array().unwrap();
+    let mut pasted = std::collections::BTreeMap::new();
+    // What hides behind a name that does not exist comes to light when it does.
+    for round in 0..3 {
+        let json: Value = serde_json::from_slice(&doctor(&relay, &dns, &["--json"]).stdout).unwrap();
+        let findings: Vec<&Value> = json["parts"].as_array().unwrap().iter().flat_map(|part| part["findings"].as_array().unwrap()).collect();
+        if round == 0 {
+            let failed: Vec<&str> = findings.iter().filter(|finding| finding["status"] == "fail").map(|finding| finding["rule"].as_str().unwrap()).collect();
+            for rule in ["soa-exists", "dkim", "dmarc"] {
+                assert!(failed.contains(&rule), "{rule} is not in {failed:?}");
+            }
+        }
+        for finding in findings {
+            for record in finding["remedy"]["records"].as_array().into_iter().flatten() {
+                let text = |name: &str| record[name].as_str().unwrap().to_owned();
+                pasted.insert((text("name"), text("type")), (text("value"), text("zone"), finding["rule"].clone()));
+            }
+        }
+        let lines: Vec<String> =
+            pasted.iter().map(|((name, kind), (_, line, _))| format!("{name} {kind} {}", line.split_once(&format!(" {kind} ")).unwrap().1)).collect();
+        served = format!("{}\n{}\n", zone(nothing), lines.join("\n"));
+        dns.replace(&served);
+    }
+    // An author domain needs no SPF record for mail that leaves under the bounce domain, so the set has none.
+    for ((name, kind), (value, ..)) in pasted.iter().filter(|(_, (.., rule))| rule != "spf-author") {
+        let same_place: Vec<&str> = wanted
+            .iter()
+            .filter(|record| record["name"] == name.as_str() && record["type"] == kind.as_str())
+            .map(|record| record["value"].as_str().unwrap())
+            .collect();
+        let data = |text: &str| Data::Txt(text.trim_end_matches('.').to_owned());
+        assert!(same_place.iter().any(|text| equivalent(&data(text), &data(value))), "{name} {kind} {value}: dns records has {same_place:?}");
+    }
+    let json: Value = serde_json::from_slice(&doctor(&relay, &dns, &["--json"]).stdout).unwrap();
+    assert_eq!(json["status"], "ok", "{served}\n{json:#}");
 }

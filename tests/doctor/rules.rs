@@ -386,7 +386,7 @@ async fn reverse_dns_of_the_addresses_that_send() {
         ("mx1.example.com NOTHING".to_owned(), "ehlo", Fail, &["no address in the DNS"]),
         ("mx1.example.com SERVFAIL".to_owned(), "ehlo", Unknown, &[]),
         (String::new(), "spf-helo", Ok, &["lets in 192.0.2.25"]),
-        ("- mx1.example.com TXT".to_owned(), "spf-helo", Warn, &["mx1.example.com TXT \"v=spf1 ip4:192.0.2.25 ip6:2001:db8::25 ~all\""]),
+        ("- mx1.example.com TXT".to_owned(), "spf-helo", Warn, &["mx1.example.com TXT \"v=spf1 a -all\""]),
         ("mx1.example.com TXT \"v=spf1 -all\"".to_owned(), "spf-helo", Fail, &["does not let in 192.0.2.25"]),
     ] {
         println!("{rule}: {instead}");

@@ -160,6 +160,43 @@ async fn a_message_saved_from_gmail_is_judged_as_gmail_judged_it() {
     }
 }
 
+/// Where receivers differ, an operator is told so, and which of them is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_opinion_is_told_where_it_differs() {
+    let cases = odd_signatures::all();
+    let records: String = cases
+        .iter()
+        .flat_map(|case| case.records.iter().map(move |record| (&case.selector, record)))
+        .map(|(selector, record)| {
+            let strings: Vec<String> = record.as_bytes().chunks(200).map(|part| format!("\"{}\"", text(part))).collect();
+            format!("{selector}._domainkey.example.com TXT {}\n", strings.join(" "))
+        })
+        .collect();
+    let dns = Dns::serve(&format!("{ZONE}{records}")).await;
+    let desk = Desk::new(&dns);
+    let typed = ["--mail-from", "x@b.example.com", "--client-ip", "192.0.2.25"];
+    for (name, ours, theirs, decides) in [
+        ("plain", "pass", None, ""),
+        ("names DKIM-Signature", "pass", Some("fail"), "RFC 6376 §3.5 (h=)"),
+        ("key with v last", "permerror", Some("pass"), "RFC 6376 §3.6.1, §6.1.2 (step 5)"),
+        ("From unsigned", "permerror", Some("pass"), "RFC 6376 §6.1.1 (From)"),
+        ("a tag twice", "neutral", Some("pass"), "RFC 6376 §6.1.1"),
+        ("body changed", "fail", Some("neutral"), "RFC 8601 §2.7.1"),
+        ("no key", "permerror", None, ""),
+    ] {
+        let message = &cases.iter().find(|case| case.name == name).unwrap().message;
+        let report = desk.json(message.as_bytes(), &typed).1;
+        let (result, second) = (&report["dkim"][0]["result"], &report["dkim"][0]["second_opinion"]);
+        assert_eq!((result.as_str(), second["result"].as_str()), (Some(ours), theirs), "{name}: {report:#}");
+        assert_eq!((second["decides"].as_str().unwrap_or_default(), second["verifier"].as_str()), (decides, theirs.map(|_| "mail-auth")), "{name}");
+        assert_eq!(report["arc"]["second_opinion"], Value::Null, "{name}");
+        let said = text(&desk.check(message.as_bytes(), &typed).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = theirs.map(|theirs| format!("receivers differ: mail-auth, which Stalwart and others use, says {theirs}"));
+        assert_eq!(line.as_deref().is_some_and(|line| said.contains(line) && said.contains(&format!("{decides} decides"))), theirs.is_some(), "{name}: {said}");
+        assert_eq!(said.contains("receivers differ"), theirs.is_some(), "{name}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_file_does_not_tell_is_said_to_be_missing_and_may_be_typed() {
     let dns = Dns::serve(&format!("{ZONE}{}", zone_of_keys())).await;

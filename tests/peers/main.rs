@@ -9,6 +9,7 @@
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
+//! | `schemas.rs` | jsonschema holds what `check` and `doctor` print against the schemas they print |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
@@ -22,6 +23,7 @@ mod keys;
 mod next_hops;
 mod publishing;
 mod rotation;
+mod schemas;
 mod spf_suite;
 mod support;
 mod verdicts;

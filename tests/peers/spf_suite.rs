@@ -8,9 +8,6 @@ use postseal::verdict::spf_walk::{Sender, check_host};
 use serde_json::Value;
 use std::process::Command;
 
-/// They have mail go to a host named "foo:bar/baz.example.com"; `dns` leaves out MX records whose host no host can be named as.
-const NOT_OURS: [&str; 2] = ["mx-colon-domain", "mx-colon-domain-ip4mapped"];
-
 /// YAML of several documents on standard input, JSON on standard output.
 const TO_JSON: &str = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)";
 
@@ -26,9 +23,6 @@ async fn check_host_finds_what_the_suite_of_the_standard_expects() {
     for scenario in &scenarios {
         let zone = zone(&scenario["zonedata"]);
         for (name, test) in scenario["tests"].as_object().unwrap() {
-            if NOT_OURS.contains(&name.as_str()) {
-                continue;
-            }
             cases += 1;
             let text = |key: &str| test[key].as_str().unwrap_or_default();
             let (local, domain) = text("mailfrom").rsplit_once('@').unwrap_or(("", text("mailfrom")));
@@ -47,7 +41,7 @@ async fn check_host_finds_what_the_suite_of_the_standard_expects() {
             }
         }
     }
-    assert!(cases > 180, "the suite has {cases} cases only");
+    assert!(cases > 182, "the suite has {cases} cases only");
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -66,13 +60,16 @@ fn zone(data: &Value) -> SpfZone {
                 other => other,
             };
             let value = match value {
-                Value::Array(parts) if kind == "MX" => format!("{} {}", parts[0], parts[1].as_str().unwrap()),
+                Value::Array(parts) if kind == "MX" => format!("{} {}", parts[0], mail_host(parts[1].as_str().unwrap())),
                 Value::Array(parts) => parts.iter().map(|part| part.as_str().unwrap()).collect(),
                 one => one.as_str().unwrap().to_owned(),
             };
             if value != "NONE" {
                 answered.push(kind.to_owned());
                 zone.add(name, kind, &value);
+                if mail_host(name) != *name && kind == "A" {
+                    zone.add(&mail_host(name), kind, &value);
+                }
             }
         }
         if records.iter().any(|record| record == "TIMEOUT") {
@@ -81,4 +78,10 @@ fn zone(data: &Value) -> SpfZone {
         }
     }
     zone
+}
+
+/// Two cases have mail go to a host named "foo:bar/baz.example.com", which is about the name in the record. No host can be named so, and
+/// `dns` leaves such MX records out: the host has the same addresses under a name of its own here.
+fn mail_host(name: &str) -> String {
+    name.replace([':', '/'], "-")
 }

@@ -1,6 +1,8 @@
 use super::domain;
 use postseal::verdict::dmarc::{applicable, only_record, tree_walk};
-use postseal::verdict::{Alignment, DmarcFault, DmarcRecord, Policy, Psd, dmarc_record, organizational_domain};
+use postseal::verdict::{
+    Alignment, Check, Dmarc, DmarcFact, DmarcFault, DmarcRecord, Facts, Identity, Policy, Psd, SpfFact, dmarc_record, judge, organizational_domain,
+};
 use proptest::prelude::*;
 
 fn read(text: &str) -> DmarcRecord {
@@ -118,6 +120,122 @@ fn organisations_follow_from_the_records_found() {
     assert_eq!(organization("example.com", &[("example.com", "v=DMARC1; psd=y; p=none")]), expect("example.com", "example.com"));
     assert_eq!(organization("mail.example.com", &[("mail.example.com", plain), ("com", "v=DMARC1; psd=y; p=none")]), expect("example.com", "mail.example.com"));
     assert_eq!(organization("b.example.com", &[]), expect("b.example.com", ""));
+}
+
+/// RFC 9989 §4.4 table 1 and appendix B.1: identifier, author domain, aligned when relaxed, when strict.
+#[test]
+fn identifiers_are_aligned_as_the_standards_examples_are() {
+    for (identifier, author, relaxed, strict) in [
+        ("foo.example.com", "news.example.com", true, false),
+        ("news.example.com", "news.example.com", true, true),
+        ("foo.example.net", "news.example.com", false, false),
+        ("example.com", "example.com", true, true),
+        ("child.example.com", "example.com", true, false),
+        ("example.com", "child.example.com", true, false),
+        ("example.net", "child.example.com", false, false),
+        ("EXAMPLE.com", "example.COM", true, true),
+    ] {
+        for (tags, expected) in [("", relaxed), ("; aspf=s; adkim=s", strict), ("; aspf=r; adkim=r", relaxed)] {
+            let record = read(&format!("v=DMARC1; p=reject{tags}"));
+            let organization = |name: &str| {
+                let found: Vec<_> = [("example.com", &record), ("example.net", &record)].iter().map(|(at, record)| (domain(at), (*record).clone())).collect();
+                let walked: Vec<_> = found.into_iter().filter(|(at, _)| domain(name).is_at_or_below(at)).collect();
+                (domain(name), organizational_domain(&domain(name), &walked))
+            };
+            let facts = Facts {
+                author: domain(author),
+                spf: SpfFact { result: Check::Pass, domain: Some(domain(identifier)), identity: Identity::MailFrom },
+                dkim: Vec::new(),
+                dmarc: DmarcFact::Record { record: record.clone(), at: domain("example.com"), author_exists: true },
+                organizations: [identifier, author].map(organization).into(),
+                bulk: true,
+            };
+            for is_spf in [true, false] {
+                assert_eq!(facts.is_aligned_for(&domain(identifier), is_spf), expected, "{identifier} {author} {tags}");
+            }
+            assert_eq!(judge(&facts).dmarc, if expected { Dmarc::Pass } else { Dmarc::Fail }, "{identifier} {author} {tags}");
+        }
+    }
+}
+
+/// RFC 9989 appendix B.2: the records of a domain on its way, and of a public suffix.
+#[test]
+fn the_records_of_the_standards_examples_are_read() {
+    for (text, policy, rua, ruf, testing) in [
+        ("v=DMARC1; p=none; rua=mailto:dmarc-feedback@example.com", Some(Policy::None), 1, 0, false),
+        ("v=DMARC1; p=none; rua=mailto:dmarc-feedback@example.com; ruf=mailto:auth-reports@example.com", Some(Policy::None), 1, 1, false),
+        ("v=DMARC1; p=none; rua=mailto:dmarc-feedback@example.com; ruf=mailto:auth-reports@thirdparty.example.net", Some(Policy::None), 1, 1, false),
+        ("v=DMARC1; p=quarantine; rua=mailto:dmarc-feedback@example.com,mailto:tld-test@thirdparty.example.net!10m; t=y", Some(Policy::Quarantine), 2, 0, true),
+        ("v=DMARC1; p=reject; rua=mailto:dmarc-feedback@example.com,mailto:tld-test@thirdparty.example.net", Some(Policy::Reject), 2, 0, false),
+    ] {
+        let record = read(text);
+        assert_eq!((record.p, record.rua.len(), record.ruf.len(), record.testing, record.ignored.len()), (policy, rua, ruf, testing, 0), "{text}");
+    }
+    let permission = read("v=DMARC1;"); // B.2.3: it permits reports and asks for nothing
+    assert_eq!((permission.p, permission.rua.len()), (None, 0));
+}
+
+/// RFC 9989 appendix B.4: the author domain, an identifier, the records there are; the organisations of both, the place of the policy.
+#[test]
+fn trees_are_walked_as_in_the_standards_examples() {
+    let plain = "v=DMARC1; p=none";
+    let simple = &[("signing.example.com", plain), ("example.com", plain)][..];
+    let suffix = &[("giant.bank.example", plain), ("bank.example", "v=DMARC1; psd=y; p=none")][..];
+    let deep = "a.b.c.d.e.f.g.h.i.j.k.example.com";
+    let found = |start: &str, records: &[(&str, &str)]| {
+        let mut found = Vec::new();
+        for name in tree_walk(&domain(start)) {
+            if let Some((_, text)) = records.iter().find(|(at, _)| domain(at) == name) {
+                found.push((name, read(text)));
+                if read(text).psd != Psd::Unknown {
+                    break;
+                }
+            }
+        }
+        found
+    };
+    for (author, identifier, records, organizations, policy) in [
+        ("example.com", "example.com", simple, ["example.com", "example.com"], "example.com"), // B.4.1
+        ("example.com", "signing.example.com", simple, ["example.com", "example.com"], "example.com"),
+        (deep, "example.com", simple, ["example.com", "example.com"], "example.com"), // B.4.2
+        (deep, "signing.example.com", simple, ["example.com", "example.com"], "example.com"),
+        ("giant.bank.example", "mail.giant.bank.example", suffix, ["giant.bank.example", "giant.bank.example"], "giant.bank.example"), // B.4.3
+        ("giant.bank.example", "mail.mega.bank.example", suffix, ["giant.bank.example", "mega.bank.example"], "giant.bank.example"),
+    ] {
+        let walked = [author, identifier].map(|start| organizational_domain(&domain(start), &found(start, records)).to_string());
+        assert_eq!(walked, organizations, "{author} {identifier}");
+        assert_eq!(applicable(&domain(author), &found(author, records)).unwrap().0, domain(policy), "{author}");
+    }
+    let names = "a.b.c.d.e.f.g.h.i.j.k.example.com g.h.i.j.k.example.com h.i.j.k.example.com i.j.k.example.com j.k.example.com k.example.com example.com com";
+    assert_eq!(tree_walk(&domain(deep)).iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), names);
+}
+
+/// RFC 9989 §4.10.1: where the policy comes from, for a record at home, at the organisation and at the public suffix.
+#[test]
+fn the_policy_is_that_of_the_nearest_of_three_places() {
+    let policy = |author: &str, exists: bool, records: &[(&str, &str)]| {
+        let found: Vec<_> = records.iter().map(|(name, text)| (domain(name), read(text))).collect();
+        applicable(&domain(author), &found).and_then(|(at, record)| record.policy(at, &domain(author), exists))
+    };
+    let suffix = ("example", "v=DMARC1; psd=y; p=none; sp=quarantine; np=reject");
+    let home = ("mail.giant.example", "v=DMARC1; p=reject; sp=none; np=none");
+    let organization = ("giant.example", "v=DMARC1; p=quarantine; sp=reject; np=none");
+    for (author, exists, records, expected) in [
+        ("mail.giant.example", true, &[home, organization, suffix][..], Some(Policy::Reject)),
+        ("mail.giant.example", false, &[home, organization, suffix], Some(Policy::Reject)),
+        ("a.mail.giant.example", true, &[home, organization, suffix], Some(Policy::Reject)), // sp of the organisation, not of what lies between
+        ("a.mail.giant.example", false, &[home, organization, suffix], Some(Policy::None)),
+        ("giant.example", true, &[organization, suffix], Some(Policy::Quarantine)),
+        ("giant.example", true, &[suffix], Some(Policy::Quarantine)), // sp of the suffix
+        ("giant.example", false, &[suffix], Some(Policy::Reject)),    // np of the suffix: a name that nobody registered
+        ("mail.giant.example", true, &[suffix], Some(Policy::Quarantine)),
+        ("example", true, &[suffix], Some(Policy::None)),
+        ("mail.giant.example", true, &[], None),
+        // Several psd=n on the way: the first from below is the organisation.
+        ("a.mail.giant.example", true, &[("mail.giant.example", "v=DMARC1; psd=n; p=reject; sp=quarantine"), organization], Some(Policy::Quarantine)),
+    ] {
+        assert_eq!(policy(author, exists, records), expected, "{author} {exists} {records:?}");
+    }
 }
 
 proptest! {

@@ -204,7 +204,8 @@ fn proves(name: &str, host: &Domain) -> bool {
     name == host.as_str() || name.strip_prefix("*.").is_some_and(|rest| host.as_str().split_once('.').is_some_and(|(_, parent)| parent == rest))
 }
 
-fn has(addresses: &Addresses, address: IpAddr) -> bool {
+/// Whether it is one of them.
+pub(super) fn has(addresses: &Addresses, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => addresses.v4.contains(&v4),
         IpAddr::V6(v6) => addresses.v6.contains(&v6),

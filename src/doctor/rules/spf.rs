@@ -2,6 +2,7 @@
 
 use super::super::facts::{DomainFacts, Leaves, SourceFacts};
 use super::super::rule::{Demand, Finding, Provider, Remedy, Rule, When};
+use super::relay::has;
 use super::{listed, quoted, unanswered};
 use crate::dns::Resource;
 use crate::mail::Domain;
@@ -55,7 +56,15 @@ pub(super) fn findings(facts: &DomainFacts) -> Vec<Finding> {
 pub(super) fn helo(source: &SourceFacts) -> Option<Finding> {
     let walk = source.spf.as_ref()?;
     let leaves = Leaves { addresses: source.addresses.iter().map(|found| found.address).collect(), presumed: source.presumed, smart_host: None };
-    Some(judge(&HELO, walk, &leaves, Missing::IsUnwise))
+    let finding = judge(&HELO, walk, &leaves, Missing::IsUnwise);
+    // Nothing else sends under this name, so that its own addresses are all there is to say, where they are those that send.
+    let own = source.ehlo.as_ref().and_then(|found| found.as_ref().ok()).is_some_and(|own| leaves.addresses.iter().all(|address| has(own, *address)));
+    let is_missing = matches!(walk.pages.first().map(|page| &page.found), Some(Ok(Selected::None(_))));
+    if !is_missing || !own || leaves.addresses.is_empty() {
+        return Some(finding);
+    }
+    let remedy = Remedy::records("publish", vec![Resource::txt(walk.domain.clone(), HELO_ALONE)]);
+    Some(Finding { remedy: Some(remedy), ..finding })
 }
 
 /// What SPF comes to for mail from these addresses.
@@ -90,7 +99,8 @@ fn judge(rule: &'static Rule, walk: &Walk, leaves: &Leaves, missing: Missing) ->
         Some(Ok(Selected::Several(texts))) => texts.join("\" and \""),
         Some(Ok(Selected::None(near))) => {
             let seen = near.first().map_or_else(|| "there is no SPF record".to_owned(), |miss| format!("{}: {}", quoted(&miss.text), miss.why));
-            let remedy = Remedy::records("publish", vec![Resource::txt(domain.clone(), fresh(&leaves.addresses))]);
+            let what = if leaves.addresses.is_empty() { OTHERS_FIRST } else { "publish" };
+            let remedy = Remedy::records(what, vec![Resource::txt(domain.clone(), fresh(&leaves.addresses))]);
             return if missing == Missing::Fails { rule.fail(domain, seen, remedy) } else { rule.warn(domain, seen, remedy) };
         }
         None => return rule.unknown(domain, "nobody was asked", None),
@@ -193,4 +203,8 @@ fn mend(domain: &Domain, text: &str, walk: &Walk) -> String {
     format!("take out of the TXT record at {domain} what no longer sends; most lookups are those of {shown}")
 }
 
+/// What `dns records` has for an EHLO name.
+const HELO_ALONE: &str = "v=spf1 a -all";
+/// What others send would soft-fail by a record that does not name them.
+const OTHERS_FIRST: &str = "publish, with whatever else sends as this domain named before ~all (mx, ip4:…, include:…)";
 const TERMS_SHOWN_MAX: usize = 4;

@@ -3,6 +3,8 @@
 pub mod bind;
 pub mod bind_pair;
 pub mod certificates;
+#[path = "../../support/dns.rs"]
+pub mod dns;
 pub mod lab;
 pub mod letters;
 #[path = "../../support/odd_signatures.rs"]
@@ -36,6 +38,7 @@ pub enum Peer {
     Python,
     Curl,
     Dkimpy,
+    JsonSchema,
     MailDkim,
     OpenDkim,
     OpenDkimTools,
@@ -58,6 +61,7 @@ impl Peer {
             Self::Python => ("Python", "Debian: python3"),
             Self::Curl => ("curl", "Debian: curl"),
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::JsonSchema => ("jsonschema", "PyPI: jsonschema for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
@@ -82,6 +86,7 @@ impl Peer {
             Self::Python => program("python3").is_some(),
             Self::Curl => program("curl").is_some(),
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
+            Self::JsonSchema => succeeds(Command::new(python()).args(["-c", "import jsonschema"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
             Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
