@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | table | a person at a terminal, or at a provider's web form | one line a record, texts whole, the reason below |
 //! | zone | BIND, NSD, Knot and what reads their files | RFC 1035 §5; absolute names, so that any `$ORIGIN` does |
-//! | json | programs | see [`json`] |
+//! | json | programs | see [`json()`] |
 //! | terraform | the provider hashicorp/dns, which writes by RFC 2136 | one resource for each name and type |
 
 use super::records::{Need, Standing, Step, Wanted};

@@ -1,4 +1,4 @@
-//! What is to be examined, and what the world said of it. Plain data; [`super::ask`] fills it, [`super::rules`] read it.
+//! What is to be examined, and what the world said of it. Plain data; [`super::ask`] fills it, the rules read it.
 
 use crate::dns::{Addresses, DnsFault, MxAnswer, TlsaAnswer};
 use crate::keys::{Algorithm, Record, State};

@@ -1,10 +1,10 @@
-//! What a reply means: a table of rules, read from the top, from what was said to a [`Reason`].
+//! What a reply means: a table of rules, read from the top, from what was said to a [`Reason`](crate::mail::Reason).
 //!
 //! | file | says |
 //! |---|---|
 //! | [`table`] | rules, providers, and which rule fits |
 //! | [`phrase`] | patterns over words, in time linear in the text |
-//! | [`file`] | how `config/reasons.toml` is read |
+//! | [`file`](mod@file) | how `config/reasons.toml` is read |
 //!
 //! Pure, and beside the journey: *deliver* asks it about replies it receives, *returns* about those that notices report, so that an
 //! application sees one vocabulary. No rule goes by an enhanced code alone: large receivers use them against their registered meaning

@@ -93,13 +93,13 @@ impl Reseal for Home {
                 tracing::info!(mail_id = %mail.id, author_domain = %mail.signing_domain, "mail.sealed_again");
                 Ok(Some(seal))
             }
-            Err(error) => without_a_key(mail, rules, now, error),
+            Err(error) => without_a_key(mail, rules, now, &error),
         }
     }
 }
 
 /// What becomes of mail that needs a fresh seal of which there is none: a signature that fails is worse than mail that waits.
-fn without_a_key(mail: &Mail, rules: &Rules, now: Timestamp, error: String) -> Result<Option<Seal>, Held> {
+fn without_a_key(mail: &Mail, rules: &Rules, now: Timestamp, error: &str) -> Result<Option<Seal>, Held> {
     let is_spoilt = seal::is_spoilt(&mail.seal, rules, now);
     let goes_unsigned = mail.kind == Kind::Notice || rules.no_key == NoKey::Pass && rules.lacking(&mail.seal.plan).is_some();
     if is_spoilt && !goes_unsigned {

@@ -11,7 +11,7 @@ use crate::keys::lifecycle::Waiting;
 use crate::keys::{Ledger, State};
 use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
-use crate::rotation::{KeyProgress, Progress, Rotation, Taken};
+use crate::rotation::{KeyProgress, Progress, Rotation, RotationFault, Taken};
 use crate::spool::SqliteSpool;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{self, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// The configuration and the snapshot that are in force. They change together, whoever changes them: SIGHUP or a change of key files.
@@ -120,6 +120,8 @@ impl Rotating {
             spool,
             next_at: HashMap::new(),
             told: HashMap::new(),
+            drives: JoinSet::new(),
+            under_way: HashMap::new(),
         };
         let running = tokio::spawn(async move {
             tokio::select! {
@@ -144,13 +146,16 @@ struct Keeper {
     next_at: HashMap<Domain, Timestamp>,
     /// What was last told of a key that waits, or of a domain (its key has no selector) that cannot be driven.
     told: HashMap<(Domain, Option<KeyId>), String>,
+    drives: JoinSet<(Domain, Result<Progress, RotationFault>)>,
+    under_way: HashMap<task::Id, Domain>,
 }
 
 impl Keeper {
     async fn run(mut self) {
         loop {
             self.take_up_changes().await;
-            self.drive_those_due().await;
+            self.drive_those_due();
+            self.note_those_done();
             tokio::time::sleep(POLL).await;
         }
     }
@@ -185,11 +190,13 @@ impl Keeper {
         }
     }
 
-    /// A handful of domains at a time; the others wait for the next round.
-    async fn drive_those_due(&mut self) {
+    /// A handful of domains at a time; the others wait for the next round. Not waited for: one with dead servers takes long, and a key
+    /// that is revoked meanwhile must not sign on.
+    fn drive_those_due(&mut self) {
         let now = clock::now();
-        let due: Vec<Domain> = self.config.domains.keys().filter(|domain| self.is_due(domain, now)).take(DRIVES_AT_ONCE).cloned().collect();
-        let mut drives = JoinSet::new();
+        let is_idle = |domain: &&Domain| !self.under_way.values().any(|busy| busy == *domain);
+        let room = DRIVES_AT_ONCE.saturating_sub(self.under_way.len());
+        let due: Vec<Domain> = self.config.domains.keys().filter(|domain| self.is_due(domain, now)).filter(is_idle).take(room).cloned().collect();
         for domain in due {
             let Some(plan) = plan(&self.config, &domain).filter(|plan| wants_driving(&self.config, &domain, plan.lifecycle.rotate_every)) else {
                 self.next_at.insert(domain, now + IDLE_MAX);
@@ -197,7 +204,8 @@ impl Keeper {
             };
             let queue = Queue::Running(self.spool.clone(), self.in_force.snapshot.clone());
             let (world, rotation) = (Outside::of(&self.config, &domain, &self.resolver, queue), self.rotation.clone());
-            drives.spawn(async move {
+            let name = domain.clone();
+            let drive = self.drives.spawn(async move {
                 if plan.lifecycle.rotate_every.is_some() {
                     // A domain without a key gets its directory here.
                     if let Err(fault) = rotation.begin(&domain, &plan, &[], "", clock::now()).await {
@@ -207,19 +215,26 @@ impl Keeper {
                 let outcome = rotation.drive(&domain, &plan, &world).await;
                 (domain, outcome)
             });
+            self.under_way.insert(drive.id(), name);
         }
-        while let Some(done) = drives.join_next().await {
-            let Ok((domain, outcome)) = done else { continue };
-            match outcome {
-                Ok(progress) => self.tell(progress),
-                Err(fault) => {
-                    self.next_at.insert(domain.clone(), clock::now() + RETRY_AFTER);
-                    let error = fault.to_string();
-                    if self.is_news((domain.clone(), None), &error) {
-                        tracing::warn!(author_domain = %domain, error, "rotation.failed");
-                    }
-                }
+    }
+
+    fn note_those_done(&mut self) {
+        while let Some(done) = self.drives.try_join_next_with_id() {
+            let id = done.as_ref().map_or_else(task::JoinError::id, |(id, _)| *id);
+            let Some(domain) = self.under_way.remove(&id) else { continue };
+            match done {
+                Ok((_, (_, Ok(progress)))) => self.tell(progress),
+                Ok((_, (_, Err(fault)))) => self.tell_fault(&domain, &fault.to_string()),
+                Err(error) => self.tell_fault(&domain, &error.to_string()),
             }
+        }
+    }
+
+    fn tell_fault(&mut self, domain: &Domain, error: &str) {
+        self.next_at.insert(domain.clone(), clock::now() + RETRY_AFTER);
+        if self.is_news((domain.clone(), None), error) {
+            tracing::warn!(author_domain = %domain, error, "rotation.failed");
         }
     }
 

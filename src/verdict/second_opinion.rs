@@ -44,7 +44,7 @@ pub struct SecondOpinions {
 type Ours = (ForeignSignature, Result<Confirmed, SignatureFault>);
 
 /// The names under which mail-auth looks for keys, as far as they can be guessed without verifying anything: more than the names that a
-/// well formed signature has. At most [`NAMES_MAX`].
+/// well formed signature has. At most `NAMES_MAX`.
 #[must_use]
 pub fn names(headers: &Headers<'_>) -> Vec<Domain> {
     let fields = SIGNATURE_FIELDS.iter().flat_map(|name| headers.named(name));
@@ -134,8 +134,8 @@ const fn arc_section(ours: Check) -> &'static str {
 fn key_name(field: &Field<'_>) -> Option<Domain> {
     let text = std::str::from_utf8(field.value).ok()?;
     let tag = |wanted: &str| {
-        let pairs = text.split(';').filter_map(|part| part.split_once('='));
-        pairs.filter(|(name, _)| name.trim() == wanted).last().map(|(_, value)| value.split_whitespace().collect::<String>())
+        let mut pairs = text.split(';').filter_map(|part| part.split_once('='));
+        pairs.rfind(|(name, _)| name.trim() == wanted).map(|(_, value)| value.split_whitespace().collect::<String>())
     };
     Domain::parse(&format!("{}._domainkey.{}", tag("s")?, tag("d")?)).ok()
 }

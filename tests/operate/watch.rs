@@ -387,6 +387,31 @@ async fn a_key_revoked_at_once_signs_no_more_though_other_keys_cannot_be_read() 
     assert_eq!(world.relay.stop().0, Some(0));
 }
 
+/// A drive that waits for silent servers keeps nobody from taking up what happens to other keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_taken_up_while_servers_of_another_domain_are_waited_for() {
+    let hop = NextHop::start(Script::modern());
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let config = config(&hop, silent.local_addr().unwrap().port(), WATCH)
+        .replace("timeout = \"300ms\"", "timeout = \"30s\"")
+        .replace("[\"example.com\"]", "[\"example.com\", \"slow.example\"]");
+    let mut relay = RelayProcess::new(&config);
+    relay.create_key("slow.example");
+    let made = relay.postseal(&["key", "create", "slow.example", "--another", "--config", &relay.config().display().to_string()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    relay.start();
+    silent.recv_from(&mut [0; 512]).unwrap();
+    let selector = std::fs::read_dir(relay.path().join("keys/example.com")).unwrap();
+    let selector = selector.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rsa.pem").map(str::to_owned)).next().unwrap();
+    std::thread::sleep(Duration::from_secs(3)); // the drive is under way
+    revoke(&relay, &selector, &["--leave-unsigned"]);
+    relay.wait_for("keys.reloaded"); // sooner than a time-out
+    let mut client = SmtpClient::connect(&relay.address("submission")).unwrap();
+    let reply = client.send("app@example.com", &["you@example.net"], &message("late")).unwrap();
+    assert!(!reply.starts_with('2'), "{reply}");
+    relay.kill();
+}
+
 fn revoke(relay: &RelayProcess, selector: &str, more: &[&str]) {
     let (key, config) = (format!("example.com/{selector}"), relay.config().display().to_string());
     let revoked = relay.postseal(&[&["key", "revoke", &key, "--now", "--config", &config], more].concat());

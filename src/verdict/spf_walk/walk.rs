@@ -112,7 +112,7 @@ pub enum Problem {
         /// From the first record to the one that comes again.
         way: Vec<String>,
     },
-    /// More records than [`RECORDS_MAX`]: the rest was not looked at.
+    /// More records than `RECORDS_MAX`: the rest was not looked at.
     Endless,
 }
 

@@ -75,7 +75,7 @@ impl Peer {
 
     fn is_there(self) -> bool {
         match self {
-            Self::Bind => program("named").is_some(),
+            Self::Bind => ["named", "rndc", "named-checkzone"].iter().all(|name| program(name).is_some()),
             Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
             Self::SmtpSink => program("smtp-sink").is_some(),
             Self::Swaks => program("swaks").is_some() && succeeds(Command::new("perl").args(["-MNet::SSLeay", "-e", "1"])),
@@ -84,7 +84,7 @@ impl Peer {
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
-            Self::OpenDkimTools => program("opendkim-genkey").is_some(),
+            Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
             Self::RspamAdm => program("rspamadm").is_some(),
             Self::OpenSsl => program("openssl").is_some(),
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
