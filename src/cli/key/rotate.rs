@@ -433,7 +433,7 @@ impl Screen {
 
     fn clear(&mut self) {
         if self.drawn > 0 {
-            print!("\x1b[{}A\x1b[J", self.drawn);
+            print!("\r\x1b[{}A\x1b[J", self.drawn);
             let _ = std::io::stdout().flush(); // what standard error says next must not be cleared with it
             self.drawn = 0;
         }
