@@ -164,14 +164,15 @@ async fn a_message_saved_from_gmail_is_judged_as_gmail_judged_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_opinion_is_told_where_it_differs() {
     let cases = odd_signatures::all();
-    let records: String = cases
+    let records = cases
         .iter()
         .flat_map(|case| case.records.iter().map(move |record| (&case.selector, record)))
         .map(|(selector, record)| {
             let strings: Vec<String> = record.as_bytes().chunks(200).map(|part| format!("\"{}\"", text(part))).collect();
             format!("{selector}._domainkey.example.com TXT {}\n", strings.join(" "))
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let dns = Dns::serve(&format!("{ZONE}{records}")).await;
     let desk = Desk::new(&dns);
     let typed = ["--mail-from", "x@b.example.com", "--client-ip", "192.0.2.25"];

@@ -401,8 +401,8 @@ async fn a_revocation_is_taken_up_while_servers_of_another_domain_are_waited_for
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     relay.start();
     silent.recv_from(&mut [0; 512]).unwrap();
-    let selector = std::fs::read_dir(relay.path().join("keys/example.com")).unwrap();
-    let selector = selector.filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rsa.pem").map(str::to_owned)).next().unwrap();
+    let mut selector = std::fs::read_dir(relay.path().join("keys/example.com")).unwrap();
+    let selector = selector.find_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rsa.pem").map(str::to_owned)).unwrap();
     std::thread::sleep(Duration::from_secs(3)); // the drive is under way
     revoke(&relay, &selector, &["--leave-unsigned"]);
     relay.wait_for("keys.reloaded"); // sooner than a time-out

@@ -13,6 +13,7 @@ use crate::support::smtp_sink::{Dumped, SmtpSink};
 use crate::support::{Peer, free_port, missing, python, run, wait_or_tell};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use postseal::mail::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write as _};
@@ -202,7 +203,7 @@ impl Lab {
         let keys = self.keys();
         let since = keys[selector].get("servers")?.get(server)?.get("shown_since")?;
         let since: jiff::Timestamp = since.to_string().trim_matches('"').parse().unwrap_or_else(|error| panic!("{since}: {error}"));
-        SystemTime::now().duration_since(since.into()).ok()
+        Some(postseal::clock::now().since(Timestamp::from_unix_millis(since.as_millisecond())))
     }
 
     fn wait<T>(&self, done: impl FnMut() -> Option<T>, what: &str) -> T {
@@ -240,7 +241,7 @@ impl Lab {
 
 /// Verifies each message against every answer that counts for it.
 fn judge(mails: &[Dumped], said: &[Said]) {
-    let (mut cases, mut about) = (String::new(), Vec::new());
+    let (mut cases, mut about) = (Vec::new(), Vec::new());
     let (mut by_resolver, mut unproven) = (0, Vec::new());
     for mail in mails {
         let (subject, selector) = (header(mail, "Subject: "), selector(mail));
@@ -252,13 +253,13 @@ fn judge(mails: &[Dumped], said: &[Said]) {
         let distinct: BTreeSet<_> = answers.iter().map(|one| (&one.server, one.told.as_deref().unwrap())).collect();
         for (server, record) in distinct {
             let case = json!({ "message": BASE64.encode(&mail.octets), "name": format!("{selector}._domainkey.example.com."), "record": record });
-            cases += &format!("{case}\n");
+            cases.push(format!("{case}\n"));
             about.push(format!("{subject}, {selector}, of which {server} said \"{record}\""));
         }
     }
     assert!(unproven.is_empty(), "nobody said anything of the keys of {unproven:?}");
     assert!(by_resolver > mails.len() / 4, "the resolver answered for {by_resolver} of {} messages only", mails.len());
-    let (code, results) = run(Command::new(python()).args(["-c", VERIFY]), cases.as_bytes());
+    let (code, results) = run(Command::new(python()).args(["-c", VERIFY]), cases.concat().as_bytes());
     assert!(code == 0 && results.lines().count() == about.len(), "{results}");
     let failed: Vec<_> = results.lines().zip(&about).filter(|(result, _)| *result != "pass").map(|(result, about)| format!("{about}: {result}")).collect();
     assert!(failed.is_empty(), "{} of {} verifications of {} messages failed:\n{}", failed.len(), about.len(), mails.len(), failed.join("\n"));
@@ -320,10 +321,10 @@ impl Witness {
         let over = Arc::new(AtomicBool::new(false));
         let until = over.clone();
         let naming = std::thread::spawn(move || {
-            let mut named = BTreeSet::new();
+            let mut told = BTreeSet::new();
             while !until.load(Ordering::Relaxed) {
                 for selector in selectors(&ledger) {
-                    if named.insert(selector.clone()) {
+                    if told.insert(selector.clone()) {
                         writeln!(names, "{selector}").unwrap();
                     }
                 }

@@ -30,7 +30,7 @@ async fn the_reports_of_check_hold_to_their_schema() {
     }
     let cases = odd_signatures::all();
     let keys = cases.iter().flat_map(|case| case.records.iter().map(move |record| (&case.selector, record)));
-    let keys: String = keys.map(|(selector, record)| format!("{selector}._domainkey.example.com TXT {}\n", strings(record))).collect();
+    let keys: String = keys.map(|(selector, record)| format!("{selector}._domainkey.example.com TXT {}\n", strings(record))).collect::<Vec<_>>().concat();
     let dns = Dns::serve(&format!("{keys}b.example.com TXT \"v=spf1 ip4:192.0.2.25 -all\"\n_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n")).await;
     let desk = folder("schemas");
     let resolver = dns.address().to_string();

@@ -152,16 +152,16 @@ fn the_button_needs_a_signature_over_both_fields() {
     let message = with("List-Unsubscribe: <https://example.com/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click");
     for (names, fine) in [(&["From", "List-Unsubscribe", "List-Unsubscribe-Post"][..], true), (&["From", "List-Unsubscribe"], false), (&["From"], false)] {
         let signer = mail_auth::dkim::DkimSigner::from_key(key()).domain("example.com").selector("s1").headers(names.iter().copied());
-        let signed = format!("{}{message}", signer.sign(message.as_bytes()).unwrap().to_header());
-        let headers = Headers::parse(signed.as_bytes()).unwrap();
+        let sealed = format!("{}{message}", signer.sign(message.as_bytes()).unwrap().to_header());
+        let headers = Headers::parse(sealed.as_bytes()).unwrap();
         let field = headers.named("DKIM-Signature").next().unwrap();
         let signature = ForeignSignature::read(&field, FieldName::Dkim);
         let keys = KeyTexts::from([(signature.key_name().unwrap().clone(), Ok(vec![record.clone()]))]);
-        let outcome = Signed::new(&headers, signed.as_bytes()).verify(&field, &signature, &keys, postseal::clock::now());
+        let outcome = Signed::new(&headers, sealed.as_bytes()).verify(&field, &signature, &keys, postseal::clock::now());
         assert!(outcome.is_ok(), "{outcome:?}");
         let signatures = [(signature, outcome)];
         let now = Timestamp::from_unix_seconds(NOW);
-        let found = form(&Form { message: signed.as_bytes(), headers: &headers, signatures: &signatures, bulk: true, now });
+        let found = form(&Form { message: sealed.as_bytes(), headers: &headers, signatures: &signatures, bulk: true, now });
         assert_eq!(found.is_empty(), fine, "{names:?}: {found:?}");
     }
 }
