@@ -67,7 +67,8 @@ impl Lab {
         let dns_port = free_port();
         let mut relay = RelayProcess::new(&configuration(plan, &authority, dns_port));
         plan.keys.iter().for_each(|domain| relay.create_key(domain));
-        let dns = Bind::start(dns_port, &format!("{ZONE}{}\n{}", relay.records(), plan.zone));
+        let homes = plan.keys.iter().chain(&["example.com"]).map(|domain| home(domain)).collect::<Vec<_>>().concat();
+        let dns = Bind::start(dns_port, &format!("{ZONE}{homes}{}\n{}", relay.records(), plan.zone));
         relay.start();
         Self { relay, dns, authority, _folder: folder }
     }
@@ -236,8 +237,17 @@ then = \"slow\"
 pause_seconds = 1
 ";
 
+/// What a domain that sends publishes beside its keys.
+fn home(domain: &str) -> String {
+    format!(
+        "b.{domain}. IN MX 10 relay.example.com.\nb.{domain}. IN TXT \"v=spf1 a:relay.example.com ~all\"\n\
+        _dmarc.{domain}. IN TXT \"v=DMARC1; p=none; rua=mailto:dmarc@{domain}\"\n"
+    )
+}
+
 const ZONE: &str = "\
 relay.example.com. IN A 127.0.0.1
+relay.example.com. IN TXT \"v=spf1 a -all\"
 mx.example.net. IN A 127.0.0.1
 example.net. IN MX 10 mx.example.net.
 example.com. IN MX 10 mx.example.net.
