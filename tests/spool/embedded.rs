@@ -106,7 +106,7 @@ async fn a_newer_spool_is_refused() {
     raw(directory.path()).execute("UPDATE spool SET version = version + 1", []).unwrap();
     let told = refused(SqliteSpool::open(settings(directory.path()), at(0)));
     assert!(
-        told.ends_with("its tables have version 2 and this program knows up to 1; run the newer postseal that wrote it, or give this one another directory"),
+        told.ends_with("its tables have version 3 and this program knows up to 2; run the newer postseal that wrote it, or give this one another directory"),
         "{told}"
     );
 }
