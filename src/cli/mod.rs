@@ -6,6 +6,7 @@ mod config;
 mod dns;
 mod doctor;
 mod explain;
+mod import;
 mod inventory;
 mod key;
 pub mod paint;
@@ -56,6 +57,9 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
+    #[command(subcommand)]
+    Import(import::Command),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -81,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
     };
     match done {
