@@ -137,8 +137,8 @@ impl Relay {
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
-        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot);
-        let office = Arc::new(Office { spool: spool.clone(), life: life.clone() });
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot, watch.clone(), spool.clone());
+        let office = life.office();
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let delivery = Arc::new(delivery);
         let mut relay =

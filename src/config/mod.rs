@@ -111,6 +111,24 @@ impl Config {
         Ok((config, knobs))
     }
 
+    /// `[admin]` alone, for those who look for a relay that runs: it may run with what stood in the file before, so faults elsewhere do
+    /// not matter, and neither does a file that is not there.
+    ///
+    /// # Errors
+    /// Its faults.
+    pub fn admin_of(path: &Path) -> Result<Option<Admin>, Faults> {
+        let document = Document::load_or_empty(path)?;
+        let notes = Notes::default();
+        let admin = {
+            let root = Reader::root(&document, &notes);
+            admin::admin(&root, &how::server(&root).hostname, how::tls(&root).as_ref())
+        };
+        match notes.into_result() {
+            Ok(_) => Ok(admin),
+            Err(faults) => faults.below("admin").map_or(Ok(admin), Err),
+        }
+    }
+
     /// What an operator should know, though it is no fault.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.warnings.iter().map(String::as_str)

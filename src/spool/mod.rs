@@ -117,6 +117,9 @@ pub trait Records: Spool {
     /// has hidden from the schedule. To be called at start and about once an hour.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<Swept, SpoolError>> + Send;
 
+    /// When the mail that waits longest was accepted, to within the second of its id; `None` when nothing waits.
+    fn oldest(&self) -> impl Future<Output = Result<Option<Timestamp>, SpoolError>> + Send;
+
     /// Whether mail can be accepted.
     fn health(&self) -> Health;
 }

@@ -428,6 +428,10 @@ impl Records for SqliteSpool {
         self.read(move |db| readers::queues(db, after.as_ref(), queues_max)).await
     }
 
+    async fn oldest(&self) -> Result<Option<Timestamp>, SpoolError> {
+        self.read(readers::oldest).await
+    }
+
     async fn mentions(&self, key: &KeyId) -> Result<u64, SpoolError> {
         let (mut mentions, mut after) = (0, Some(i64::MIN));
         while let Some(begin) = after {
@@ -469,6 +473,16 @@ impl Records for SqliteSpool {
 impl std::fmt::Debug for SqliteSpool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteSpool").field("directory", &self.settings.directory).finish_non_exhaustive()
+    }
+}
+
+impl SqliteSpool {
+    /// Octets that we may still write on its disk, and how many of them are the reserve. Blocks.
+    ///
+    /// # Errors
+    /// The disk cannot be asked.
+    pub fn room(&self) -> Result<(u64, u64), SpoolError> {
+        Ok((self.disk.free_octets()?, self.settings.reserve_octets))
     }
 }
 
