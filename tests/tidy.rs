@@ -22,8 +22,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rotation", &["mail", "keys", "dns", "clock"]),
     ("doctor", &["mail", "deliver", "dns", "keys", "verdict"]),
     ("verdict", &["mail", "normalise", "seal", "dns", "clock"]),
+    ("admin", &["mail", "spool", "events", "clock", "keys", "dns", "doctor", "deliver", "reasons"]),
     ("prepare", &["mail", "policy", "normalise", "readdress", "seal"]),
-    ("config", &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "rotation", "dns", "events", "reasons"]),
+    (
+        "config",
+        &["mail", "smtp", "ingress", "policy", "normalise", "readdress", "seal", "spool", "deliver", "keys", "rotation", "dns", "events", "reasons", "admin"],
+    ),
     ("relay", &["*"]),
     ("cli", &["*"]),
 ];
@@ -38,6 +42,7 @@ const SHELLS: &[&str] = &[
     "config/document.rs",
     "config/reader.rs",
     "config/sections/sending.rs", // reads the shaping file
+    "admin/listener.rs",
     "events/log.rs",
     "ingress/connection.rs",
     "ingress/listener.rs",

@@ -9,6 +9,7 @@ mod sections;
 
 pub use document::{Document, Origin};
 pub use fault::{Fault, Faults};
+pub use sections::admin::Admin;
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
 pub use sections::publication::{DomainPublication, Publication};
@@ -24,7 +25,7 @@ use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, publication, sending, watch, who};
+use sections::{admin, how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Config {
     pub log: log::Settings,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
+    /// `[admin]`; `None` where it is off.
+    pub admin: Option<Admin>,
     /// `[listeners]`.
     pub listeners: Vec<Listener>,
     /// `[identities]`.
@@ -120,6 +123,7 @@ fn meant(root: &Reader<'_>) -> Config {
     let hostname = server.hostname.clone();
     let log = how::log(root);
     let tls = how::tls(root);
+    let admin = admin::admin(root, &hostname, tls.as_ref());
     let listeners = listeners::listeners(root, &hostname, tls.is_some());
     let identities = who::identities(root);
     let users = how::users(root, &identities.rules);
@@ -145,6 +149,7 @@ fn meant(root: &Reader<'_>) -> Config {
         server,
         log,
         tls,
+        admin,
         listeners,
         identities,
         users,

@@ -220,6 +220,14 @@ pub const EVENTS: &[Event] = &[
         means: "The keys of a domain could not be looked after; it is tried again.",
         remedy: "Mend what the error names: the ledger, its directory's owner, the clock.",
     },
+    Event { name: "admin.opened", levels: &[Info], fields: &["address"], means: "The admin answers at this address.", remedy: "Nothing." },
+    Event {
+        name: "admin.closed",
+        levels: &[Info],
+        fields: &["address"],
+        means: "A reload moved the admin or turned it off, or the relay has ended.",
+        remedy: "Nothing.",
+    },
     Event { name: "listener.opened", levels: &[Info], fields: &["listener", "address"], means: "The listener takes connections.", remedy: "Nothing." },
     Event {
         name: "listener.closed",
