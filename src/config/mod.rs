@@ -24,7 +24,7 @@ use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, publication, sending, watch, who};
+use sections::{events, how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub struct Config {
     pub readdress: readdress::Settings,
     /// `[seal]`, without keys.
     pub seal: seal::Rules,
-    /// `[spool]`.
+    /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
@@ -137,7 +137,7 @@ fn meant(root: &Reader<'_>) -> Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: how::spool(root),
+        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),
