@@ -25,7 +25,7 @@ use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{admin, how, listeners, publication, sending, watch, who};
+use sections::{admin, events, how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct Config {
     pub readdress: readdress::Settings,
     /// `[seal]`, without keys.
     pub seal: seal::Rules,
-    /// `[spool]`.
+    /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
@@ -159,7 +159,7 @@ fn meant(root: &Reader<'_>) -> Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: how::spool(root),
+        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),
