@@ -6,6 +6,7 @@ pub mod office;
 mod rotation;
 mod snapshot;
 mod watch;
+mod webhooks;
 pub mod world;
 
 use crate::admin::Office;
@@ -38,6 +39,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::{Orders, Target, Watch};
+use webhooks::Webhooks;
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -65,6 +67,7 @@ pub struct Relay {
     watch: Arc<Watch>,
     in_force: Arc<InForce>,
     rotating: Rotating,
+    webhooks: Webhooks,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
@@ -118,6 +121,7 @@ impl Relay {
 
         let ids = Arc::new(IdSource::from(rand::random()));
         let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let webhooks = Webhooks::begin(spool.clone(), &config.webhooks, &material.client_tls);
         let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
         let resolver = material.resolver.clone();
@@ -142,7 +146,7 @@ impl Relay {
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let delivery = Arc::new(delivery);
         let mut relay =
-            Self { front, spool, delivery, sweeping, watch, in_force, rotating, gate, memory, doors, admin, life, office, reloads, closing, config };
+            Self { front, spool, delivery, sweeping, watch, in_force, rotating, webhooks, gate, memory, doors, admin, life, office, reloads, closing, config };
         if let Err(fault) = relay.open_admin(material.admin_tls.as_ref()).and_then(|()| relay.open_doors(&guard)) {
             relay.drain().await;
             return Err(fault);
@@ -177,6 +181,7 @@ impl Relay {
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
+        self.webhooks.replace(&config.webhooks, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -209,6 +214,7 @@ impl Relay {
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
+        self.webhooks.end().await;
         self.spool.close().await;
         self.admin.close().await;
         tracing::info!("relay.stopped");
@@ -321,6 +327,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
                 history = swept.history,
                 senders = swept.senders,
                 queues = swept.queues,
+                events = swept.events,
                 rescheduled = swept.rescheduled,
                 quarantined = swept.quarantined.len(),
                 "spool.swept"

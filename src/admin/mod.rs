@@ -16,7 +16,7 @@ pub mod health;
 pub mod listener;
 
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Records, Spool};
+use crate::spool::{Journal, Records, Spool};
 use api::Problem;
 use api::domains::Domains;
 use axum::Router;
@@ -74,8 +74,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records {}
-impl<S: Spool + Records> Store for S {}
+pub trait Store: Spool + Records + Journal {}
+impl<S: Spool + Records + Journal> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {
