@@ -8,6 +8,7 @@ mod dns;
 mod doctor;
 mod explain;
 mod health;
+mod import;
 mod inventory;
 mod key;
 pub mod paint;
@@ -74,6 +75,9 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
+    #[command(subcommand)]
+    Import(import::Command),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -83,7 +87,7 @@ enum Command {
 #[derive(clap::Args, Debug)]
 struct ConfigFile {
     /// The configuration file
-    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
+    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = crate::config::DEFAULT_FILE)]
     config: PathBuf,
 }
 
@@ -103,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
     };
     match done {

@@ -6,8 +6,9 @@ pub mod fault;
 pub mod knob;
 pub mod reader;
 mod sections;
+mod sidecar;
 
-pub use document::{Document, Origin};
+pub use document::{DEFAULT_FILE, Document, Origin, is_there};
 pub use fault::{Fault, Faults};
 pub use sections::admin::Admin;
 pub use sections::how::Server;
@@ -21,11 +22,12 @@ pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 use crate::deliver::tls::TlsSettings;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
+use crate::keys::KeyFile;
 use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{admin, how, listeners, publication, sending, watch, who};
+use sections::{admin, events, how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +63,7 @@ pub struct Config {
     pub readdress: readdress::Settings,
     /// `[seal]`, without keys.
     pub seal: seal::Rules,
-    /// `[spool]`.
+    /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
@@ -105,10 +107,20 @@ impl Config {
     /// # Errors
     /// All faults.
     pub fn read(document: &Document) -> Result<(Self, Vec<KnobRead>), Faults> {
-        let notes = Notes::default();
-        let config = meant(&Reader::root(document, &notes));
+        let expansion = document.expansion();
+        let notes = Notes::with(expansion.knobs.clone(), expansion.faults.clone());
+        let root = Reader::root(document, &notes);
+        root.leave(sidecar::SECTION);
+        let config = meant(&root);
+        drop(root);
         let knobs = notes.into_result()?;
         Ok((config, knobs))
+    }
+
+    /// The signing keys that lie outside of the key directory.
+    #[must_use]
+    pub fn key_files(&self) -> Vec<KeyFile> {
+        self.domains.values().filter_map(|settings| settings.key_file.clone()).collect()
     }
 
     /// `[admin]` alone, for those who look for a relay that runs: it may run with what stood in the file before, so faults elsewhere do
@@ -159,7 +171,7 @@ fn meant(root: &Reader<'_>) -> Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: how::spool(root),
+        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),
