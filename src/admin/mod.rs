@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! /healthz  /readyz   for probes: no token, and no detail for strangers
+//! /metrics            for Prometheus
 //! /api/v1/…           JSON, one file a subject below `api`; `openapi.json` says what there is
 //! ```
 //!
@@ -12,7 +13,9 @@ pub mod api;
 pub mod guard;
 pub mod health;
 pub mod listener;
+pub mod metrics;
 
+use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
 use crate::spool::{Records, Spool};
 use axum::Router;
@@ -77,6 +80,8 @@ pub struct Office<S> {
     pub spool: Arc<S>,
     /// The relay as a whole.
     pub life: Arc<dyn Life>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
 }
 
 /// What only the relay as a whole knows and does.
@@ -121,5 +126,5 @@ pub struct Door {
 
 /// Everything that is answered. Who may ask is not looked at here.
 pub fn router<S: Store>(office: Arc<Office<S>>) -> Router {
-    Router::new().merge(health::router()).nest("/api/v1", api::router()).with_state(office)
+    Router::new().merge(health::router()).merge(metrics::router()).nest("/api/v1", api::router()).with_state(office)
 }

@@ -132,8 +132,7 @@ pub struct Dns {
 
 impl Default for Meters {
     fn default() -> Self {
-        let meters =
-            Self { ingress: Arc::default(), front: Arc::default(), deliver: Arc::default(), dns: Arc::default(), sources: Mutex::default() };
+        let meters = Self { ingress: Arc::default(), front: Arc::default(), deliver: Arc::default(), dns: Arc::default(), sources: Mutex::default() };
         meters.register_ingress();
         meters.register_front();
         meters.register_deliver();

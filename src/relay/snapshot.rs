@@ -91,6 +91,10 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
             let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
             entry.is_some_and(|entry| entry.history.iter().any(|past| past.state == State::Visible))
         };
+        let active_since = |id: &KeyId| {
+            let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
+            entry.filter(|entry| entry.state == State::Active).map(|entry| entry.since)
+        };
         let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
         let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));
         targets.extend(keys.map(|(id, key)| Target {
@@ -98,6 +102,7 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
             public: key.public().clone(),
             evidence: settings.rotation.evidence,
             was_visible: was_visible(id),
+            active_since: active_since(id),
         }));
     }
     targets

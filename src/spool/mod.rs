@@ -27,10 +27,12 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub mod depth;
 mod row;
 mod schema;
 pub mod sqlite;
 
+pub use depth::Depth;
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
 /// Keeps accepted mail until every recipient has an outcome.
