@@ -145,10 +145,10 @@ impl Relay {
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
-        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone());
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone());
         let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
-        let office = Arc::new(Office { spool: spool.clone(), life: life.clone(), meters });
+        let office = life.office(meters);
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let delivery = Arc::new(delivery);
         let mut relay =

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock", "events"]),
     ("events", &["mail", "clock"]),
+    ("migrate", &["mail", "keys"]),
     ("rotation", &["mail", "keys", "dns", "clock"]),
     ("doctor", &["mail", "deliver", "dns", "keys", "verdict"]),
     ("verdict", &["mail", "normalise", "seal", "dns", "clock"]),

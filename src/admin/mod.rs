@@ -3,13 +3,15 @@
 //! ```text
 //! /healthz  /readyz   for probes: no token, and no detail for strangers
 //! /metrics            for Prometheus
-//! /api/v1/…           JSON, one file a subject below `api`; `openapi.json` says what there is
+//! /api/v1/…           JSON, one file a subject below `api`; /api/v1/openapi.json says what there is
 //! ```
 //!
 //! Handlers see an [`Office`]: the spool, and small traits that the relay implements. They know no configuration, no socket and no
-//! token: who may ask is decided by [`guard`] before a handler runs, and [`listener`] is the shell around it all.
+//! token: who may ask is decided by [`guard`] before a handler runs, and [`listener`] is the shell around it all. What changes
+//! something takes its input by [`api::Body`] or [`form::Form`], which a foreign page cannot have a browser send.
 
 pub mod api;
+pub mod form;
 pub mod guard;
 pub mod health;
 pub mod listener;
@@ -18,8 +20,12 @@ pub mod metrics;
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
 use crate::spool::{Records, Spool};
+use api::Problem;
+use api::domains::Domains;
 use axum::Router;
-use guard::Token;
+use axum::http::{Method, StatusCode, Uri};
+use guard::{FormKey, Token};
+use health::Looks;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,7 +57,7 @@ pub struct Bounds {
     pub request_timeout: Duration,
     /// For a client that does not read.
     pub write_timeout: Duration,
-    /// Octets of a request's header.
+    /// Octets of a request's header; 8 KiB or more.
     pub header_octets_max: usize,
     /// Octets of a request's body.
     pub body_octets_max: usize,
@@ -82,12 +88,24 @@ pub struct Office<S> {
     pub life: Arc<dyn Life>,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// The author domains and their keys.
+    pub domains: Arc<dyn Domains>,
+    /// For the forms of the page.
+    pub forms: FormKey,
+    /// Looks at the spool by probes that are under way.
+    pub looks: Looks,
 }
 
 /// What only the relay as a whole knows and does.
 pub trait Life: Send + Sync + 'static {
     /// How it stands now.
     fn standing(&self) -> Standing;
+
+    /// The disk of the spool. Blocks.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn room(&self) -> Result<Room, String>;
 
     /// Reads the configuration anew, as SIGHUP has it done.
     ///
@@ -99,6 +117,8 @@ pub trait Life: Send + Sync + 'static {
 /// See [`Life::standing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// The present.
+    pub now: Timestamp,
     /// `server.hostname`.
     pub hostname: Domain,
     /// Since when it runs.
@@ -124,7 +144,26 @@ pub struct Door {
     pub is_open: bool,
 }
 
+/// How much room a disk has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Octets that we may still write.
+    pub free: u64,
+    /// Octets of these that are kept for what is accepted already.
+    pub reserve: u64,
+}
+
 /// Everything that is answered. Who may ask is not looked at here.
 pub fn router<S: Store>(office: Arc<Office<S>>) -> Router {
-    Router::new().merge(health::router()).merge(metrics::router()).nest("/api/v1", api::router()).with_state(office)
+    let paths = Router::new().merge(health::router()).merge(metrics::router()).nest("/api/v1", api::router());
+    paths.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(office)
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    Problem::unknown(format!("there is nothing at {}", uri.path()), "a path of /api/v1/openapi.json, /healthz, /readyz or /metrics")
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let message = format!("{method} is not for {}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", message, "a method of the header Allow; /api/v1/openapi.json says what each does")
 }

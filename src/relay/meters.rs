@@ -2,7 +2,7 @@
 
 use super::watch::{Target, Watch};
 use crate::admin::Life;
-use crate::admin::health::readiness;
+use crate::admin::health::{StoreLook, readiness};
 use crate::clock;
 use crate::config::Config;
 use crate::deliver::whereabouts::Whereabouts;
@@ -15,7 +15,7 @@ use crate::seal::{FieldKind, Seal};
 use crate::spool::{Depth, Health, Queue, Records, RecoveryReport, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -86,9 +86,9 @@ impl Measuring {
     pub fn begin(meters: Arc<Meters>, sights: &Sights, report: &RecoveryReport, config: &Config) -> Self {
         let own = Arc::new(Own::default());
         own.look_at_certificates(config);
-        register(&meters, sights, &own, report);
         let seen = Arc::new(Mutex::new(Seen::default()));
-        register_queue(&meters, &seen);
+        register(&meters, sights, &own, report);
+        register_seen(&meters, &seen, &sights.life);
         let over = CancellationToken::new();
         let (until, deliver, spool, whereabouts) = (over.clone(), meters.deliver.clone(), sights.spool.clone(), sights.whereabouts.clone());
         let running = tokio::spawn(async move {
@@ -112,8 +112,6 @@ fn register(meters: &Meters, sights: &Sights, own: &Arc<Own>, report: &RecoveryR
     meters.register(&catalogue::BUILD, |family| family.value(&[env!("CARGO_PKG_VERSION")], 1));
     meters.register(&catalogue::UNCLEAN_LEASES, move |family| family.value(&[], leases_ended));
     meters.register(&catalogue::COMMITS_LOST, move |family| family.value(&[], commits_lost));
-    let (life, spool) = (sights.life.clone(), sights.spool.clone());
-    meters.register(&catalogue::READY, move |family| family.value(&[], u8::from(readiness(&life.standing(), &spool.health()).ready)));
     let counted = own.clone();
     meters
         .register(&catalogue::RELOADS, move |family| Reload::ALL.iter().for_each(|result| family.value(&[result.word()], counted.reloads.of(*result).count())));
@@ -129,21 +127,10 @@ fn register_spool(meters: &Meters, spool: &Arc<SqliteSpool>) {
         let spool = spool.clone();
         meters.register(meter, move |family| write(&spool, family));
     };
-    of(&catalogue::SPOOL, |spool, family| {
-        let is = match spool.health() {
-            Health::Working => SpoolState::Working,
-            Health::Full { .. } => SpoolState::Full,
-            Health::Failed(_) => SpoolState::Failed,
-            Health::Closed => SpoolState::Closed,
-        };
-        SpoolState::ALL.iter().for_each(|state| family.value(&[state.word()], u8::from(*state == is)));
-    });
     of(&catalogue::TRANSACTIONS, |spool, family| family.value(&[], spool.work().transactions));
     of(&catalogue::JOBS, |spool, family| family.value(&[], spool.work().jobs));
     of(&catalogue::SPOOL_BUSY, |spool, family| family.value(&[], spool.work().busy.as_secs_f64()));
     of(&catalogue::WAL, |spool, family| family.value(&[], spool.work().wal_octets));
-    of(&catalogue::DISK_FREE, |spool, family| spool.room().iter().for_each(|(free, _)| family.value(&[], free)));
-    of(&catalogue::DISK_RESERVE, |spool, family| spool.room().iter().for_each(|(_, reserve)| family.value(&[], reserve)));
 }
 
 fn register_keys(meters: &Meters, sights: &Sights) {
@@ -207,11 +194,26 @@ impl<'a> Named<'a> {
     }
 }
 
-/// The queue as it was last counted.
+/// Spool and queue as they were last looked at: never when the page is asked for, since a disk may not answer.
 #[derive(Debug, Default)]
 struct Seen {
+    store: Option<Store>,
+    queue: Queues,
+}
+
+/// The spool.
+#[derive(Debug)]
+struct Store {
+    health: Health,
+    /// Octets free, and to stay free.
+    room: Option<(u64, u64)>,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+struct Queues {
     at: Timestamp,
-    queues: u64,
+    count: u64,
     by_provider: BTreeMap<String, OfProvider>,
     quarantined: u64,
 }
@@ -224,56 +226,83 @@ struct OfProvider {
     oldest: Option<Timestamp>,
 }
 
-async fn keep_observing(spool: &SqliteSpool, deliver: &meters::Deliver, whereabouts: &Whereabouts, seen: &Mutex<Seen>) {
+async fn keep_observing(spool: &Arc<SqliteSpool>, deliver: &meters::Deliver, whereabouts: &Whereabouts, seen: &Mutex<Seen>) {
     let provider = |queue: &Queue| whereabouts.of(queue).filter(|name| deliver.providers().any(|(known, _)| *known == **name));
     loop {
         let began = Instant::now();
-        // A failed spool has said so itself; the page's time-stamp grows old.
-        if let Ok(observed) = observe(spool, &provider).await {
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = observed;
+        let looked_at = spool.clone();
+        let store = tokio::task::spawn_blocking(move || Store { health: looked_at.health(), room: looked_at.room().ok() }).await;
+        lock(seen).store = store.ok();
+        // A failed spool has said so itself; the time-stamp of the queue grows old.
+        if let Ok(queue) = observe(&**spool, &provider).await {
+            lock(seen).queue = queue;
         }
         // A deep queue is not counted so often that counting becomes a burden.
         tokio::time::sleep(OBSERVE_EVERY.max(began.elapsed() * IDLE_SHARE)).await;
     }
 }
 
-fn register_queue(meters: &Meters, seen: &Arc<Mutex<Seen>>) {
-    let of = |meter, write: fn(&Seen, &meters::Deliver, &mut meters::Family<'_>)| {
-        let (seen, deliver) = (seen.clone(), meters.deliver.clone());
-        meters.register(meter, move |family| write(&seen.lock().unwrap_or_else(PoisonError::into_inner), &deliver, family));
+fn register_seen(meters: &Meters, seen: &Arc<Mutex<Seen>>, life: &Arc<dyn Life>) {
+    let of_store = |meter, write: fn(&Store, &mut meters::Family<'_>)| {
+        let seen = seen.clone();
+        meters.register(meter, move |family| lock(&seen).store.iter().for_each(|store| write(store, family)));
     };
-    of(&catalogue::QUEUE, |seen, deliver, family| {
+    of_store(&catalogue::SPOOL, |store, family| {
+        let is = state_of(&store.health);
+        SpoolState::ALL.iter().for_each(|state| family.value(&[state.word()], u8::from(*state == is)));
+    });
+    of_store(&catalogue::DISK_FREE, |store, family| store.room.iter().for_each(|(free, _)| family.value(&[], free)));
+    of_store(&catalogue::DISK_RESERVE, |store, family| store.room.iter().for_each(|(_, reserve)| family.value(&[], reserve)));
+    let (looked_at, life) = (seen.clone(), life.clone());
+    meters.register(&catalogue::READY, move |family| {
+        let store = lock(&looked_at).store.as_ref().map_or(StoreLook::Silent, |store| StoreLook::Answered(store.health.clone()));
+        family.value(&[], u8::from(readiness(&life.standing(), &store).ready));
+    });
+    let of = |meter, write: fn(&Queues, &meters::Deliver, &mut meters::Family<'_>)| {
+        let (seen, deliver) = (seen.clone(), meters.deliver.clone());
+        meters.register(meter, move |family| write(&lock(&seen).queue, &deliver, family));
+    };
+    of(&catalogue::QUEUE, |queue, deliver, family| {
         for (name, _) in deliver.providers() {
-            let of = seen.by_provider.get(name).copied().unwrap_or_default();
+            let of = queue.by_provider.get(name).copied().unwrap_or_default();
             for (state, count) in [(QueueState::Waiting, of.waiting), (QueueState::Due, of.due), (QueueState::Leased, of.leased)] {
                 family.value(&[name, state.word()], count);
             }
         }
     });
-    of(&catalogue::QUEUE_OLDEST, |seen, deliver, family| {
+    of(&catalogue::QUEUE_OLDEST, |queue, deliver, family| {
         for (name, _) in deliver.providers() {
-            let oldest = seen.by_provider.get(name).and_then(|of| of.oldest);
+            let oldest = queue.by_provider.get(name).and_then(|of| of.oldest);
             family.value(&[name], oldest.map_or(0, |oldest| clock::now().since(oldest).as_secs()));
         }
     });
-    of(&catalogue::QUEUES, |seen, _, family| family.value(&[], seen.queues));
-    of(&catalogue::QUEUE_OBSERVED, |seen, _, family| family.value(&[], seen.at.unix_seconds()));
-    of(&catalogue::QUARANTINED, |seen, _, family| family.value(&[], seen.quarantined));
+    of(&catalogue::QUEUES, |queue, _, family| family.value(&[], queue.count));
+    of(&catalogue::QUEUE_OBSERVED, |queue, _, family| family.value(&[], queue.at.unix_seconds()));
+    of(&catalogue::QUARANTINED, |queue, _, family| family.value(&[], queue.quarantined));
 }
 
-async fn observe<S: Depth>(spool: &S, provider: &(impl Fn(&Queue) -> Option<Arc<str>> + Sync)) -> Result<Seen, SpoolError> {
+const fn state_of(health: &Health) -> SpoolState {
+    match health {
+        Health::Working => SpoolState::Working,
+        Health::Full { .. } => SpoolState::Full,
+        Health::Failed(_) => SpoolState::Failed,
+        Health::Closed => SpoolState::Closed,
+    }
+}
+
+async fn observe<S: Depth>(spool: &S, provider: &(impl Fn(&Queue) -> Option<Arc<str>> + Sync)) -> Result<Queues, SpoolError> {
+    let name = |queue: &Queue| provider(queue).map_or_else(|| OTHER.to_owned(), |name| name.to_string());
     let at = clock::now();
-    let mut seen = Seen { at, quarantined: spool.counts().await?.quarantined, ..Seen::default() };
+    let mut seen = Queues { at, quarantined: spool.counts().await?.quarantined, ..Queues::default() };
     let (mut from, mut last) = (None, None::<Queue>);
     loop {
         let page = spool.depth(from, at).await?;
         for depth in page.queues {
-            let name = provider(&depth.queue).map_or_else(|| OTHER.to_owned(), |name| name.to_string());
-            let of = seen.by_provider.entry(name).or_default();
+            let of = seen.by_provider.entry(name(&depth.queue)).or_default();
             of.waiting += depth.later;
             of.due += depth.due;
             of.oldest = Some(of.oldest.map_or(depth.oldest, |oldest| oldest.min(depth.oldest)));
-            seen.queues += u64::from(last.as_ref() != Some(&depth.queue));
+            seen.count += u64::from(last.as_ref() != Some(&depth.queue)); // a queue may go on from the page before
             last = Some(depth.queue);
         }
         from = page.next;
@@ -282,12 +311,15 @@ async fn observe<S: Depth>(spool: &S, provider: &(impl Fn(&Queue) -> Option<Arc<
         }
     }
     for (queue, count) in spool.leased(at).await? {
-        let name = provider(&queue).map_or_else(|| OTHER.to_owned(), |name| name.to_string());
-        let of = seen.by_provider.entry(name).or_default();
+        let of = seen.by_provider.entry(name(&queue)).or_default();
         of.leased += count;
-        of.waiting = of.waiting.saturating_sub(count); // a leased recipient was counted as one whose time comes later
+        of.waiting = of.waiting.saturating_sub(count); // it was counted as one whose time comes later
     }
     Ok(seen)
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often the queue is counted.

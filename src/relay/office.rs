@@ -1,12 +1,19 @@
 //! The admin's part of the wiring: its listener, and what it asks of the relay.
 
 use super::rotation::InForce;
+use super::watch::Watch;
 use super::{OpenDoor, StartFault};
+use crate::admin::api::domains::{DomainStanding, Domains, KeyStanding};
+use crate::admin::guard::{Access, FormKey};
+use crate::admin::health::Looks;
 use crate::admin::listener::{Listener, Terms};
-use crate::admin::{self, Door, Life, Office, Standing};
+use crate::admin::{self, Door, Life, Office, Room, Standing};
+use crate::clock;
 use crate::config::Config;
+use crate::events::meters::Meters;
 use crate::ingress::tls::Tls;
-use crate::mail::{Domain, Timestamp};
+use crate::keys::Ledger;
+use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::seal::NoKey;
 use crate::spool::SqliteSpool;
@@ -24,6 +31,8 @@ pub struct RelayLife {
     started_at: Timestamp,
     in_force: Arc<InForce>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    watch: Arc<Watch>,
+    spool: Arc<SqliteSpool>,
     doors: Mutex<Vec<(String, SocketAddr, AbortHandle)>>,
     is_draining: AtomicBool,
     orders: mpsc::Sender<ReloadAsked>,
@@ -41,10 +50,22 @@ impl ReloadAsked {
 
 impl RelayLife {
     /// Begins without listeners. What is asked of it comes out at the other end.
-    pub fn begin(started_at: Timestamp, in_force: Arc<InForce>, snapshot: Arc<ArcSwap<Snapshot>>) -> (Arc<Self>, mpsc::Receiver<ReloadAsked>) {
+    pub fn begin(
+        started_at: Timestamp,
+        in_force: Arc<InForce>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        watch: Arc<Watch>,
+        spool: Arc<SqliteSpool>,
+    ) -> (Arc<Self>, mpsc::Receiver<ReloadAsked>) {
         let (orders, asked) = mpsc::channel(1);
         let (doors, is_draining) = (Mutex::default(), AtomicBool::new(false));
-        (Arc::new(Self { started_at, in_force, snapshot, doors, is_draining, orders }), asked)
+        (Arc::new(Self { started_at, in_force, snapshot, watch, spool, doors, is_draining, orders }), asked)
+    }
+
+    /// What the admin's handlers share.
+    pub fn office(self: &Arc<Self>, meters: Arc<Meters>) -> Arc<Office<SqliteSpool>> {
+        let forms = FormKey::new(&rand::random());
+        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), meters, domains: self.clone(), forms, looks: Looks::default() })
     }
 
     /// The listeners there are now.
@@ -64,7 +85,8 @@ impl RelayLife {
         if snapshot.seal.no_key == NoKey::Pass {
             return Vec::new();
         }
-        let has_key = |domain: &Domain| snapshot.seal.domains.get(domain).is_some_and(|seal| !seal.rsa.is_empty());
+        // A key that is suspended is there: its mail is accepted, and held.
+        let has_key = |domain: &Domain| snapshot.seal.domains.get(domain).is_some_and(|seal| !seal.rsa.is_empty() || !seal.suspension.rsa.is_empty());
         let sending = config.domains.iter().filter(|(_, settings)| !settings.author.parked).map(|(domain, _)| domain);
         let mut keyless: Vec<_> = sending.filter(|domain| !has_key(domain)).cloned().collect();
         keyless.sort();
@@ -79,6 +101,7 @@ impl Life for RelayLife {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let door = |(name, address, running): (String, SocketAddr, AbortHandle)| Door { name, address, is_open: !is_draining && !running.is_finished() };
         Standing {
+            now: clock::now(),
             hostname: config.server.hostname.clone(),
             started_at: self.started_at,
             listeners: doors.into_iter().map(door).collect(),
@@ -88,6 +111,10 @@ impl Life for RelayLife {
         }
     }
 
+    fn room(&self) -> Result<Room, String> {
+        self.spool.room().map(|(free, reserve)| Room { free, reserve }).map_err(|error| error.to_string())
+    }
+
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send + '_>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
@@ -95,6 +122,58 @@ impl Life for RelayLife {
             self.orders.send(ReloadAsked(answer)).await.map_err(|_| nobody())?;
             answered.await.unwrap_or_else(|_| Err(nobody()))
         })
+    }
+}
+
+impl Domains for RelayLife {
+    fn names(&self) -> Vec<Domain> {
+        self.in_force.config().domains.keys().cloned().collect()
+    }
+
+    fn domain(&self, name: &Domain) -> Result<Option<DomainStanding>, String> {
+        let config = self.in_force.config();
+        let Some(settings) = config.domains.get(name) else { return Ok(None) };
+        let ledger = Ledger::read(&config.server.keys, name).map_err(|fault| fault.to_string())?;
+        let (own, all) = (&settings.publication, &config.publication);
+        let held = self.snapshot.load().seal.domains.get(name).and_then(|seal| seal.suspension.held.clone());
+        Ok(Some(DomainStanding {
+            domain: name.clone(),
+            parked: settings.author.parked,
+            bounce_domain: settings.bounce_domain.clone(),
+            dmarc_policy: own.dmarc_policy.unwrap_or(all.dmarc.policy).to_string(),
+            dmarc_testing: own.dmarc_testing.unwrap_or(all.dmarc.testing),
+            ed25519: settings.ed25519,
+            third_party: settings.third_party.clone(),
+            publisher: own.publisher.clone(),
+            evidence: settings.rotation.evidence.to_string(),
+            rotate_every_seconds: settings.rotation.rotate_every.map(|every| every.as_secs()),
+            held,
+            keys: self.keys_of(name, &ledger),
+        }))
+    }
+
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+}
+
+impl RelayLife {
+    fn keys_of(&self, domain: &Domain, ledger: &Ledger) -> Vec<KeyStanding> {
+        let mut watched = self.watch.standing(domain);
+        let key = |(selector, entry): (&crate::mail::Selector, &crate::keys::Entry)| {
+            let id = KeyId { domain: domain.clone(), selector: selector.clone() };
+            KeyStanding {
+                selector: selector.clone(),
+                name: id.to_string(),
+                algorithm: entry.algorithm,
+                state: entry.state,
+                since: entry.since,
+                born_at: entry.born(),
+                active_at: entry.active_since(),
+                watch: watched.remove(&id),
+            }
+        };
+        ledger.entries().iter().map(key).collect()
     }
 }
 
@@ -130,11 +209,12 @@ impl Admin {
     pub fn opening(&self, config: &Config, tls: Option<&Tls>) -> Result<Opening, StartFault> {
         let Some(configured) = &config.admin else { return Ok(Opening::Off) };
         let address = configured.settings.address;
-        let terms = Terms { bounds: configured.settings.bounds, tls: tls.map(Tls::current) };
+        let terms = Terms { access: Access::of(&configured.settings), bounds: configured.settings.bounds, tls: tls.map(Tls::current) };
         if self.open.as_ref().is_some_and(|open| open.configured == address) {
             return Ok(Opening::Kept(terms));
         }
-        let fault = |error| StartFault(vec![format!("[admin] cannot listen at {address}: {error}; set admin.address to a free one, or admin.enabled to false")]);
+        let fault =
+            |error| StartFault(vec![format!("[admin] cannot listen at {address}: {error}; set admin.address to a free one, or admin.enabled to false")]);
         Listener::bind(address).map(|listener| Opening::Bound(address, listener, terms)).map_err(fault)
     }
 
@@ -155,6 +235,7 @@ impl Admin {
         if let Some(open) = self.open.take() {
             open.over.cancel();
             let _ = open.running.await;
+            tracing::info!(address = %open.address, "admin.closed");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::watch::Target;
 use crate::config::Config;
-use crate::keys::{self, Algorithm, Keyring, Ledger, State, TokenSecret};
+use crate::keys::{self, Algorithm, Entry, Keyring, Ledger, State, TokenSecret};
 use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::readdress::{self, Ring};
@@ -93,7 +93,7 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
         };
         let active_since = |id: &KeyId| {
             let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
-            entry.filter(|entry| entry.state == State::Active).map(|entry| entry.since)
+            entry.and_then(Entry::active_since)
         };
         let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
         let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));

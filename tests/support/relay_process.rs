@@ -73,15 +73,8 @@ impl RelayProcess {
     /// Starts `serve` and waits until it is ready.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "it runs already");
-        let mut child = self
-            .program()
-            .args(["serve", "--config"])
-            .arg(self.config())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.program().args(["serve", "--config"]).arg(self.config()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = log.clone();
