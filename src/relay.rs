@@ -35,6 +35,7 @@ use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
+pub use snapshot::keyring;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -114,7 +115,7 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, StartFault> {
         let began_at = clock::now();
         let config = Arc::new(config);
-        let key_files = rotation::fingerprint(&config.server.keys);
+        let key_files = rotation::fingerprint(&config);
         let material = Material::read(&config, FirstSecret::Make)?;
         let (spool, report) = open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));

@@ -1,6 +1,8 @@
 //! What tests of several rooms share.
 
+pub mod anyone;
 pub mod dns;
+pub mod http;
 pub mod next_hop;
 pub mod odd_signatures;
 pub mod relay_process;

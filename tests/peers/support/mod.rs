@@ -14,6 +14,8 @@ pub mod postfix;
 pub mod relay_process;
 #[path = "../../support/scrape.rs"]
 pub mod scrape;
+#[path = "../../support/smtp_client.rs"]
+pub mod smtp_client;
 pub mod smtp_sink;
 #[path = "../../support/spf_zone.rs"]
 pub mod spf_zone;
@@ -42,6 +44,7 @@ pub enum Peer {
     Curl,
     Dkimpy,
     JsonSchema,
+    Schemathesis,
     MailDkim,
     OpenDkim,
     OpenDkimTools,
@@ -66,6 +69,7 @@ impl Peer {
             Self::Curl => ("curl", "Debian: curl"),
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::JsonSchema => ("jsonschema", "PyPI: jsonschema for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::Schemathesis => ("schemathesis", "PyPI: schemathesis for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
@@ -92,6 +96,7 @@ impl Peer {
             Self::Curl => program("curl").is_some(),
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::JsonSchema => succeeds(Command::new(python()).args(["-c", "import jsonschema"])),
+            Self::Schemathesis => succeeds(Command::new(python()).args(["-c", "import schemathesis"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
             Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
