@@ -38,6 +38,7 @@
 //! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
 //! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
 //! | [`clock`] | the present | |
+//! | [`service`] | the service manager that started us: told of our state, asked for its sockets | what a relay is |
 //! | | *around it* | |
 //! | [`config`] | what was written becomes the rooms' `Settings`, with all faults at once | what the rooms do with them |
 //! | [`relay`] | joins the rooms; start, reload, drain | nothing: it sees every room |
@@ -85,6 +86,7 @@ pub mod relay;
 pub mod returns;
 pub mod rotation;
 pub mod seal;
+pub mod service;
 pub mod smtp;
 pub mod spool;
 pub mod verdict;

@@ -2,6 +2,7 @@
 
 mod front;
 mod home;
+mod pulse;
 mod rotation;
 mod snapshot;
 mod watch;
@@ -20,12 +21,14 @@ use crate::ingress::{sasl, tls};
 use crate::mail::Timestamp;
 use crate::policy::Usage;
 use crate::prepare::Snapshot;
+use crate::service::sockets::Sockets;
 use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
 use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+pub use pulse::Pulse;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 use std::net::SocketAddr;
@@ -69,11 +72,15 @@ pub struct Relay {
     closing: Vec<JoinHandle<()>>,
     /// The configuration in force; what a reload compares with.
     config: Arc<Config>,
+    /// What the service manager passed.
+    sockets: Sockets,
 }
 
 /// A listener that takes connections.
 struct OpenDoor {
     address: SocketAddr,
+    /// The number of its socket, where the service manager passed one.
+    passed: Option<usize>,
     configured: config::Listener,
     terms: Arc<ArcSwap<Terms<Front<SqliteSpool>>>>,
     admission: Arc<Admission>,
@@ -85,8 +92,8 @@ struct OpenDoor {
 enum Opening {
     /// The open door at this place of the list: its socket is at the right address.
     Kept(usize),
-    /// A new socket.
-    Bound(Listener),
+    /// A new socket, or the one of this number that was passed.
+    Bound(Listener, Option<usize>),
 }
 
 /// Why a relay cannot start, or cannot take a new configuration: each a sentence with its remedy.
@@ -100,6 +107,14 @@ impl Relay {
     /// # Errors
     /// Every fault of keys and certificates at once; a spool or an address that cannot be had. Nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartFault> {
+        Self::start_with(config, Sockets::none()).await
+    }
+
+    /// As [`Relay::start`], with listening sockets that the service manager passed.
+    ///
+    /// # Errors
+    /// As [`Relay::start`]; a socket that no listener takes.
+    pub async fn start_with(config: Config, sockets: Sockets) -> Result<Self, StartFault> {
         let began_at = clock::now();
         let config = Arc::new(config);
         let key_files = rotation::fingerprint(&config.server.keys);
@@ -131,7 +146,7 @@ impl Relay {
         let in_force = Arc::new(InForce::new(config.clone(), snapshot, watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config };
+        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config, sockets };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -140,6 +155,12 @@ impl Relay {
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!(hostname = %relay.config.server.hostname, took_ms = millis(clock::now().since(began_at)), version = env!("CARGO_PKG_VERSION"), "relay.started");
         Ok(relay)
+    }
+
+    /// Where the heartbeat of this relay is felt.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(self.spool.clone(), self.delivery.clone())
     }
 
     /// The listeners by name, with the addresses they got.
@@ -160,7 +181,7 @@ impl Relay {
         let config = Arc::new(config);
         let material = Material::read(&config, FirstSecret::Make)?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
-        let openings = openings(&config, &self.doors)?;
+        let openings = openings(&config, &self.doors, &self.sockets)?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
@@ -172,6 +193,12 @@ impl Relay {
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
+    }
+
+    /// How long a drain waits for what is under way.
+    #[must_use]
+    pub fn drain_within(&self) -> Duration {
+        self.config.server.drain
     }
 
     /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
@@ -199,7 +226,7 @@ impl Relay {
     }
 
     fn open_doors(&mut self, guard: &Arc<Guard>) -> Result<(), StartFault> {
-        let openings = openings(&self.config, &self.doors)?;
+        let openings = openings(&self.config, &self.doors, &self.sockets)?;
         self.replace_doors(openings, guard);
         Ok(())
     }
@@ -211,7 +238,7 @@ impl Relay {
             let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, self.config.server.drain));
             let door = match opening {
                 Opening::Kept(at) => old[at].take().map(|door| door.under(configured, terms)),
-                Opening::Bound(listener) => OpenDoor::open(configured, listener, terms),
+                Opening::Bound(listener, passed) => OpenDoor::open(configured, listener, passed, terms),
             };
             self.doors.extend(door);
         }
@@ -239,12 +266,17 @@ impl Relay {
 
 impl OpenDoor {
     /// `None` where the system does not say which address it gave.
-    fn open(configured: config::Listener, listener: Listener, terms: Arc<Terms<Front<SqliteSpool>>>) -> Option<Self> {
+    fn open(configured: config::Listener, listener: Listener, passed: Option<usize>, terms: Arc<Terms<Front<SqliteSpool>>>) -> Option<Self> {
         let address = listener.address().ok()?;
         let (terms, admission, closing) = (Arc::new(ArcSwap::new(terms)), listener.admission(), CancellationToken::new());
         let running = tokio::spawn(listener.run(terms.clone(), closing.clone()));
         tracing::info!(listener = configured.name, %address, "listener.opened");
-        Some(Self { address, configured, terms, admission, closing, running })
+        if passed.is_some() && address != configured.address {
+            let (name, declared) = (&configured.name, configured.address);
+            let warning = format!("listener \"{name}\" has a socket of the service manager at {address}; its own address, {declared}, is not used");
+            tracing::warn!(warning, "config.warned");
+        }
+        Some(Self { address, passed, configured, terms, admission, closing, running })
     }
 
     /// The same socket under new settings; who is connected stays.
@@ -371,14 +403,20 @@ fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &A
 
 /// Binds the listeners at addresses that are not open yet; all or none. An open door is kept for a listener at its address, by name first:
 /// a socket cannot be bound twice, and need not be, whatever else of the listener changes.
-fn openings(config: &Config, open: &[OpenDoor]) -> Result<Vec<(config::Listener, Opening)>, StartFault> {
+fn openings(config: &Config, open: &[OpenDoor], sockets: &Sockets) -> Result<Vec<(config::Listener, Opening)>, StartFault> {
+    let wanted: Vec<_> = config.listeners.iter().map(|listener| (listener.name.as_str(), listener.address)).collect();
+    let claims = sockets.claims(&wanted).map_err(StartFault)?;
     let mut free: Vec<usize> = (0..open.len()).collect();
-    let mut keep = |fits: &dyn Fn(&config::Listener) -> bool| free.iter().position(|at| fits(&open[*at].configured)).map(|found| free.remove(found));
-    let by_name: Vec<_> = config.listeners.iter().map(|wanted| keep(&|old| old.name == wanted.name && old.address == wanted.address)).collect();
+    let mut keep = |passed: Option<usize>, fits: &dyn Fn(&config::Listener) -> bool| {
+        let found = free.iter().position(|at| open[*at].passed == passed && (passed.is_some() || fits(&open[*at].configured)));
+        found.map(|found| free.remove(found))
+    };
+    let claimed = || config.listeners.iter().zip(claims.iter().copied());
+    let by_name: Vec<_> = claimed().map(|(wanted, claim)| keep(claim, &|old| old.name == wanted.name && old.address == wanted.address)).collect();
     let (mut openings, mut faults) = (Vec::new(), Vec::new());
-    for (wanted, by_name) in config.listeners.iter().zip(by_name) {
-        let kept = by_name.or_else(|| keep(&|old| old.address == wanted.address));
-        match kept.map_or_else(|| bind(wanted).map(Opening::Bound), |at| Ok(Opening::Kept(at))) {
+    for ((wanted, claim), by_name) in claimed().zip(by_name) {
+        let kept = by_name.or_else(|| keep(claim, &|old| old.address == wanted.address));
+        match kept.map_or_else(|| listen(wanted, claim, sockets).map(|listener| Opening::Bound(listener, claim)), |at| Ok(Opening::Kept(at))) {
             Ok(opening) => openings.push((wanted.clone(), opening)),
             Err(error) => faults.push(format!("listener \"{}\" cannot listen at {}: {error}", wanted.name, wanted.address)),
         }
@@ -386,13 +424,16 @@ fn openings(config: &Config, open: &[OpenDoor]) -> Result<Vec<(config::Listener,
     if faults.is_empty() { Ok(openings) } else { Err(StartFault(faults)) }
 }
 
-fn bind(listener: &config::Listener) -> std::io::Result<Listener> {
+fn listen(listener: &config::Listener, claim: Option<usize>, sockets: &Sockets) -> std::io::Result<Listener> {
     let settings = listener::Settings {
         connections_max: listener.connections_max,
         connections_per_client_max: listener.connections_per_client_max,
         ..listener::Settings::at(listener.address)
     };
-    Listener::bind(settings, proxy(listener))
+    match claim {
+        Some(number) => Listener::adopt(sockets.get(number)?, settings, proxy(listener)),
+        None => Listener::bind(settings, proxy(listener)),
+    }
 }
 
 fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {

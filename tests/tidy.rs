@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock"]),
     ("events", &["mail", "clock"]),
+    ("service", &[]),
     ("rotation", &["mail", "keys", "dns", "clock"]),
     ("doctor", &["mail", "deliver", "dns", "keys", "verdict"]),
     ("verdict", &["mail", "normalise", "seal", "dns", "clock"]),
@@ -62,6 +63,7 @@ const SHELLS: &[&str] = &[
     "spool/sqlite/",
     "keys/",
     "rotation/drive.rs",
+    "service/",
     "rotation/holder.rs",
     "seal/dkim/verify.rs",
     "seal/dkim/algorithm.rs", // AWS-LC asks for chance to sign; PKCS#1 v1.5 and Ed25519 signatures do not depend on it

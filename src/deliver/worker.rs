@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub(super) struct Shared<S: Spool> {
     pub tally: Arc<Tally>,
     pub started_at: Timestamp,
     pub wake: Arc<Notify>,
+    /// Told each time the dispatcher has looked at what is due.
+    pub rounds: watch::Sender<()>,
     /// No new attempts.
     pub draining: CancellationToken,
     /// Running attempts end now.
@@ -106,6 +108,7 @@ impl Delivery {
             tally: Arc::default(),
             started_at: clock(),
             wake: Arc::default(),
+            rounds: watch::Sender::default(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clock,
@@ -148,6 +151,15 @@ impl Delivery {
         let _ = tokio::time::timeout(FAREWELL, self.handle.pool().close()).await;
     }
 
+    /// Returns once the dispatcher has gone round: it neither hangs nor has ended. Never returns after a drain.
+    pub async fn beat(&self) {
+        let mut rounds = self.handle.rounds().subscribe();
+        rounds.borrow_and_update();
+        self.wake();
+        // The sender is ours: it is not gone.
+        let _ = rounds.changed().await;
+    }
+
     /// What has happened since the start.
     #[must_use]
     pub fn tally(&self) -> &Tally {
@@ -169,6 +181,7 @@ trait Handle: Send + Sync {
     fn cut(&self) -> &CancellationToken;
     fn pool(&self) -> &Arc<Pool>;
     fn tally(&self) -> &Tally;
+    fn rounds(&self) -> &watch::Sender<()>;
 }
 
 impl<S: Spool> Handle for Arc<Shared<S>> {
@@ -190,6 +203,9 @@ impl<S: Spool> Handle for Arc<Shared<S>> {
     }
     fn tally(&self) -> &Tally {
         &self.tally
+    }
+    fn rounds(&self) -> &watch::Sender<()> {
+        &self.rounds
     }
 }
 
@@ -294,6 +310,7 @@ async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
     let mut lanes = Lanes { tasks: JoinSet::new(), queues: HashMap::new(), nudges: HashMap::new() };
     loop {
         let wait = if shared.draining.is_cancelled() { IDLE_MAX } else { lanes.fill(&shared).await };
+        shared.rounds.send_replace(());
         if shared.draining.is_cancelled() && lanes.tasks.is_empty() {
             return;
         }

@@ -232,6 +232,14 @@ impl SqliteSpool {
         Work { transactions: state.transactions.load(Ordering::Relaxed), jobs: state.jobs.load(Ordering::Relaxed), wal_octets: self.wal.octets() }
     }
 
+    /// Returns once the writer has come round: it neither hangs nor has failed. Writes nothing.
+    ///
+    /// # Errors
+    /// [`SpoolError::Failed`] or [`SpoolError::Closed`].
+    pub async fn beat(&self) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Lazy, 0, |_| Ok(Ok(()))).await
+    }
+
     fn open_for_reading(&self) -> Result<(), SpoolError> {
         if self.writer.is_closed() { Err(SpoolError::Closed) } else { Ok(()) }
     }

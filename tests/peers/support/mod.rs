@@ -47,6 +47,7 @@ pub enum Peer {
     Rspamd,
     ScramPlugin,
     OpenSpf,
+    Systemd,
     Root,
 }
 
@@ -73,6 +74,7 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
+            Self::Systemd => ("the tools of systemd", "Debian: systemd"),
             Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
         }
     }
@@ -95,6 +97,7 @@ impl Peer {
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
+            Self::Systemd => ["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"].iter().all(|name| program(name).is_some()),
             Self::Root => geteuid().is_root(),
         }
     }
