@@ -5,6 +5,7 @@ mod home;
 mod pulse;
 mod rotation;
 mod snapshot;
+mod spans;
 mod watch;
 pub mod world;
 
@@ -12,6 +13,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
+use crate::events::otlp::{Exporter, Tracer};
 use crate::dns::{self, Authority, Resolver};
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
@@ -74,6 +76,7 @@ pub struct Relay {
     config: Arc<Config>,
     /// What the service manager passed.
     sockets: Sockets,
+    exporter: Exporter,
 }
 
 /// A listener that takes connections.
@@ -124,8 +127,9 @@ impl Relay {
         let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
+        let (tracer, exporter) = export(&config, &material.client_tls)?;
         let ids = Arc::new(IdSource::from(rand::random()));
-        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone(), tracer: tracer.clone() });
         let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
         let resolver = material.resolver.clone();
@@ -139,6 +143,7 @@ impl Relay {
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
             examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
+            tracer,
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
@@ -146,7 +151,7 @@ impl Relay {
         let in_force = Arc::new(InForce::new(config.clone(), snapshot, watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config, sockets };
+        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config, sockets, exporter };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -222,6 +227,7 @@ impl Relay {
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
         self.spool.close().await;
+        self.exporter.end().await;
         tracing::info!("relay.stopped");
     }
 
@@ -254,6 +260,7 @@ impl Relay {
         let changed = [
             ("spool", config.spool != self.config.spool),
             ("resolver", config.resolver != self.config.resolver),
+            ("otlp", config.otlp != self.config.otlp),
             ("auth", config.auth != self.config.auth),
             ("server.sealing_threads", config.server.sealing_threads != self.config.server.sealing_threads),
             ("server.hostname", config.server.hostname != self.config.server.hostname),
@@ -459,6 +466,12 @@ fn report_recovery(report: &RecoveryReport) {
         orphans = report.orphans_removed,
         "spool.opened"
     );
+}
+
+/// Whom spans are told to: nobody, without a collector.
+fn export(config: &Config, tls: &ClientTls) -> Result<(Tracer, Exporter), StartFault> {
+    let Some(settings) = &config.otlp else { return Ok(Default::default()) };
+    Tracer::begin(settings, &config.server.hostname, tls.https()).map_err(|fault| StartFault(vec![format!("otlp: {fault}")]))
 }
 
 fn sealing_threads(config: &Config) -> usize {

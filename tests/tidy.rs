@@ -40,6 +40,7 @@ const SHELLS: &[&str] = &[
     "config/reader.rs",
     "config/sections/sending.rs", // reads the shaping file
     "events/log.rs",
+    "events/otlp.rs",
     "ingress/connection.rs",
     "ingress/listener.rs",
     "ingress/door.rs",

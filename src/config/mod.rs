@@ -18,7 +18,7 @@ pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
-use crate::events::log;
+use crate::events::{log, otlp};
 use crate::ingress::{sasl, tls};
 use crate::mail::Stream;
 use crate::smtp::server::Bounds;
@@ -36,6 +36,8 @@ pub struct Config {
     pub server: Server,
     /// `[log]`.
     pub log: log::Settings,
+    /// `[otlp]`; none without a collector.
+    pub otlp: Option<otlp::Settings>,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
     /// `[listeners]`.
@@ -135,6 +137,7 @@ fn meant(root: &Reader<'_>) -> Config {
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
+        otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
         spool: how::spool(root),

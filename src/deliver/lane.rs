@@ -3,6 +3,7 @@
 //!
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
+use super::{Attempted, Tried};
 use super::attempt::{Attempt, Line, Report, Tenure};
 use super::ending::conclude;
 use super::finding;
@@ -257,6 +258,7 @@ impl<S: Spool> Lane<S> {
 
 /// One lease: tried, renewed while it is tried, settled.
 async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way: Arc<Way>, queue: Queue, line: Line, mut lease: Lease) -> Report {
+    let began_at = shared.now();
     let tenure = Tenure::new(lease.until);
     let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, tenure.clone());
     let was_cut = {
@@ -274,7 +276,7 @@ async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way:
     if was_cut {
         attempt.cut();
     }
-    let mut report = attempt.report();
+    let mut report = Report { began_at: Some(began_at), ..attempt.report() };
     settle(&shared, &settings, &queue, lease, &mut report).await;
     report
 }
@@ -303,12 +305,16 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
     let mail = lease.mail.clone();
     let around = Report::circumstances(shared, settings, &mail);
+    let began_at = report.began_at.unwrap_or(around.now);
     let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending { index: leased.index, how: How::Released { next_at } }).collect();
-    let mut told = Vec::new();
+    let (mut told, mut tried) = (Vec::new(), Vec::new());
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion);
         told.extend(conclusion.told);
+        if mail.trace.is_some() {
+            tried.push((ended.recipient, ended.provider, conclusion.ending.how.clone()));
+        }
         endings.push(conclusion.ending);
     }
     let notices = match &report.message {
@@ -324,6 +330,11 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
     for ending in &counted {
         shared.tally.count(&ending.how);
+    }
+    if !tried.is_empty() {
+        let tried = tried.iter().map(|(leased, provider, how)| Tried { recipient: &leased.mailbox, attempts: leased.attempts + 1, provider, how });
+        let recipients: Vec<_> = tried.collect();
+        shared.notices.attempted(&Attempted { mail: &mail, queue, began_at, ended_at: shared.now(), recipients: &recipients });
     }
 }
 

@@ -420,17 +420,22 @@ pub(super) mod log {
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
         let error = if matches!(how, How::Delivered(_)) { "" } else { evidence.text.as_str() };
         let (author_domain, unknown_end) = (&mail.signing_domain, evidence.unknown_end);
+        let trace_id = trace_id(mail);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, "{event}");
+            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, trace_id, "{event}");
         } else {
-            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, "{event}");
+            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, trace_id, "{event}");
         }
     }
 
     /// It is due, but nobody could verify its seal.
     pub fn held(mail: &Mail, recipients: usize, why: &str) {
-        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, "mail.held");
+        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, trace_id = trace_id(mail), "mail.held");
+    }
+
+    fn trace_id(mail: &Mail) -> String {
+        mail.trace.as_ref().map(crate::mail::TraceContext::trace_id).unwrap_or_default()
     }
 
     struct Facts {

@@ -72,11 +72,13 @@ pub const FIELDS: &[Field] = &[
     ("sender_id", "the number that stands for a sender in bounce addresses"),
     ("senders", "senders that were forgotten"),
     ("servers", "name servers, a comma between"),
+    ("spans", "pieces of traces"),
     ("state", "where a key stands: `created`, `published`, `visible`, `active`, `retiring`, `revoked`"),
     ("status", "the enhanced status code (RFC 3463)"),
     ("stream", "the stream of the mail"),
     ("tls", "version and cipher towards the next hop; absent in clear text"),
     ("took_ms", "how long it took, in milliseconds"),
+    ("trace_id", "the trace of the application that the mail belongs to, as its `traceparent` had it"),
     ("track_id", "the id by which the application knows the mail"),
     ("unknown_end", "`true` where the connection broke after the final dot: the next hop may have the mail, and get it twice"),
     ("until", "the end of the pause"),
@@ -103,6 +105,7 @@ const ATTEMPT: &[&str] = &[
     "unknown_end",
     "reason",
     "rule",
+    "trace_id",
 ];
 
 /// What the step of a key tells.
@@ -236,6 +239,13 @@ pub const EVENTS: &[Event] = &[
         remedy: "Nothing.",
     },
     Event {
+        name: "spans.dropped",
+        levels: &[Warn],
+        fields: &["spans", "error"],
+        means: "Pieces of traces did not reach the collector; told at most once a minute, with all that were lost since. Mail is not concerned.",
+        remedy: "See what the error says of the collector, or raise `otlp.queue_max` where the queue was full.",
+    },
+    Event {
         name: "manager.lost",
         levels: &[Warn],
         fields: &["error"],
@@ -333,7 +343,7 @@ pub const EVENTS: &[Event] = &[
     Event {
         name: "mail.refused",
         levels: &[Error, Warn, Info],
-        fields: &["identity", "client", "reply"],
+        fields: &["identity", "client", "reply", "trace_id"],
         means: "A message was not accepted; the level says whose fault it is.",
         remedy: "warn: do what the reply says, mostly about a key. error: a defect of postseal.",
     },
@@ -361,7 +371,7 @@ pub const EVENTS: &[Event] = &[
     Event {
         name: "mail.accepted",
         levels: &[Info],
-        fields: &["mail_id", "identity", "client", "listener", "author_domain", "stream", "route", "recipients", "octets", "message_id", "track_id"],
+        fields: &["mail_id", "identity", "client", "listener", "author_domain", "stream", "route", "recipients", "octets", "message_id", "track_id", "trace_id"],
         means: "A mail is in the spool and promised: one line for each route that its recipients take.",
         remedy: "Nothing.",
     },
@@ -419,7 +429,7 @@ pub const EVENTS: &[Event] = &[
     Event {
         name: "mail.held",
         levels: &[Info],
-        fields: &["mail_id", "author_domain", "recipients", "error"],
+        fields: &["mail_id", "author_domain", "recipients", "error", "trace_id"],
         means: "A mail is due, but its domain is held: it was put back, without an attempt, and told again each time it is looked at.",
         remedy: "See `domain.held`.",
     },
@@ -591,7 +601,7 @@ pub const EVENTS: &[Event] = &[
     Event {
         name: "notice.made",
         levels: &[Info],
-        fields: &["mail_id", "notice_id", "recipients"],
+        fields: &["mail_id", "notice_id", "recipients", "trace_id"],
         means: "A notice (RFC 3464) about the mail is on its way to the submitter.",
         remedy: "Nothing.",
     },

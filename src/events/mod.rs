@@ -2,3 +2,5 @@
 
 pub mod catalogue;
 pub mod log;
+pub mod otlp;
+pub mod span;

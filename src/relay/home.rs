@@ -1,9 +1,11 @@
 //! What delivery asks of the relay: notices to submitters, and fresh seals.
 
 use super::front::IdSource;
-use crate::deliver::{self, Held, Notices, Reseal, Told};
+use super::spans;
+use crate::deliver::{self, Attempted, Held, Notices, Reseal, Told};
+use crate::events::otlp::Tracer;
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
-use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp};
+use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp, TraceContext};
 use crate::prepare::{self, NoticeAbout, Snapshot};
 use crate::seal::{self, Kind, NoKey, Rules, Seal, Sealed};
 use crate::spool::Mail;
@@ -19,6 +21,8 @@ pub struct Home {
     pub hostname: Domain,
     /// Serial numbers of mail ids.
     pub ids: Arc<IdSource>,
+    /// Is told of attempts.
+    pub tracer: Tracer,
 }
 
 impl Notices for Home {
@@ -41,14 +45,19 @@ impl Notices for Home {
         let about = NoticeAbout { signing_domain: &mail.signing_domain, identity: &mail.identity, stream: &mail.stream };
         match prepare::notice(&dsn, message, &about, &snapshot) {
             Ok(notice) => {
-                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), "notice.made");
-                vec![notice]
+                let trace_id = mail.trace.as_ref().map(TraceContext::trace_id).unwrap_or_default();
+                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), trace_id, "notice.made");
+                vec![Sealed { trace: mail.trace.clone(), ..notice }]
             }
             Err(error) => {
                 tracing::error!(mail_id = %mail.id, %error, "notice.broke");
                 Vec::new()
             }
         }
+    }
+
+    fn attempted(&self, attempt: &Attempted<'_>) {
+        spans::attempted(&self.tracer, attempt);
     }
 }
 

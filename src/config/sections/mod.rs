@@ -4,6 +4,7 @@
 
 pub mod how;
 pub mod listeners;
+pub mod otlp;
 pub mod publication;
 pub mod rotation;
 pub mod sending;
