@@ -48,11 +48,8 @@ async fn serve(path: &Path, config: Config, sockets: Sockets, manager: Arc<Manag
     let heart = Heart::begin(&manager, &relay);
     loop {
         tokio::select! {
-            _ = hang_up.recv() => {
-                manager.tell(&[State::Reloading(monotonic())]);
-                reload(&mut relay, path);
-                manager.tell(&[State::Ready]);
-            }
+            _ = hang_up.recv() => drop(reload(&mut relay, path, &manager)),
+            asked = relay.reload_asked() => asked.answer(reload(&mut relay, path, &manager)),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -104,13 +101,16 @@ impl Heart {
     }
 }
 
-fn reload(relay: &mut Relay, path: &Path) {
+/// Gives the faults that it logged.
+fn reload(relay: &mut Relay, path: &Path, manager: &Manager) -> Result<(), Vec<String>> {
+    manager.tell(&[State::Reloading(monotonic())]);
     let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
-    if let Err(faults) = reloaded {
-        for error in faults.lines() {
-            tracing::error!(error, "config.rejected");
-        }
+    let faults: Vec<String> = reloaded.err().iter().flat_map(|faults| faults.lines()).map(str::to_owned).collect();
+    for error in &faults {
+        tracing::error!(error, "config.rejected");
     }
+    manager.tell(&[State::Ready]);
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// The service manager waits for a spool that is recovered no longer than this: whoever starts one with millions of large bodies sees it move.

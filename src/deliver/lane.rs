@@ -3,7 +3,6 @@
 //!
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
-use super::{Attempted, Tried};
 use super::attempt::{Attempt, Line, Report, Tenure};
 use super::ending::conclude;
 use super::finding;
@@ -13,6 +12,7 @@ use super::settings::Settings;
 use super::shaping::Admission;
 use super::way::Way;
 use super::worker::{Shared, log};
+use super::{Attempted, Tried};
 use crate::mail::{Outcome, Timestamp};
 use crate::spool::{Ending, How, Lease, Queue, Spool, SpoolError};
 use std::collections::VecDeque;
@@ -306,7 +306,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let mail = lease.mail.clone();
     let around = Report::circumstances(shared, settings, &mail);
     let began_at = report.began_at.unwrap_or(around.now);
-    let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending { index: leased.index, how: How::Released { next_at } }).collect();
+    let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending::of(leased.index, How::Released { next_at })).collect();
     let (mut told, mut tried) = (Vec::new(), Vec::new());
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
@@ -339,7 +339,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
 }
 
 async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
-    let endings = lease.recipients.iter().map(|leased| Ending { index: leased.index, how: How::Released { next_at } }).collect();
+    let endings = lease.recipients.iter().map(|leased| Ending::of(leased.index, How::Released { next_at })).collect();
     if let Err(fault) = shared.spool.settle(lease, endings, Vec::new()).await {
         shared.note_fault("settle", &fault);
     }

@@ -40,6 +40,14 @@ pub struct Settings {
     pub queue_max: usize,
 }
 
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |of: &Self| (of.endpoint.clone(), of.service_name.clone(), of.sample, of.addresses, of.timeout, of.queue_max);
+        let secret = |of: &Self| of.headers.as_ref().map(|headers| headers.expose_secret().to_owned());
+        all(self) == all(other) && secret(self) == secret(other)
+    }
+}
+
 /// Which mail is traced, of that which brings no `traceparent`. One that does brings its decision too.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sample {
@@ -177,7 +185,9 @@ impl Post {
                 () = over.cancelled() => break,
                 () = sleep(LINGER) => {}
             }
-            while batch.len() < BATCH_SPANS_MAX && let Ok(span) = waiting.try_recv() {
+            while batch.len() < BATCH_SPANS_MAX
+                && let Ok(span) = waiting.try_recv()
+            {
                 batch.push(span);
             }
             self.deliver(&batch).await;
@@ -185,7 +195,9 @@ impl Post {
         }
         let farewell = async {
             loop {
-                while batch.len() < BATCH_SPANS_MAX && let Ok(span) = waiting.try_recv() {
+                while batch.len() < BATCH_SPANS_MAX
+                    && let Ok(span) = waiting.try_recv()
+                {
                     batch.push(span);
                 }
                 if batch.is_empty() {

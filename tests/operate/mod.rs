@@ -13,4 +13,5 @@ mod notices;
 mod proxy_protocol;
 mod service;
 mod tls;
+mod traces;
 mod watch;

@@ -68,6 +68,7 @@ fn a_service_manager_is_told_of_start_status_reload_and_end() {
     let ready = manager.hear("READY=1");
     assert!(manager.heard.borrow().iter().any(|text| text == "EXTEND_TIMEOUT_USEC=20000000\n"), "{:?}", manager.heard.borrow());
     assert_eq!(ready, "READY=1\nSTATUS=taking mail\n");
+    relay.wait_for("relay.started"); // the log's reader may be later than we
     let mut client = SmtpClient::connect(&relay.address("submission")).unwrap(); // it is open: no waiting
     assert_eq!(manager.hear("WATCHDOG=1"), "WATCHDOG=1\nSTATUS=taking mail; nothing waits\n");
 
@@ -232,6 +233,8 @@ fn config(listeners: &str) -> String {
         host = "127.0.0.1"
         port = 9
         tls = "opportunistic"
+        [admin]
+        enabled = false
         [spool]
         reserve_octets = "64 MiB"
         wal_octets_max = "32 MiB"

@@ -50,7 +50,8 @@ impl Collector {
 
     fn spans(&self) -> Vec<Value> {
         let requests = self.requests.lock().unwrap();
-        let scopes = requests.iter().flat_map(|(_, body)| body["resourceSpans"].as_array().unwrap()).flat_map(|resource| resource["scopeSpans"].as_array().unwrap());
+        let scopes =
+            requests.iter().flat_map(|(_, body)| body["resourceSpans"].as_array().unwrap()).flat_map(|resource| resource["scopeSpans"].as_array().unwrap());
         scopes.flat_map(|scope| scope["spans"].as_array().unwrap().clone()).collect()
     }
 
@@ -103,7 +104,10 @@ async fn an_applications_trace_goes_on_through_accept_prepare_commit_and_each_at
     assert_eq!(attempts[0]["status"], json!({ "code": 2, "message": "deferred 4.3.0" }));
     assert_eq!((attribute(&attempts[0], "error.type"), attempts[0]["events"][0]["name"].as_str()), (Some("4.3.0".to_owned()), Some("deferred")));
     assert_eq!((&attempts[1]["status"], attribute(&attempts[1], "error.type"), attempts[1]["kind"].as_u64()), (&json!({}), None, Some(3)));
-    assert_eq!((attribute(&attempts[1], "server.address"), attribute(&attempts[1], "network.peer.port")), (Some("127.0.0.1".to_owned()), Some(hop.address().port().to_string())));
+    assert_eq!(
+        (attribute(&attempts[1], "server.address"), attribute(&attempts[1], "network.peer.port")),
+        (Some("127.0.0.1".to_owned()), Some(hop.address().port().to_string()))
+    );
     assert_eq!(attribute(&attempts[1]["events"][0], "postseal.recipient").as_deref(), Some("example.net"));
     let id = attribute(&accept, "postseal.mail.id").unwrap();
     assert_eq!(attribute(&attempts[1], "postseal.mail.id"), Some(id.clone()));

@@ -92,6 +92,7 @@ fn a_socket_of_systemd_brings_the_relay_and_the_client_that_woke_it_is_served() 
     let mut greeting = String::new();
     BufReader::new(client).read_line(&mut greeting).unwrap();
     assert!(greeting.starts_with("220 relay.example.com "), "{greeting}");
+    relay.wait_for("relay.started");
     assert_eq!(relay.address("submission"), format!("127.0.0.1:{port}"));
     assert_eq!(relay.stop().0, Some(0));
 }
@@ -132,6 +133,8 @@ tls = "none"
 [identities.app]
 networks = ["127.0.0.0/8"]
 author_domains = ["example.com"]
+[admin]
+enabled = false
 [spool]
 reserve_octets = "64 MiB"
 wal_octets_max = "32 MiB"

@@ -48,6 +48,9 @@ pub enum Peer {
     ScramPlugin,
     OpenSpf,
     Systemd,
+    Shells,
+    Mandoc,
+    Groff,
     Root,
 }
 
@@ -74,6 +77,9 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
+            Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
+            Self::Mandoc => ("mandoc", "Debian: mandoc"),
+            Self::Groff => ("groff", "Debian: groff-base"),
             Self::Systemd => ("the tools of systemd", "Debian: systemd"),
             Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
         }
@@ -98,6 +104,9 @@ impl Peer {
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
             Self::Systemd => ["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"].iter().all(|name| program(name).is_some()),
+            Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
+            Self::Mandoc => program("mandoc").is_some(),
+            Self::Groff => program("groff").is_some(),
             Self::Root => geteuid().is_root(),
         }
     }
