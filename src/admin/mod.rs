@@ -19,7 +19,7 @@ pub mod metrics;
 
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Records, Spool};
+use crate::spool::{Journal, Records, Spool};
 use api::Problem;
 use api::domains::Domains;
 use axum::Router;
@@ -77,8 +77,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records {}
-impl<S: Spool + Records> Store for S {}
+pub trait Store: Spool + Records + Journal {}
+impl<S: Spool + Records + Journal> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {
