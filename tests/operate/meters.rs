@@ -146,8 +146,32 @@ async fn the_page_is_the_catalogue_and_counts_what_happened() {
 #[test]
 fn names_say_what_is_counted_in_which_unit() {
     const UNITS: &[&str] = &[
-        "seconds", "bytes", "messages", "recipients", "mails", "signatures", "sessions", "connections", "authentications", "refusals", "reloads", "transactions",
-        "jobs", "lookups", "failures", "fallbacks", "slowdowns", "ends", "queues", "records", "state", "info", "lost", "ended", "fds", "threads",
+        "seconds",
+        "bytes",
+        "messages",
+        "recipients",
+        "mails",
+        "signatures",
+        "sessions",
+        "connections",
+        "authentications",
+        "refusals",
+        "reloads",
+        "transactions",
+        "jobs",
+        "lookups",
+        "failures",
+        "fallbacks",
+        "slowdowns",
+        "ends",
+        "queues",
+        "records",
+        "state",
+        "info",
+        "lost",
+        "ended",
+        "fds",
+        "threads",
     ];
     let names: BTreeSet<_> = METERS.iter().map(|meter| meter.name).collect();
     assert_eq!(names.len(), METERS.len(), "a name stands twice");

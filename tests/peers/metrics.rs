@@ -116,7 +116,9 @@ fn panels_show_something(prometheus: &Prometheus) {
             let is_whole = answers.iter().all(|values| !values.is_empty()) && answers.iter().flatten().any(|value| value.is_finite());
             is_whole.then_some(())
         };
-        wait_or_tell(shows_something, || format!("the panel {}: {:?}", panel["title"], questions.iter().map(|q| (q, prometheus.values(q))).collect::<Vec<_>>()));
+        wait_or_tell(shows_something, || {
+            format!("the panel {}: {:?}", panel["title"], questions.iter().map(|q| (q, prometheus.values(q))).collect::<Vec<_>>())
+        });
     }
     for variable in dashboard["templating"]["list"].as_array().unwrap().iter().filter(|variable| variable["type"] == "query") {
         let query = variable["definition"].as_str().unwrap();
