@@ -284,8 +284,8 @@ impl Relay {
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
-        self.measuring.end().await;
         self.webhooks.end().await;
+        self.measuring.end().await;
         self.spool.close().await;
         self.exporter.end().await;
         self.admin.close().await;
