@@ -9,7 +9,7 @@ use crate::seal::dkim::verify;
 use crate::seal::{Examined, Sealed};
 use crate::spool::{Spool, SpoolError};
 use arc_swap::ArcSwap;
-use mail_auth::MessageAuthenticator;
+use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Front<S> {
     /// Where accepted mail goes.
     pub spool: Arc<S>,
     /// Asks DNS about signatures of others.
-    pub authenticator: MessageAuthenticator,
+    pub foreign_keys: TokioResolver,
     /// Told after each commit.
     pub due: Arc<Notify>,
     /// Serial numbers of mail ids.
@@ -121,7 +121,7 @@ impl<S: Spool> Front<S> {
     async fn examined(&self, submission: &Submission) -> Examined {
         let examination = async {
             let _turn = self.examinations.acquire().await;
-            verify::examine(&submission.message, &self.authenticator, clock::now()).await
+            verify::examine(&submission.message, &self.foreign_keys, clock::now()).await
         };
         tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await.unwrap_or_else(|_| {
             tracing::warn!(identity = %submission.client.identity, within_ms = EXAMINATION_TIMEOUT.as_secs() * 1000, "examination.failed");
