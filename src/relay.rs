@@ -162,7 +162,7 @@ impl Relay {
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
-            authenticator: material.authenticator,
+            foreign_keys: material.foreign_keys,
             due: delivery.waker(),
             ids,
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
@@ -433,7 +433,7 @@ struct Material {
     admin_tls: Option<tls::Tls>,
     client_tls: ClientTls,
     resolver: Resolver,
-    authenticator: mail_auth::MessageAuthenticator,
+    foreign_keys: hickory_resolver::TokioResolver,
 }
 
 impl Material {
@@ -452,15 +452,15 @@ impl Material {
         let admin_tls = load(config.admin.as_ref().and_then(|admin| admin.tls.as_ref()));
         let client_tls = ClientTls::new(&config.roots).map_err(|fault| faults.push(fault.to_string())).ok();
         let resolver = Resolver::new(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let authenticator = dns::authenticator(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else {
+        let foreign_keys = dns::client(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
+        let (Some(read), Some(client_tls), Some(resolver), Some(foreign_keys)) = (read, client_tls, resolver, foreign_keys) else {
             return Err(StartFault(faults));
         };
         if !faults.is_empty() {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver, authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver, foreign_keys })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::seal::dkim::verify;
 use crate::seal::{Examined, Sealed};
 use crate::spool::{Spool, SpoolError};
 use arc_swap::ArcSwap;
-use mail_auth::MessageAuthenticator;
+use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub struct Front<S> {
     /// Where accepted mail goes.
     pub spool: Arc<S>,
     /// Asks DNS about signatures of others.
-    pub authenticator: MessageAuthenticator,
+    pub foreign_keys: TokioResolver,
     /// Told after each commit.
     pub due: Arc<Notify>,
     /// Serial numbers of mail ids.
@@ -154,7 +154,7 @@ impl<S: Spool> Front<S> {
     async fn examined(&self, submission: &Submission) -> Examined {
         let examination = async {
             let _turn = self.examinations.acquire().await;
-            verify::examine(&submission.message, &self.authenticator, clock::now()).await
+            verify::examine(&submission.message, &self.foreign_keys, clock::now()).await
         };
         let began = Instant::now();
         let examined = tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await;
