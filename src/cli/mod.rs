@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod classify;
+mod completions;
 mod config;
 mod dns;
 mod doctor;
@@ -84,6 +85,10 @@ enum Command {
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
+    /// Print what a shell needs to complete commands and options, to be sourced or installed
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(completions::ManArgs),
 }
 
 /// Which configuration.
@@ -113,6 +118,8 @@ pub fn run() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     };
     match done {
         Ok(code) => code,

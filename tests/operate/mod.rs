@@ -12,5 +12,7 @@ mod life;
 mod meters;
 mod notices;
 mod proxy_protocol;
+mod service;
 mod tls;
+mod traces;
 mod watch;

@@ -259,6 +259,14 @@ impl SqliteSpool {
         }
     }
 
+    /// Returns once the writer has come round: it neither hangs nor has failed. Writes nothing.
+    ///
+    /// # Errors
+    /// [`SpoolError::Failed`] or [`SpoolError::Closed`].
+    pub async fn beat(&self) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Lazy, 0, |_| Ok(Ok(()))).await
+    }
+
     fn open_for_reading(&self) -> Result<(), SpoolError> {
         if self.writer.is_closed() { Err(SpoolError::Closed) } else { Ok(()) }
     }
