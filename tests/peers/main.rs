@@ -15,6 +15,7 @@
 //! | `shells.rs` | bash, zsh and fish read completions, mandoc and groff the manual pages |
 //! | `systemd.rs` | systemd reads the units, scores the sandbox, makes user and folders, passes a socket |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
+//! | `webhooks.rs` | the library of Standard Webhooks for Python verifies what a receiver got, and jsonschema its events |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
 //! passes; with `CI=true` it fails. `tests/run` installs them.
@@ -35,3 +36,4 @@ mod spf_suite;
 mod support;
 mod systemd;
 mod verdicts;
+mod webhooks;
