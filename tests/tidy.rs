@@ -50,6 +50,7 @@ const SHELLS: &[&str] = &[
     "deliver/finding.rs",
     "deliver/tls.rs",
     "deliver/worker.rs",
+    "deliver/cancel.rs",
     "deliver/pool.rs",
     "deliver/lane.rs",
     "deliver/attempt.rs",

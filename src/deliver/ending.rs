@@ -74,6 +74,7 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
     };
     let judged = (!matches!(how, How::Delivered(_))).then(|| classify::judge(around.reasons, provider, evidence_of(&how)));
     let reason = judged.map(|judged| judged.reason);
+    let how = with_judgement(how, provider, reason);
     let tell = |action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone(), reason };
     let told = action.filter(|_| may_be_told(around.mail)).map(tell);
     // Said only when it was: a notice that may not be sent leaves the mark away.
@@ -115,15 +116,26 @@ fn expired(evidence: Evidence, mail: &Mail, now: Timestamp) -> Evidence {
 }
 
 /// A notice answers neither a notice nor a null reverse-path (RFC 5321 §4.5.5).
-fn may_be_told(mail: &Mail) -> bool {
+pub(super) fn may_be_told(mail: &Mail) -> bool {
     mail.kind == Kind::Submission && mail.original_reverse_path != ReversePath::Null
 }
 
-/// Released recipients never come here.
+/// Kept with the evidence, so that a person finds it by them.
+fn with_judgement(how: How, provider: &str, reason: Option<Reason>) -> How {
+    let judged = |evidence: Evidence| Evidence { provider: Some(provider.into()), reason, ..evidence };
+    match how {
+        How::Delivered(evidence) => How::Delivered(judged(evidence)),
+        How::Failed(evidence) => How::Failed(judged(evidence)),
+        How::Deferred { evidence, next_at, delay_told } => How::Deferred { evidence: judged(evidence), next_at, delay_told },
+        How::Cancelled(_) | How::Released { .. } => how,
+    }
+}
+
+/// Recipients that are released or cancelled never come here.
 fn evidence_of(how: &How) -> &Evidence {
     match how {
         How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => evidence,
-        How::Released { .. } => unreachable!("an attempt that was made is not released"),
+        How::Cancelled(_) | How::Released { .. } => unreachable!("an attempt that was made is not taken back"),
     }
 }
 
@@ -154,6 +166,7 @@ mod tests {
             track_id: None,
             tag: None,
             seal: Seal { fields: Vec::new(), expires: None, plan: Plan::default() },
+            rerouted: false,
             message_octets: 10,
         }
     }
@@ -163,7 +176,17 @@ mod tests {
     }
 
     fn evidence(status: &str) -> Evidence {
-        Evidence { status: status.parse().unwrap(), reply: None, text: "said so".to_owned(), remote: None, tls: None, unknown_end: false, at: START }
+        Evidence {
+            status: status.parse().unwrap(),
+            reply: None,
+            text: "said so".to_owned(),
+            remote: None,
+            tls: None,
+            unknown_end: false,
+            provider: None,
+            reason: None,
+            at: START,
+        }
     }
 
     fn concluded(mail: &Mail, recipient: &Leased, outcome: Outcome, after: Duration, dsn_passed_on: bool) -> Conclusion {

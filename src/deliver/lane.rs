@@ -7,6 +7,7 @@ use super::attempt::{Attempt, Line, Report, Tenure};
 use super::ending::conclude;
 use super::finding;
 use super::pool::Waiting;
+use super::provider::OTHER;
 use super::route::PlannedHost;
 use super::settings::Settings;
 use super::shaping::Admission;
@@ -47,7 +48,7 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
             };
             lane.work(&nudge).await
         }
-        Err(why) => end_all(&shared, &settings, &queue, &why.outcome(shared.now())).await,
+        Err(why) => end_all(&shared, &settings, &queue, &OTHER.into(), &why.outcome(shared.now())).await,
     }
 }
 
@@ -98,7 +99,11 @@ impl<S: Spool> Lane<S> {
         }
         worked?;
         match self.unreachable.take() {
-            Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &outcome).await,
+            Some(outcome) => {
+                let remote = outcome.evidence().remote.as_ref();
+                let provider = remote.map_or_else(|| OTHER.into(), |remote| self.way.place(&remote.host, &self.settings).provider);
+                end_all(&self.shared, &self.settings, &self.queue, &provider, &outcome).await
+            }
             None => Ok(()),
         }
     }
@@ -335,7 +340,7 @@ async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp)
 }
 
 /// Gives everything that is due in a queue the same outcome: there is no way, or nobody at its end.
-async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: &Queue, outcome: &Outcome) -> Result<(), SpoolError> {
+async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: &Queue, provider: &Arc<str>, outcome: &Outcome) -> Result<(), SpoolError> {
     let batch = NonZeroUsize::new(settings.claim_recipients_max).unwrap_or(NonZeroUsize::MIN);
     let begun_at = shared.now();
     while !shared.draining.is_cancelled() {
@@ -350,7 +355,7 @@ async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: 
                 Err(fault) => Report { unreadable: Some(fault), ..Report::default() },
             };
             if report.unreadable.is_none() {
-                report.end_with(&lease, outcome);
+                report.end_with(&lease, provider, outcome);
             }
             settle(shared, settings, queue, lease, &mut report).await;
         }

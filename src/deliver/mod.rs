@@ -8,6 +8,7 @@
 //! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what an ending means | pure |
 //! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
+//! | [`cancel`] | takes mail out of the queue for a person, and tells its submitter | shell |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
@@ -17,6 +18,7 @@
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
 
 mod attempt;
+pub mod cancel;
 pub mod classify;
 pub mod connection;
 pub mod ending;

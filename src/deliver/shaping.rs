@@ -189,6 +189,19 @@ impl Shaping {
         }
     }
 
+    /// A person wants mail to go there now: a host that did not answer is tried again; what the provider asked for is kept unless he says
+    /// otherwise, and then one connection begins. Gives the time until which the provider is still paused.
+    pub fn resume(&mut self, group: &str, host: &str, ends_pause: bool, now: Timestamp) -> Option<Timestamp> {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.down_until = Timestamp::EPOCH;
+        }
+        let group = self.groups.get_mut(group)?;
+        if ends_pause && group.paused_until > now {
+            (group.paused_until, group.window) = (Timestamp::EPOCH, 1);
+        }
+        Some(group.paused_until).filter(|until| *until > now)
+    }
+
     /// No address of the host could be talked to. Gives the time until which it is left alone.
     pub fn silent(&mut self, place: &Place, now: Timestamp) -> Timestamp {
         let host = self.hosts.entry(place.host.clone()).or_default();

@@ -43,6 +43,8 @@ pub(super) struct RecipientRow {
     pub orcpt_type: Option<String>,
     pub orcpt: Option<String>,
     pub reverse_path: String,
+    /// Given by a person; none: its message's. Part of the sum only where there is one.
+    pub route: Option<String>,
 }
 
 /// How an attempt ended, as `recipients.evidence` and `history.recipients` keep it.
@@ -55,6 +57,12 @@ pub(super) struct Told {
     /// Name and address of the next hop.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remote: Option<String>,
+    /// Who the next hop belongs to; unknown in rows of older programs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider: Option<String>,
+    /// Why it did not arrive, as [`crate::mail::Reason`] prints; unknown in rows of older programs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
     /// When, in milliseconds.
     pub at: i64,
 }
@@ -117,6 +125,7 @@ impl MailRow {
             track_id: self.track_id.clone(),
             tag: self.tag.clone(),
             seal: serde_json::from_str(&self.seal).map_err(|e| format!("its seal does not read: {e}"))?,
+            rerouted: false,
             message_octets: u64::try_from(self.body_octets).map_err(|_| "a negative length")?,
         })
     }
@@ -133,12 +142,19 @@ impl RecipientRow {
             orcpt_type: orcpt.map(|orcpt| orcpt.address_type.clone()),
             orcpt: orcpt.map(|orcpt| orcpt.address.clone()),
             reverse_path: path_text(&recipient.reverse_path),
+            route: None,
         }
     }
 
     pub fn sum(&self) -> i64 {
         let sum = [self.message, self.number, self.notify].into_iter().fold(Sum::default(), Sum::number);
-        sum.text(&self.mailbox).option(self.orcpt_type.as_deref()).option(self.orcpt.as_deref()).text(&self.reverse_path).finish()
+        let sum = sum.text(&self.mailbox).option(self.orcpt_type.as_deref()).option(self.orcpt.as_deref()).text(&self.reverse_path);
+        self.route.iter().fold(sum, |sum, route| sum.text(route)).finish()
+    }
+
+    /// The route it goes by, when its message goes by `route`.
+    pub fn route_or(&self, route: &str) -> RouteName {
+        RouteName::new(self.route.as_deref().unwrap_or(route))
     }
 
     /// What the row means: the recipient, and the `MAIL FROM` of its transaction. Counts come from columns outside the sum.
@@ -169,8 +185,16 @@ impl Told {
             status: evidence.status.to_string(),
             text: text.chars().take(EVIDENCE_CHARACTERS_MAX).collect(),
             remote: evidence.remote.as_ref().map(|remote| format!("{} [{}]", remote.host, remote.address)),
+            provider: evidence.provider.as_deref().map(str::to_owned),
+            reason: evidence.reason.map(|reason| reason.as_str().to_owned()),
             at: evidence.at.unix_millis(),
         }
+    }
+
+    /// The name of the next hop, without its address.
+    pub fn host(&self) -> Option<&str> {
+        let remote = self.remote.as_deref()?;
+        Some(remote.split_once(" [").map_or(remote, |(host, _)| host))
     }
 
     pub fn to_json(&self) -> String {
@@ -193,10 +217,10 @@ pub(super) fn assert_complete(recipients: &[Leased], endings: &[Ending]) {
     assert!(expected == given, "a lease on recipients {expected:?} ends with one ending for each, not {given:?}");
 }
 
-/// The evidence of an ending; none where no attempt was made.
+/// The evidence of an ending; none where nothing is to be said of it.
 pub(super) const fn evidence(how: &How) -> Option<&Evidence> {
     match how {
-        How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => Some(evidence),
+        How::Delivered(evidence) | How::Failed(evidence) | How::Cancelled(evidence) | How::Deferred { evidence, .. } => Some(evidence),
         How::Released { .. } => None,
     }
 }
@@ -291,6 +315,7 @@ mod tests {
             orcpt_type: Some("rfc822".to_owned()),
             orcpt: Some("A@example.com".to_owned()),
             reverse_path: String::new(),
+            route: None,
         }
     }
 
@@ -305,6 +330,7 @@ mod tests {
             RecipientRow { orcpt_type: None, ..recipient() },
             RecipientRow { orcpt: Some(String::new()), ..recipient() },
             RecipientRow { reverse_path: "x@example.com".to_owned(), ..recipient() },
+            RecipientRow { route: Some(String::new()), ..recipient() },
         ];
         for row in changed {
             assert_ne!(row.sum(), sound, "{row:?}");

@@ -1,6 +1,7 @@
 //! The spool: the contract that every engine keeps, what the embedded engine adds, and what it does when killed.
 
 mod contract;
+mod control;
 mod damage;
 mod embedded;
 mod kill;

@@ -92,6 +92,8 @@ pub fn evidence(text: &str, seconds: i64) -> Evidence {
         remote: None,
         tls: None,
         unknown_end: false,
+        provider: None,
+        reason: None,
         at: at(seconds),
     }
 }
