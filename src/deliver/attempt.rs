@@ -499,7 +499,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
     }
 
     fn evidence(&self, status: EnhancedCode, text: String) -> Evidence {
-        Evidence { status, reply: None, text, remote: None, tls: None, unknown_end: false, provider: None, reason: None, at: self.shared.now() }
+        Evidence { status, reply: None, text, remote: None, tls: None, unknown_end: false, at: self.shared.now() }
     }
 }
 

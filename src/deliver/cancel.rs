@@ -67,7 +67,7 @@ async fn cancel_one<S: Spool>(spool: &S, notices: &dyn Notices, lease: Lease, ma
         false => notices.notices(&mail, &spool.message(mail.id).await?, &told, now),
     };
     let cancelled: Vec<_> = lease.recipients.iter().map(|recipient| recipient.mailbox.clone()).collect();
-    let endings = lease.recipients.iter().map(|recipient| Ending { index: recipient.index, how: How::Cancelled(evidence.clone()) }).collect();
+    let endings = lease.recipients.iter().map(|recipient| Ending::of(recipient.index, How::Cancelled(evidence.clone()))).collect();
     spool.settle(lease, endings, notices).await?;
     for recipient in cancelled {
         tracing::info!(mail_id = %mail.id, %recipient, author_domain = %mail.signing_domain, stream = %mail.stream, error = %evidence.text, "mail.cancelled");
@@ -79,7 +79,7 @@ async fn cancel_one<S: Spool>(spool: &S, notices: &dyn Notices, lease: Lease, ma
 fn evidence(manner: &Manner, at: Timestamp) -> Evidence {
     let note = manner.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
     let text = format!("cancelled by an operator{note}");
-    Evidence { status: EnhancedCode::new(5, 0, 0), reply: None, text, remote: None, tls: None, unknown_end: false, provider: None, reason: None, at }
+    Evidence { status: EnhancedCode::new(5, 0, 0), reply: None, text, remote: None, tls: None, unknown_end: false, at }
 }
 
 /// Messages in memory at a time, to be told of.

@@ -33,17 +33,7 @@ mod tests {
     use crate::mail::{Reason, RemoteReply, Timestamp};
 
     fn evidence(status: &str, text: &str, reply: Option<RemoteReply>) -> Evidence {
-        Evidence {
-            status: status.parse().unwrap(),
-            reply,
-            text: text.to_owned(),
-            remote: None,
-            tls: None,
-            unknown_end: false,
-            provider: None,
-            reason: None,
-            at: Timestamp::EPOCH,
-        }
+        Evidence { status: status.parse().unwrap(), reply, text: text.to_owned(), remote: None, tls: None, unknown_end: false, at: Timestamp::EPOCH }
     }
 
     #[test]

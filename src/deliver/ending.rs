@@ -7,7 +7,7 @@ use super::schedule::{Deferral, Next, Schedule, scramble};
 use crate::mail::{EnhancedCode, Evidence, Outcome, Reason, ReversePath, Timestamp};
 use crate::reasons::{Judgement, Table};
 use crate::seal::Kind;
-use crate::spool::{Ending, How, Leased, Mail};
+use crate::spool::{Ending, How, Leased, Mail, Meaning};
 use std::time::Duration;
 
 /// What a notice says of a recipient: `Action` of RFC 3464 §2.3.3.
@@ -74,7 +74,6 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
     };
     let judged = (!matches!(how, How::Delivered(_))).then(|| classify::judge(around.reasons, provider, evidence_of(&how)));
     let reason = judged.map(|judged| judged.reason);
-    let how = with_judgement(how, provider, reason);
     let tell = |action| Told { recipient: recipient.clone(), action, evidence: evidence_of(&how).clone(), reason };
     let told = action.filter(|_| may_be_told(around.mail)).map(tell);
     // Said only when it was: a notice that may not be sent leaves the mark away.
@@ -82,7 +81,8 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
         How::Deferred { evidence, next_at, .. } => How::Deferred { evidence, next_at, delay_told: recipient.delay_told || told.is_some() },
         how => how,
     };
-    Conclusion { ending: Ending { index, how }, told, judged }
+    let meaning = Meaning { provider: provider.into(), reason, permanent: judged.is_some_and(|judged| judged.permanent) };
+    Conclusion { ending: Ending { index, how, meaning: Some(meaning) }, told, judged }
 }
 
 /// What becomes of a recipient of a mail that is held: it goes back into the spool until then, without an attempt. `None` where there
@@ -118,17 +118,6 @@ fn expired(evidence: Evidence, mail: &Mail, now: Timestamp) -> Evidence {
 /// A notice answers neither a notice nor a null reverse-path (RFC 5321 §4.5.5).
 pub(super) fn may_be_told(mail: &Mail) -> bool {
     mail.kind == Kind::Submission && mail.original_reverse_path != ReversePath::Null
-}
-
-/// Kept with the evidence, so that a person finds it by them.
-fn with_judgement(how: How, provider: &str, reason: Option<Reason>) -> How {
-    let judged = |evidence: Evidence| Evidence { provider: Some(provider.into()), reason, ..evidence };
-    match how {
-        How::Delivered(evidence) => How::Delivered(judged(evidence)),
-        How::Failed(evidence) => How::Failed(judged(evidence)),
-        How::Deferred { evidence, next_at, delay_told } => How::Deferred { evidence: judged(evidence), next_at, delay_told },
-        How::Cancelled(_) | How::Released { .. } => how,
-    }
 }
 
 /// Recipients that are released or cancelled never come here.
@@ -176,17 +165,7 @@ mod tests {
     }
 
     fn evidence(status: &str) -> Evidence {
-        Evidence {
-            status: status.parse().unwrap(),
-            reply: None,
-            text: "said so".to_owned(),
-            remote: None,
-            tls: None,
-            unknown_end: false,
-            provider: None,
-            reason: None,
-            at: START,
-        }
+        Evidence { status: status.parse().unwrap(), reply: None, text: "said so".to_owned(), remote: None, tls: None, unknown_end: false, at: START }
     }
 
     fn concluded(mail: &Mail, recipient: &Leased, outcome: Outcome, after: Duration, dsn_passed_on: bool) -> Conclusion {

@@ -113,8 +113,7 @@ async fn smart_plan(resolver: &Resolver, settings: &Settings, smart_host: &Smart
 impl Nowhere {
     /// DNS trouble and a route that is not configured (any more) are waited out; what the DNS says is final.
     pub(super) fn outcome(self, at: Timestamp) -> Outcome {
-        let evidence =
-            |status, text: String| Evidence { status, reply: None, text, remote: None, tls: None, unknown_end: false, provider: None, reason: None, at };
+        let evidence = |status, text: String| Evidence { status, reply: None, text, remote: None, tls: None, unknown_end: false, at };
         match self {
             Self::Unroutable(ref why) => {
                 let text = why.to_string();

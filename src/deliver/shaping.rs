@@ -361,6 +361,23 @@ mod tests {
     }
 
     #[test]
+    fn a_person_can_have_a_silent_host_tried_and_a_pause_ended() {
+        let (mut shaping, place) = (Shaping::default(), Providers::default().place("gmail-smtp-in.l.google.com"));
+        shaping.silent(&place, START);
+        assert!(matches!(shaping.admit(&place, START), Admission::Down(_)));
+        assert_eq!(shaping.resume(&place.group, &place.host, false, START), None);
+        assert_eq!(shaping.admit(&place, START), Admission::Granted);
+        shaping.slow_down(&place, place.limits.reaction(&reply("421 4.7.28 unusual rate of mail")), START);
+        let Admission::Paused(until) = shaping.admit(&place, START) else { panic!("no pause") };
+        assert_eq!(shaping.resume(&place.group, &place.host, false, START), Some(until), "what the provider asked for is kept");
+        assert_eq!(shaping.admit(&place, START), Admission::Paused(until));
+        shaping.leave(&place, START);
+        assert_eq!(shaping.resume(&place.group, &place.host, true, START), None);
+        assert_eq!(admitted(&mut shaping, &place, START), 1, "by one connection at first");
+        assert_eq!(shaping.resume("nobody", "nobody", true, START), None);
+    }
+
+    #[test]
     fn a_group_recovers_by_itself() {
         let (mut shaping, place) = (Shaping::default(), Providers::default().place("mx.example.net"));
         for _ in 0..20 {

@@ -1,10 +1,9 @@
 //! How things end, whose fault it is, and whether waiting helps: the one place where that becomes a reply code.
 
-use super::{Reason, TlsSession, timestamp::Timestamp};
+use super::{TlsSession, timestamp::Timestamp};
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Whose fault a failure is; reply, log level and addressee follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,10 +66,6 @@ pub struct Evidence {
     pub tls: Option<TlsSession>,
     /// The connection ended after the final dot and before its reply: the mail may have arrived (RFC 5321 §6.1).
     pub unknown_end: bool,
-    /// Who the next hop belongs to, as logs name it; known once the ending was judged.
-    pub provider: Option<Arc<str>>,
-    /// Why it did not arrive; known once the ending was judged.
-    pub reason: Option<Reason>,
     /// When.
     pub at: Timestamp,
 }

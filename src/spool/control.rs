@@ -59,9 +59,6 @@ pub trait Control: Records {
 
     /// How many recipients are in each state.
     fn states(&self, now: Timestamp) -> impl Future<Output = Result<States, SpoolError>> + Send;
-
-    /// Lets a restored spool go, which is held as a whole until a person says so. Whether it was held.
-    fn release_spool(&self) -> impl Future<Output = Result<bool, SpoolError>> + Send;
 }
 
 /// Which recipients: those that every field takes. The default takes all that have no outcome yet.

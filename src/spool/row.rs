@@ -3,7 +3,8 @@
 //! Databases hand back a flipped bit without a word, and a flipped bit in a recipient sends mail to a stranger. So the sum is made before
 //! a row is written and checked before it is believed. No SQL here, no disk.
 
-use super::{Ending, How, Leased, Mail, Queue};
+use super::journal::Class;
+use super::{Ending, How, Leased, Mail, Meaning, Queue};
 use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp};
 use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
 use serde::{Deserialize, Serialize};
@@ -179,14 +180,14 @@ impl RecipientRow {
 }
 
 impl Told {
-    pub fn of(evidence: &Evidence) -> Self {
+    pub fn of(evidence: &Evidence, meaning: Option<&Meaning>) -> Self {
         let text = evidence.reply.as_ref().map_or_else(|| evidence.text.clone(), ToString::to_string);
         Self {
             status: evidence.status.to_string(),
             text: text.chars().take(EVIDENCE_CHARACTERS_MAX).collect(),
             remote: evidence.remote.as_ref().map(|remote| format!("{} [{}]", remote.host, remote.address)),
-            provider: evidence.provider.as_deref().map(str::to_owned),
-            reason: evidence.reason.map(|reason| reason.as_str().to_owned()),
+            provider: meaning.map(|meaning| meaning.provider.to_string()),
+            reason: meaning.and_then(|meaning| meaning.reason).map(|reason| reason.as_str().to_owned()),
             at: evidence.at.unix_millis(),
         }
     }
@@ -251,6 +252,15 @@ pub(super) fn path(text: &str) -> Result<ReversePath, String> {
         return Ok(ReversePath::Null);
     }
     Mailbox::parse(text).map(ReversePath::Mailbox).map_err(|e| e.to_string())
+}
+
+/// What `messages.kind` says of a mail that is no submission.
+pub(super) const fn class(kind: i64) -> Option<Class> {
+    match kind {
+        0 => None,
+        1 => Some(Class::Notice),
+        _ => Some(Class::Returned),
+    }
 }
 
 fn notify_number(notify: Notify) -> i64 {

@@ -11,5 +11,6 @@ mod ledger;
 mod life;
 mod notices;
 mod proxy_protocol;
+mod queue;
 mod tls;
 mod watch;

@@ -6,7 +6,7 @@ use postseal::mail::outcome::Remote;
 use postseal::mail::{Evidence, IdentityName, Reason, RouteName, Stream};
 use postseal::seal::{Kind, Sealed};
 use postseal::spool::control::{By, Cursor, Group, IDS_MAX, ORDER_ROWS_MAX, Order, Selection, SenderIs, State};
-use postseal::spool::{Control, How, Queue, Records, SoFar, Spool};
+use postseal::spool::{Control, How, Meaning, Queue, Records, SoFar, Spool};
 use std::collections::BTreeMap;
 
 pub async fn a_list_shows_what_waits_and_the_last_words(engine: impl Engine) {
@@ -346,12 +346,13 @@ async fn try_once(spool: &impl Spool, host: &str, seconds: i64, provider: &str, 
     for lease in claim(spool, host, seconds).await {
         let evidence = Evidence {
             status: "4.7.28".parse().unwrap(),
-            provider: Some(provider.into()),
-            reason: Some(reason),
             remote: Some(Remote { host: format!("mx.{host}"), address: "192.0.2.1:25".parse().unwrap() }),
             ..evidence("451 later", seconds)
         };
-        let endings = all(&lease, &How::Deferred { evidence, next_at: at(seconds + 300), delay_told: false });
+        let mut endings = all(&lease, &How::Deferred { evidence, next_at: at(seconds + 300), delay_told: false });
+        for ending in &mut endings {
+            ending.meaning = Some(Meaning { provider: provider.into(), reason: Some(reason), permanent: false });
+        }
         spool.settle(lease, endings, vec![]).await.unwrap();
     }
 }

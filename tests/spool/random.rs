@@ -2,7 +2,8 @@
 
 use super::samples::*;
 use postseal::seal::Sealed;
-use postseal::spool::control::{Order, Selection};
+use postseal::spool::control::{Effect, Order, Selection};
+use postseal::spool::journal::{Filter, Journal};
 use postseal::spool::{Control, Ending, How, Lease, Records, Spool, SqliteSpool};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -97,12 +98,15 @@ struct Model {
     /// By mail and number.
     waiting: BTreeMap<(u64, u32), Waiting>,
     parked: BTreeMap<usize, i64>,
+    /// What the journal tells: the mail's number, the recipient's place, the kind.
+    told: Vec<String>,
 }
 
 impl Model {
     fn commit(&mut self, hosts: &[usize], due_at: i64) -> u64 {
         self.mails += 1;
         for (number, host) in (0..).zip(hosts) {
+            self.told.push(format!("{} u{number} mail.accepted", self.mails));
             self.waiting.insert((self.mails, number), Waiting { host: *host, next_at: due_at, fence: None, attempts: 0, unknown_ends: 0, held: false });
         }
         self.mails
@@ -167,18 +171,23 @@ impl Model {
         self.waiting.iter_mut().filter(move |(_, who)| who.host == host && (who.held || who.fence.is_none() || who.next_at <= now))
     }
 
-    /// Gives what is held now by this order.
-    fn hold(&mut self, host: usize) -> Vec<(u64, u32)> {
-        let mut held = Vec::new();
+    /// Gives all that is held now, and of how many that is new.
+    fn hold(&mut self, host: usize) -> (Vec<(u64, u32)>, usize) {
+        let (mut held, mut told) = (Vec::new(), Vec::new());
         for (key, who) in self.at_rest(host) {
             // A lease that ran out is one of unknown end.
             let lapsed = u32::from(who.fence.take().is_some());
             who.attempts += lapsed;
             who.unknown_ends += lapsed;
+            if !who.held {
+                told.push(format!("{} u{} mail.held", key.0, key.1));
+            }
             who.held = true;
             held.push(*key);
         }
-        held
+        let new = told.len();
+        self.told.extend(told);
+        (held, new)
     }
 
     fn holds(&self, lease: &Given) -> bool {
@@ -255,7 +264,7 @@ async fn run(ops: Vec<Op>) {
                 let settled = given.remove(lease % given.len());
                 let (held, mail, next_at) = (model.holds(&settled), settled.mail(), model.now + delay);
                 let numbers: Vec<u32> = settled.recipients().collect();
-                let endings = numbers.iter().zip(kinds.iter().cycle()).map(|(index, kind)| Ending { index: *index, how: how(*kind, model.now, next_at) });
+                let endings = numbers.iter().zip(kinds.iter().cycle()).map(|(index, kind)| Ending::of(*index, how(*kind, model.now, next_at)));
                 let endings: Vec<Ending> = endings.collect();
                 let notices = if notice { vec![mail_to(1_000_000 + model.mails + 1, &[0], model.now)] } else { vec![] };
                 assert_eq!(spool.settle(settled.lease, endings.clone(), notices).await.is_ok(), held, "{op:?}");
@@ -263,6 +272,7 @@ async fn run(ops: Vec<Op>) {
                     settle(&mut model, mail, &endings, next_at);
                     if notice {
                         model.mails += 1;
+                        model.told.push(format!("{} u0 mail.accepted", 1_000_000 + model.mails));
                         let who = Waiting { host: 0, next_at: model.now, fence: None, attempts: 0, unknown_ends: 0, held: false };
                         model.waiting.insert((1_000_000 + model.mails, 0), who);
                     }
@@ -274,30 +284,34 @@ async fn run(ops: Vec<Op>) {
                 model.parked.insert(host, model.now + seconds);
             }
             Op::Hold { host } => {
-                spool.change(&at_host(host), &Order::Hold, None, many(500), at(model.now)).await.unwrap();
-                model.hold(host);
+                let changed = spool.change(&at_host(host), &Order::Hold, None, many(500), at(model.now)).await.unwrap();
+                let done = changed.entries.iter().filter(|(_, effect)| *effect == Effect::Done).count();
+                assert_eq!(model.hold(host).1, done, "{op:?}");
             }
             Op::Release { host } => {
                 spool.change(&at_host(host), &Order::Release, None, many(500), at(model.now)).await.unwrap();
                 let now = model.now;
-                for who in model.waiting.values_mut().filter(|who| who.host == host && who.held) {
+                for ((mail, number), who) in model.waiting.iter_mut().filter(|(_, who)| who.host == host && who.held) {
                     (who.held, who.next_at) = (false, now);
+                    model.told.push(format!("{mail} u{number} mail.released"));
                 }
             }
             Op::Retry { host } => {
                 spool.change(&at_host(host), &Order::Retry, None, many(500), at(model.now)).await.unwrap();
                 let now = model.now;
-                let mut retried = false;
-                for (_, who) in model.at_rest(host).filter(|(_, who)| !who.held) {
-                    (who.next_at, retried) = (now, true);
+                let mut retried = Vec::new();
+                for ((mail, number), who) in model.at_rest(host).filter(|(_, who)| !who.held) {
+                    who.next_at = now;
+                    retried.push(format!("{mail} u{number} mail.retried"));
                 }
-                if retried {
+                if !retried.is_empty() {
                     model.parked.remove(&host);
                 }
+                model.told.extend(retried);
             }
             Op::Cancel { host, interrupted } => {
                 let changed = spool.change(&at_host(host), &Order::Cancel { silent: true }, None, many(500), at(model.now)).await.unwrap();
-                let held = model.hold(host);
+                let (held, _) = model.hold(host);
                 model.claims += u64::from(!held.is_empty());
                 let mut seized: Vec<(u64, u32)> =
                     changed.leases.iter().flat_map(|lease| lease.recipients.iter().map(|who| (lease.mail.id.number(), who.index))).collect();
@@ -328,6 +342,13 @@ async fn run(ops: Vec<Op>) {
     assert_eq!(states.waiting + states.leased + states.held, model.waiting.len() as u64);
     assert_eq!(states.held, model.waiting.values().filter(|who| who.held).count() as u64);
     assert_eq!(spool.sweep(at(model.now)).await.unwrap().quarantined, []);
+    let events = spool.events(0, Filter::default(), many(10_000)).await.unwrap().events;
+    let told = events.iter().map(|event| {
+        let recipient = event.news.recipient.as_ref().unwrap().local.as_str();
+        format!("{} {recipient} {}", event.news.mail.number(), event.news.kind)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), model.told);
+    assert!(events.iter().zip(1..).all(|(event, number)| event.number == number));
     spool.close().await;
 }
 
@@ -346,6 +367,14 @@ fn how(kind: u8, now: i64, next_at: i64) -> How {
 
 fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
     for ending in endings {
+        let kind = match ending.how {
+            How::Delivered(_) => Some("mail.delivered"),
+            How::Failed(_) => Some("mail.bounced"),
+            How::Cancelled(_) => Some("mail.cancelled"),
+            How::Deferred { .. } => Some("mail.deferred"),
+            How::Released { .. } => None,
+        };
+        model.told.extend(kind.map(|kind| format!("{mail} u{} {kind}", ending.index)));
         match ending.how {
             How::Delivered(_) | How::Failed(_) | How::Cancelled(_) => {
                 model.waiting.remove(&(mail, ending.index));

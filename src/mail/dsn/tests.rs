@@ -29,8 +29,6 @@ fn refused() -> DsnRecipient {
         remote: Some(Remote { host: "mx.example.net".into(), address: "192.0.2.7:25".parse().unwrap() }),
         tls: None,
         unknown_end: false,
-        provider: None,
-        reason: None,
         at: at(0),
     };
     DsnRecipient {

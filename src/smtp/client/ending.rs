@@ -65,16 +65,6 @@ impl Peer {
     /// Something about this next hop that is no reply.
     #[must_use]
     pub fn evidence(&self, status: EnhancedCode, text: impl Into<String>, at: Timestamp) -> Evidence {
-        Evidence {
-            status,
-            reply: None,
-            text: text.into(),
-            remote: Some(self.remote.clone()),
-            tls: self.tls.clone(),
-            unknown_end: false,
-            provider: None,
-            reason: None,
-            at,
-        }
+        Evidence { status, reply: None, text: text.into(), remote: Some(self.remote.clone()), tls: self.tls.clone(), unknown_end: false, at }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! The writer looks at each recipient again: between the read and its turn a recipient may have been claimed, settled or set aside.
 
+use super::journal;
 use super::queries::{self, CANCELLED, DELIVERED, FAILED, HELD, HELD_BY_PERSON, QUARANTINED, WAITING, quarantine, read_message, refresh_queue};
 use super::writer::{Batch, Refusable};
 use crate::mail::{MailId, ReversePath, RouteName, Timestamp};
 use crate::spool::control::{By, Changed, Cursor, Effect, Entry, Group, LastWords, Listed, Order, SHOWN_MAX, Selection, Shown, State, States, Summed};
+use crate::spool::journal::{About, Kind};
 use crate::spool::row::{self, Told};
 use crate::spool::{Lease, Queue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -130,6 +132,9 @@ pub(super) fn change(batch: &mut Batch<'_>, found: &[(MailId, u32)], selection: 
             queues.insert(before.queue.clone());
             effect = carry_out(batch, &before, order, now)?;
         }
+        if effect == Effect::Done {
+            tell(batch, &before, order, now)?;
+        }
         let is_seized = matches!(order, Order::Cancel { .. }) && effect == Effect::Done && before.state != State::Quarantined;
         match seized.last_mut().filter(|(last, _)| last == mail) {
             _ if !is_seized => {}
@@ -168,6 +173,8 @@ fn carry_out(batch: &mut Batch<'_>, entry: &Entry, order: &Order, now: Timestamp
             )?
             .execute(params![message, number, now])?,
         Order::Hold | Order::Cancel { .. } => {
+            let about = |about: About| About { error: Some(DISCARDED.to_owned()), ..about };
+            journal::tell_of(batch, message, Some(&entry.recipient), Kind::Cancelled, Timestamp::from_unix_millis(now), about)?;
             discard(batch, message, number, now)?;
             1
         }
@@ -181,6 +188,19 @@ fn carry_out(batch: &mut Batch<'_>, entry: &Entry, order: &Order, now: Timestamp
         Order::Reroute(route) => return reroute(batch, entry, route, now),
     };
     Ok(Effect::Done)
+}
+
+/// For the journal: one event a recipient. What is cancelled is held first; that it was cancelled is told when it is settled.
+fn tell(batch: &mut Batch<'_>, entry: &Entry, order: &Order, now: Timestamp) -> rusqlite::Result<()> {
+    let kind = match (order, entry.state) {
+        (Order::Hold, _) | (Order::Cancel { .. }, State::Waiting) => Kind::Held,
+        (Order::Release, _) => Kind::Released,
+        (Order::Retry, _) => Kind::Retried,
+        (Order::Reroute(_), _) => Kind::Rerouted,
+        (Order::Cancel { .. }, _) => return Ok(()),
+    };
+    let about = |about: About| About { attempts: Some(entry.attempts), ..about };
+    journal::tell_of(batch, row::number(entry.mail), Some(&entry.recipient), kind, now, about)
 }
 
 fn reroute(batch: &mut Batch<'_>, entry: &Entry, route: &RouteName, now: i64) -> rusqlite::Result<Effect> {
@@ -298,12 +318,6 @@ fn discard(batch: &mut Batch<'_>, message: i64, number: u32, now: i64) -> rusqli
     }
     batch.totals.quarantined -= i64::from(state == QUARANTINED);
     Ok(())
-}
-
-/// Lets a restored spool go.
-pub(super) fn release_spool(batch: &mut Batch<'_>) -> Refusable<bool> {
-    let changed = batch.db.prepare_cached("UPDATE spool SET held = 0 WHERE held <> 0")?.execute([])?;
-    Ok(Ok(changed > 0))
 }
 
 fn read_entry(db: &Connection, mail: MailId, index: u32, now: Timestamp) -> rusqlite::Result<Option<Entry>> {
