@@ -91,7 +91,7 @@ enum Command {
 #[derive(clap::Args, Debug)]
 struct ConfigFile {
     /// The configuration file
-    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
+    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = crate::config::DEFAULT_FILE)]
     config: PathBuf,
 }
 

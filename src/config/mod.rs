@@ -6,8 +6,9 @@ pub mod fault;
 pub mod knob;
 pub mod reader;
 mod sections;
+mod sidecar;
 
-pub use document::{Document, Origin};
+pub use document::{DEFAULT_FILE, Document, Origin, is_there};
 pub use fault::{Fault, Faults};
 pub use sections::admin::Admin;
 pub use sections::how::Server;
@@ -21,6 +22,7 @@ pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 use crate::deliver::tls::TlsSettings;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
+use crate::keys::KeyFile;
 use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
@@ -105,10 +107,20 @@ impl Config {
     /// # Errors
     /// All faults.
     pub fn read(document: &Document) -> Result<(Self, Vec<KnobRead>), Faults> {
-        let notes = Notes::default();
-        let config = meant(&Reader::root(document, &notes));
+        let expansion = document.expansion();
+        let notes = Notes::with(expansion.knobs.clone(), expansion.faults.clone());
+        let root = Reader::root(document, &notes);
+        root.leave(sidecar::SECTION);
+        let config = meant(&root);
+        drop(root);
         let knobs = notes.into_result()?;
         Ok((config, knobs))
+    }
+
+    /// The signing keys that lie outside of the key directory.
+    #[must_use]
+    pub fn key_files(&self) -> Vec<KeyFile> {
+        self.domains.values().filter_map(|settings| settings.key_file.clone()).collect()
     }
 
     /// `[admin]` alone, for those who look for a relay that runs: it may run with what stood in the file before, so faults elsewhere do

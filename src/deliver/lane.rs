@@ -4,6 +4,7 @@
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
 use super::attempt::{Attempt, Line, Report, Tenure};
+use super::counted;
 use super::ending::conclude;
 use super::finding;
 use super::pool::Waiting;
@@ -30,7 +31,9 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
     let settings = shared.settings.load_full();
     match finding::find_way(&shared.resolver, &settings, &queue).await {
         Ok(way) => {
-            let group = way.order(0).first().map_or_else(|| "".into(), |host| way.place(&host.name, &settings).group);
+            let best = way.order(0).first().map(|host| way.place(&host.name, &settings));
+            let (group, provider) = best.map_or_else(|| ("".into(), OTHER.into()), |place| (place.group, place.provider));
+            shared.whereabouts.note(&queue, &provider);
             let lane = Lane {
                 begun_at: shared.now(),
                 has_claimed: false,
@@ -44,11 +47,15 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
                 dry: false,
                 unreachable: None,
                 group,
+                provider,
                 waiting: None,
             };
             lane.work(&nudge).await
         }
-        Err(why) => end_all(&shared, &settings, &queue, &OTHER.into(), &why.outcome(shared.now())).await,
+        Err(why) => {
+            let provider = shared.whereabouts.of(&queue).unwrap_or_else(|| OTHER.into());
+            end_all(&shared, &settings, &queue, &provider, &why.outcome(shared.now())).await
+        }
     }
 }
 
@@ -71,6 +78,8 @@ struct Lane<S: Spool> {
     has_claimed: bool,
     /// What the best host shares its limits with.
     group: Arc<str>,
+    /// Who stands behind the best host.
+    provider: Arc<str>,
     /// There is no connection yet, and others have them all.
     waiting: Option<Waiting>,
 }
@@ -99,11 +108,7 @@ impl<S: Spool> Lane<S> {
         }
         worked?;
         match self.unreachable.take() {
-            Some(outcome) => {
-                let remote = outcome.evidence().remote.as_ref();
-                let provider = remote.map_or_else(|| OTHER.into(), |remote| self.way.place(&remote.host, &self.settings).provider);
-                end_all(&self.shared, &self.settings, &self.queue, &provider, &outcome).await
-            }
+            Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &self.provider, &outcome).await,
             None => Ok(()),
         }
     }
@@ -312,6 +317,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let mut told = Vec::new();
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
+        counted::ended(&shared.meters, &ended.provider, &mail, &conclusion);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion);
         told.extend(conclusion.told);
         endings.push(conclusion.ending);

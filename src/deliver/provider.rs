@@ -106,7 +106,7 @@ impl Providers {
         &self.other
     }
 
-    /// The providers that are known, by name.
+    /// The names of those that are known.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|provider| &*provider.name)
     }

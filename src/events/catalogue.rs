@@ -601,6 +601,20 @@ pub const EVENTS: &[Event] = &[
         means: "The provider asked to slow down. It gets a pause, then fewer connections, and recovers by itself.",
         remedy: "If frequent: read the reply, and lower the limits of the provider in the shaping file.",
     },
+    Event {
+        name: "provider.failed",
+        levels: &[Warn],
+        fields: &["provider", "host", "attempts", "error"],
+        means: "No session with the provider could be opened for some minutes, whichever host was tried. Told once, with the last cause.",
+        remedy: "See whether port 25 is open, the source address is ours and the resolver answers; if TLS is the cause, whether the provider changed something. Mail is kept and tried again.",
+    },
+    Event {
+        name: "provider.recovered",
+        levels: &[Info],
+        fields: &["provider"],
+        means: "A session with a provider that had been out of reach was opened again.",
+        remedy: "Nothing.",
+    },
     Event { name: "attempt.delivered", levels: &[Info], fields: ATTEMPT, means: "The next hop took the mail for one recipient.", remedy: "Nothing." },
     Event {
         name: "attempt.deferred",

@@ -29,12 +29,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 pub mod control;
+pub mod depth;
 pub mod journal;
 mod row;
 mod schema;
 pub mod sqlite;
 
 pub use control::Control;
+pub use depth::Depth;
 pub use journal::{Journal, Meaning};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 

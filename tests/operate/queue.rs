@@ -178,7 +178,7 @@ async fn an_order_goes_page_by_page_and_many_are_asked_about() {
 
 fn deferring() -> NextHop {
     let full = (0..12).map(|number| format!("u{number}@one.example")).chain(["a@one.example".into(), "b@two.example".into()]);
-    NextHop::start(full.fold(Script::modern(), |script, to| script.when(At::rcpt(&to), (0..9).map(|_| Say(FULL)))))
+    NextHop::start(full.fold(Script::modern(), |script, to| script.when(At::rcpt(&to), [const { Say(FULL) }; 9])))
 }
 
 fn started(hop: &NextHop, spare: &NextHop) -> RelayProcess {

@@ -4,6 +4,7 @@
 mod contract;
 mod control;
 mod damage;
+mod depth;
 mod embedded;
 mod journal;
 mod kill;
