@@ -1,5 +1,6 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
+mod desk;
 mod front;
 mod home;
 mod meters;
@@ -157,8 +158,8 @@ impl Relay {
         let resolver = Arc::new(material.resolver.counting(meters.dns.clone()));
         let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
-        let outside = Outside { notices: home.clone(), reseal: home, clock: Arc::new(clock::now), meters: meters.deliver.clone() };
-        let delivery = Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside);
+        let outside = Outside { notices: home.clone(), reseal: home.clone(), clock: Arc::new(clock::now), meters: meters.deliver.clone() };
+        let delivery = Arc::new(Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
@@ -179,9 +180,9 @@ impl Relay {
         let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone());
         let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
-        let office = life.office(meters);
+        let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
+        let office = life.office(meters, Arc::new(desk));
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
-        let delivery = Arc::new(delivery);
         let mut relay = Self {
             front,
             spool,

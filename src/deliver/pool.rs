@@ -199,6 +199,13 @@ impl Pool {
         self.shaping().silent(place, (self.clock)())
     }
 
+    /// Has mail go to a host again, see [`Shaping::resume`].
+    pub fn resume(&self, group: &str, host: &str, ends_pause: bool) -> Option<Timestamp> {
+        let until = self.shaping().resume(group, host, ends_pause, (self.clock)());
+        self.changed();
+        until
+    }
+
     /// How many recipients to name in one transaction there.
     #[must_use]
     pub fn recipients_max(&self, place: &Place) -> usize {

@@ -12,6 +12,7 @@ mod life;
 mod meters;
 mod notices;
 mod proxy_protocol;
+mod queue;
 mod service;
 mod tls;
 mod traces;
