@@ -3,6 +3,7 @@
 pub mod dns;
 pub mod next_hop;
 pub mod odd_signatures;
+pub mod outlook;
 pub mod relay_process;
 pub mod smtp_client;
 pub mod spf_zone;

@@ -1,0 +1,3 @@
+//! What an operator asks the relay over HTTP.
+
+mod page;
