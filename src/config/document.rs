@@ -47,13 +47,25 @@ impl Document {
     /// # Errors
     /// As [`Document::read`], or a variable of ours is no text.
     pub fn load(path: &Path) -> Result<Self, Faults> {
+        Self::read(path, Self::variables()?)
+    }
+
+    /// As [`Document::load`]; of a file that is not there, the variables alone.
+    ///
+    /// # Errors
+    /// As [`Document::load`].
+    pub fn load_or_empty(path: &Path) -> Result<Self, Faults> {
+        if path.exists() { Self::load(path) } else { Self::of("", path, Self::variables()?) }
+    }
+
+    fn variables() -> Result<Vec<(String, String)>, Faults> {
         let mut variables = Vec::new();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.into_string().ok().filter(|name| parts(name).is_some()) else { continue };
             let not_text = |_| Faults::one(Fault::new(&format!("${name}"), "", "octets that are no text", "UTF-8"));
             variables.push((name.clone(), value.into_string().map_err(not_text)?));
         }
-        Self::read(path, variables)
+        Ok(variables)
     }
 
     /// Where the value at `keys` stands; behind the key of a list, the number of an element from 0. `None`: nowhere, its default holds.

@@ -9,6 +9,7 @@ mod sections;
 
 pub use document::{Document, Origin};
 pub use fault::{Fault, Faults};
+pub use sections::admin::Admin;
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
 pub use sections::publication::{DomainPublication, Publication};
@@ -24,7 +25,7 @@ use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, publication, sending, watch, who};
+use sections::{admin, events, how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Config {
     pub log: log::Settings,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
+    /// `[admin]`; `None` where it is off.
+    pub admin: Option<Admin>,
     /// `[listeners]`.
     pub listeners: Vec<Listener>,
     /// `[identities]`.
@@ -58,7 +61,7 @@ pub struct Config {
     pub readdress: readdress::Settings,
     /// `[seal]`, without keys.
     pub seal: seal::Rules,
-    /// `[spool]`.
+    /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
     /// `[resolver]`.
     pub resolver: dns::Settings,
@@ -108,6 +111,24 @@ impl Config {
         Ok((config, knobs))
     }
 
+    /// `[admin]` alone, for those who look for a relay that runs: it may run with what stood in the file before, so faults elsewhere do
+    /// not matter, and neither does a file that is not there.
+    ///
+    /// # Errors
+    /// Its faults.
+    pub fn admin_of(path: &Path) -> Result<Option<Admin>, Faults> {
+        let document = Document::load_or_empty(path)?;
+        let notes = Notes::default();
+        let admin = {
+            let root = Reader::root(&document, &notes);
+            admin::admin(&root, &how::server(&root).hostname, how::tls(&root).as_ref())
+        };
+        match notes.into_result() {
+            Ok(_) => Ok(admin),
+            Err(faults) => faults.below("admin").map_or(Ok(admin), Err),
+        }
+    }
+
     /// What an operator should know, though it is no fault.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.warnings.iter().map(String::as_str)
@@ -120,6 +141,7 @@ fn meant(root: &Reader<'_>) -> Config {
     let hostname = server.hostname.clone();
     let log = how::log(root);
     let tls = how::tls(root);
+    let admin = admin::admin(root, &hostname, tls.as_ref());
     let listeners = listeners::listeners(root, &hostname, tls.is_some());
     let identities = who::identities(root);
     let users = how::users(root, &identities.rules);
@@ -137,7 +159,7 @@ fn meant(root: &Reader<'_>) -> Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: how::spool(root),
+        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),
@@ -145,6 +167,7 @@ fn meant(root: &Reader<'_>) -> Config {
         server,
         log,
         tls,
+        admin,
         listeners,
         identities,
         users,

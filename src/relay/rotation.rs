@@ -88,7 +88,8 @@ impl InForce {
         self.watch.change(orders);
     }
 
-    fn config(&self) -> Arc<Config> {
+    /// The configuration.
+    pub fn config(&self) -> Arc<Config> {
         self.lock().clone()
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Bounds stand here rather than in the rooms: a room can work within wider ones, but a relay that is set so is a slip of the pen.
 
+pub mod admin;
+pub mod events;
 pub mod how;
 pub mod listeners;
 pub mod publication;
