@@ -1,19 +1,21 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
+pub mod examination;
 mod front;
 mod home;
 pub mod office;
+mod page;
 mod rotation;
 mod snapshot;
 mod watch;
 pub mod world;
 
-use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
 use crate::dns::{self, Authority, Resolver};
+use crate::events::pulse::Pulse;
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -29,6 +31,7 @@ use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
 use office::{Admin, RelayLife, ReloadAsked};
+use page::PageKeeper;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 use std::net::SocketAddr;
@@ -70,7 +73,8 @@ pub struct Relay {
     doors: Vec<OpenDoor>,
     admin: Admin,
     life: Arc<RelayLife>,
-    office: Arc<Office<SqliteSpool>>,
+    page: Arc<page::Sources>,
+    page_keeper: PageKeeper,
     reloads: mpsc::Receiver<ReloadAsked>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
@@ -117,11 +121,11 @@ impl Relay {
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
         let ids = Arc::new(IdSource::from(rand::random()));
-        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
+        let (home, pulse) = (Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() }), Arc::new(Pulse::default()));
         let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
         let resolver = material.resolver.clone();
-        let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
+        let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home.clone(), Arc::new(clock::now));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
@@ -131,18 +135,20 @@ impl Relay {
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
             examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
+            pulse: pulse.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
-        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver.clone(), spool.clone());
         let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot, watch.clone(), spool.clone());
-        let office = life.office();
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let delivery = Arc::new(delivery);
+        let page = page::Sources::new(life.office(), in_force.clone(), delivery.clone(), home, resolver, pulse, report.commits_lost);
+        let page_keeper = PageKeeper::begin(&page);
         let mut relay =
-            Self { front, spool, delivery, sweeping, watch, in_force, rotating, gate, memory, doors, admin, life, office, reloads, closing, config };
+            Self { front, spool, delivery, sweeping, watch, in_force, rotating, gate, memory, doors, admin, life, page, page_keeper, reloads, closing, config };
         if let Err(fault) = relay.open_admin(material.admin_tls.as_ref()).and_then(|()| relay.open_doors(&guard)) {
             relay.drain().await;
             return Err(fault);
@@ -181,7 +187,7 @@ impl Relay {
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
-        self.admin.replace(admin, &self.office);
+        self.admin.replace(admin, &self.page);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
@@ -206,6 +212,7 @@ impl Relay {
         self.sweeping.over.cancel();
         self.rotating.over.cancel();
         self.watch.end().await;
+        self.page_keeper.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
@@ -224,7 +231,7 @@ impl Relay {
 
     fn open_admin(&mut self, tls: Option<&tls::Tls>) -> Result<(), StartFault> {
         let opening = self.admin.opening(&self.config, tls)?;
-        self.admin.replace(opening, &self.office);
+        self.admin.replace(opening, &self.page);
         Ok(())
     }
 

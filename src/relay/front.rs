@@ -1,6 +1,7 @@
 //! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
 
 use crate::clock;
+use crate::events::pulse::{Beat, Pulse};
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -33,6 +34,8 @@ pub struct Front<S> {
     pub examinations: Semaphore,
     /// What each identity has used of its rates.
     pub usage: Mutex<Usage>,
+    /// Counts for the page.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -55,11 +58,13 @@ impl IdSource {
 impl<S: Spool> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
-        policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())
+        let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now());
+        begun.inspect_err(|_| self.pulse.note(Beat::Refused, 1, clock::now()))
     }
 
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
-        let mailbox = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken)?;
+        let judged = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken);
+        let mailbox = judged.inspect_err(|_| self.pulse.note(Beat::Refused, 1, clock::now()))?;
         self.usage().took_recipients(&client.identity, 1);
         Ok(mailbox)
     }
@@ -67,6 +72,8 @@ impl<S: Spool> Accept for Front<S> {
     async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
         let submission = Arc::new(submission);
         let accepted = self.commit(&submission).await;
+        let beat = if accepted.is_ok() { Beat::Accepted } else { Beat::Refused };
+        self.pulse.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), clock::now());
         if let Err(refusal) = &accepted {
             report_refusal(&submission, refusal);
         }

@@ -1,8 +1,8 @@
 //! The page over HTTP, from what an outlook gives it: what it shows, what it escapes, what it bounds, whose forms it obeys.
 
-use crate::support::outlook::{Day, EVIL, Scene, mail};
+use crate::support::outlook::{Day, EVIL, FORM_TOKEN, Scene, mail};
 use postseal::admin::page;
-use reqwest::header::{CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, LOCATION, ORIGIN};
+use reqwest::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use reqwest::{Client, Response, StatusCode, redirect};
 use std::sync::Arc;
 
@@ -34,10 +34,10 @@ impl Served {
         answer.text().await.unwrap()
     }
 
-    /// A form sent as a browser does, from a page of `site`.
-    async fn post(&self, path: &str, site: &str) -> Response {
-        let form = self.client.post(format!("{}{path}", self.root)).header(ORIGIN, site).header("content-type", "application/x-www-form-urlencoded");
-        form.send().await.unwrap()
+    /// A form with these fields.
+    async fn post(&self, path: &str, fields: &str) -> Response {
+        let form = self.client.post(format!("{}{path}", self.root)).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        form.body(fields.to_owned()).send().await.unwrap()
     }
 }
 
@@ -147,7 +147,7 @@ async fn what_needs_a_person_comes_with_what_to_do() {
         "7 things need you.",
         "Mail of news.example.com waits for its key record",
         "postseal dns records news.example.com",
-        "google complains of news.example.com (dkim)",
+        "Google complains of news.example.com (dkim)",
         "A certificate expires in 9 days",
         "2 recipients are held by a person",
     ] {
@@ -203,20 +203,25 @@ async fn a_spool_that_does_not_answer_is_told_of_in_its_words() {
 #[tokio::test]
 async fn a_form_is_obeyed_from_the_page_itself_and_from_nowhere_else() {
     let page = Served::on(Day::Busy).await;
-    let form = format!("/mail/{}/hold", mail());
-    for foreign in ["http://evil.example", "null", &format!("{}.evil.example", page.root)] {
+    for path in [format!("/mail/{}", mail()), "/domains".to_owned()] {
+        let text = page.text(&path).await;
+        let token = format!("<input type=\"hidden\" name=\"form_token\" value=\"{FORM_TOKEN}\">");
+        assert!(text.contains("<form method=\"post\"") && text.matches("method=\"post\"").count() == text.matches(&token).count(), "{path}: {text}");
+    }
+    let (form, own) = (format!("/mail/{}/hold", mail()), format!("form_token={FORM_TOKEN}"));
+    for foreign in ["", "form_token=", "form_token=another", "form_token=a-token-and-more", "token=a-token"] {
         assert_eq!(page.post(&form, foreign).await.status(), StatusCode::FORBIDDEN, "{foreign}");
         assert_eq!(page.post("/domains/examine", foreign).await.status(), StatusCode::FORBIDDEN, "{foreign}");
     }
     assert!(page.scene.done.lock().unwrap().is_empty());
-    let answer = page.post(&form, &page.root).await;
+    let answer = page.post(&form, &own).await;
     let location = answer.headers()[LOCATION].to_str().unwrap().to_owned();
     assert_eq!((answer.status(), location.as_str()), (StatusCode::SEE_OTHER, format!("/mail/{}?done=hold.2", mail()).as_str()));
     assert!(page.text(&location).await.contains("2 recipients held."));
-    assert_eq!(page.post("/domains/examine", &page.root).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(page.post("/domains/examine", &own).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(*page.scene.done.lock().unwrap(), [(mail(), "hold"), (mail(), "examine")]);
     assert_eq!(page.get(&form).await.status(), StatusCode::METHOD_NOT_ALLOWED, "a link does nothing");
-    assert_eq!(page.post(&format!("/mail/{}/burn", mail()), &page.root).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(page.post(&format!("/mail/{}/burn", mail()), &own).await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
+//! | `page.rs` | Chromium looks at the page, html5lib reads it |
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
@@ -21,6 +22,7 @@ mod authority;
 mod clients;
 mod keys;
 mod next_hops;
+mod page;
 mod publishing;
 mod rotation;
 mod schemas;

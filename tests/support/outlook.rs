@@ -8,6 +8,7 @@ use postseal::admin::page::view::{
     QueueView, Span, Stage, Standing, Step, Trip, TripState, Trouble, Waiting, Words,
 };
 use postseal::events::pulse::{Beat, Counts, Pulse, Series};
+use postseal::spool::control::State;
 use postseal::mail::{MailId, Reason, Timestamp};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub struct Scene {
     /// What was done to mail.
     pub done: Mutex<Vec<(MailId, &'static str)>>,
 }
+
+/// What its forms carry.
+pub const FORM_TOKEN: &str = "a-token";
 
 /// What others might write to be taken for a part of the page.
 pub const EVIL: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{7*7}}\u{202e}";
@@ -234,7 +238,7 @@ impl Scene {
 impl Outlook for Scene {
     async fn frame(&self) -> Frame {
         let matters = matters::matters(&self.facts(), now()).len();
-        Frame { hostname: "mx1.example.com".to_owned(), at: now(), started_at: ago(12 * 1440), matters }
+        Frame { hostname: "mx1.example.com".to_owned(), at: now(), started_at: ago(12 * 1440), matters, form_token: self.text(FORM_TOKEN) }
     }
 
     async fn now(&self, span: Span) -> Result<Now, Trouble> {
@@ -262,7 +266,7 @@ impl Outlook for Scene {
         self.whole()?;
         let groups = self.groups();
         let recipients = groups.iter().map(|group| group.recipients).sum();
-        Ok(QueueView { groups_all: groups.len() as u64, recipients, mails: recipients, quarantined: 0, held: 2 * u64::from(!groups.is_empty()), groups })
+        Ok(QueueView { groups_all: groups.len() as u64, recipients, mails: recipients, quarantined: 0, held: 2 * u64::from(!groups.is_empty()), in_part: self.day == Day::TooMuch, groups })
     }
 
     async fn group(&self, name: &str) -> Result<Option<GroupView>, Trouble> {
@@ -274,6 +278,7 @@ impl Outlook for Scene {
             from: if number == 2 { String::new() } else { self.text("news@news.example.com") },
             accepted_at: ago(42 + number),
             next_at: (number != 3).then(|| now() + Duration::from_secs(527)),
+            state: if number == 3 { State::Held } else { State::Waiting },
             attempts: 2,
             words: Some(self.words(
                 "421 4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your DKIM domain [example.com 35].",
@@ -405,6 +410,10 @@ impl Outlook for Scene {
         self.whole()?;
         self.done.lock().unwrap().push((id, act.name()));
         Ok(2)
+    }
+
+    fn is_own_form(&self, token: &str) -> bool {
+        token == FORM_TOKEN
     }
 
     fn examine(&self) {

@@ -1,7 +1,7 @@
 //! What needs a person: a list made of facts, the most urgent first, each with what to do. Pure.
 
 use super::view::Words;
-use super::words::{count, octets, span};
+use super::words::{count, octets, provider as called, span};
 use crate::mail::Timestamp;
 use std::time::Duration;
 
@@ -159,7 +159,7 @@ fn of_spool(facts: &Facts, list: &mut Vec<Matter>) {
     }
     if facts.held > 0 {
         list.push(Matter {
-            remedy: "Release or cancel them when the reason is gone; they expire as other mail does.".to_owned(),
+            remedy: "Release or cancel them when the reason is gone.".to_owned(),
             command: "postseal queue list --state held".to_owned(),
             link: Some(("/queue".to_owned(), "Queue".to_owned())),
             ..Matter::of(
@@ -188,8 +188,8 @@ fn of_domains(facts: &Facts, list: &mut Vec<Matter>) {
             ..Matter::of(Urgency::Now, format!("{domain} has no key that signs"), "Its mail is refused, for receivers would refuse it unsigned.")
         });
     }
-    for (key, why) in facts.keys_doubted.iter().filter(|(key, _)| !facts.domains_held.iter().any(|(domain, _)| key.ends_with(domain.as_str()))) {
-        let domain = key.split_once("._domainkey.").map_or(key.as_str(), |(_, domain)| domain);
+    for (key, why) in facts.keys_doubted.iter().filter(|(key, _)| !facts.domains_held.iter().any(|(held, _)| domain_of(key) == held)) {
+        let domain = domain_of(key);
         list.push(Matter {
             remedy: "Put the record right on every server of the zone.".to_owned(),
             command: format!("postseal doctor {domain}"),
@@ -198,7 +198,7 @@ fn of_domains(facts: &Facts, list: &mut Vec<Matter>) {
         });
     }
     for (key, why) in &facts.keys_waiting {
-        let domain = key.split_once("._domainkey.").map_or(key.as_str(), |(_, domain)| domain);
+        let domain = domain_of(key);
         list.push(Matter {
             remedy: "Do what it says; rotation goes on by itself then.".to_owned(),
             command: format!("postseal key rotate {domain}"),
@@ -226,7 +226,7 @@ fn of_receivers(facts: &Facts, now: Timestamp, list: &mut Vec<Matter>) {
             link: Some((format!("/domains#{domain}"), domain.clone())),
             ..Matter::of(
                 Urgency::Now,
-                format!("{provider} complains of {domain} ({rule})"),
+                format!("{} complains of {domain} ({rule})", called(provider)),
                 "The reply names something that is ours to mend; more mail will meet it.",
             )
         });
@@ -238,7 +238,7 @@ fn of_receivers(facts: &Facts, now: Timestamp, list: &mut Vec<Matter>) {
             link: Some(("/queue".to_owned(), "Queue".to_owned())),
             ..Matter::of(
                 Urgency::Know,
-                format!("{provider} asked us to slow down"),
+                format!("{} asked us to slow down", called(provider)),
                 format!("{} for another {}.", count(*waiting, "recipient waits", "recipients wait"), span(until.since(now))),
             )
         });
@@ -291,6 +291,11 @@ impl Urgency {
             Self::Know => "Good to know",
         }
     }
+}
+
+/// Of a key as `selector._domainkey.domain`.
+fn domain_of(key: &str) -> &str {
+    key.split_once("._domainkey.").map_or(key, |(_, domain)| domain)
 }
 
 /// With a capital and a full stop.

@@ -5,21 +5,28 @@
 //! |---|---|
 //! | [`view`] | what is shown, as plain values; [`Outlook`](view::Outlook), which gives it |
 //! | [`matters`] | what needs a person, and what to do |
+//! | [`queue`], [`journey`], [`domains`] | what spool, journal, keys and doctor know, made into that |
 //! | [`chart`], [`words`] | counts as pictures; numbers, times and reasons in plain words |
 //! | `*.html`, `page.css`, `page.js`, `mark.svg` | what a browser gets |
 //!
 //! Whatever others wrote (replies, addresses, names) is escaped by the templates; the Content-Security-Policy allows no script, style
-//! or connection but the relay's own. Who may look is decided before: see the guard.
+//! or connection but the relay's own. Who may look is decided before, by the [`guard`](super::guard); what changes something takes a
+//! form with a token of ours.
 
 pub mod chart;
+pub mod domains;
+pub mod journey;
 pub mod matters;
+pub mod queue;
 pub mod view;
 pub mod words;
 
 use crate::mail::MailId;
+use crate::spool::control::State as MailState;
 use askama::Template;
 use axum::Form;
 use axum::Router;
+use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -40,12 +47,12 @@ use words::Clock;
 pub fn router<O: Outlook>(outlook: Arc<O>) -> Router {
     Router::new()
         .route("/", get(now::<O>))
-        .route("/queue", get(queue::<O>))
+        .route("/queue", get(whole_queue::<O>))
         .route("/queue/{group}", get(group::<O>))
-        .route("/domains", get(domains::<O>))
+        .route("/domains", get(all_domains::<O>))
         .route("/domains/examine", post(examine::<O>))
         .route("/mail", get(find::<O>))
-        .route("/mail/{id}", get(journey::<O>))
+        .route("/mail/{id}", get(one_journey::<O>))
         .route("/mail/{id}/{act}", post(act::<O>))
         .route("/attention", get(attention::<O>))
         .route("/assets/{name}", get(asset))
@@ -262,9 +269,14 @@ struct Asked {
     done: Option<String>,
 }
 
-/// A form that carries nothing: what is done stands in its address.
+/// What is done stands in a form's address; it carries no more than the proof that it is ours.
 #[derive(Debug, Deserialize)]
-struct Nothing {}
+struct Own {
+    form_token: String,
+}
+
+/// A form that does not read is none of ours.
+type MaybeOwn = Result<Form<Own>, FormRejection>;
 
 async fn now<O: Outlook>(State(outlook): State<Arc<O>>, Query(asked): Query<Asked>) -> Response {
     let around = around(&*outlook, "Now", "now").await;
@@ -282,7 +294,7 @@ async fn now<O: Outlook>(State(outlook): State<Arc<O>>, Query(asked): Query<Aske
     }
 }
 
-async fn queue<O: Outlook>(State(outlook): State<Arc<O>>) -> Response {
+async fn whole_queue<O: Outlook>(State(outlook): State<Arc<O>>) -> Response {
     let around = around(&*outlook, "Queue", "queue").await;
     match outlook.queue().await {
         Ok(mut queue) => {
@@ -306,7 +318,7 @@ async fn group<O: Outlook>(State(outlook): State<Arc<O>>, Path(name): Path<Strin
     }
 }
 
-async fn domains<O: Outlook>(State(outlook): State<Arc<O>>) -> Response {
+async fn all_domains<O: Outlook>(State(outlook): State<Arc<O>>) -> Response {
     let around = around(&*outlook, "Domains", "domains").await;
     match outlook.domains().await {
         Ok(mut view) => {
@@ -344,7 +356,7 @@ async fn find<O: Outlook>(State(outlook): State<Arc<O>>, Query(asked): Query<Ask
     }
 }
 
-async fn journey<O: Outlook>(State(outlook): State<Arc<O>>, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
+async fn one_journey<O: Outlook>(State(outlook): State<Arc<O>>, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
     let mut around = around(&*outlook, &format!("Mail {id}"), "mail").await;
     around.notice = asked.done.as_deref().and_then(done);
     let id = match id.parse::<MailId>() {
@@ -362,14 +374,9 @@ async fn journey<O: Outlook>(State(outlook): State<Arc<O>>, Path(id): Path<Strin
     }
 }
 
-async fn act<O: Outlook>(
-    State(outlook): State<Arc<O>>,
-    Path((id, act)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(Nothing {}): Form<Nothing>,
-) -> Response {
+async fn act<O: Outlook>(State(outlook): State<Arc<O>>, Path((id, act)): Path<(String, String)>, form: MaybeOwn) -> Response {
     let around = around(&*outlook, &format!("Mail {id}"), "mail").await;
-    if !is_own_form(&headers) {
+    if !is_own(&*outlook, &form) {
         return foreign(around);
     }
     let (Ok(id), Some(act)) = (id.parse::<MailId>(), Act::named(&act)) else {
@@ -422,7 +429,7 @@ fn in_trouble(around: Around, Trouble(text): Trouble) -> Response {
 }
 
 fn foreign(around: Around) -> Response {
-    let text = "The form did not come from this page, so nothing was done. Open the page itself and try again.".to_owned();
+    let text = "The form did not come from this page, or the page had been open for too long. Load it again, and try once more.".to_owned();
     answer(StatusCode::FORBIDDEN, &TroublePage { around, heading: "Nothing was done", text })
 }
 
@@ -435,13 +442,8 @@ fn answer(status: StatusCode, template: &impl Template) -> Response {
     response
 }
 
-/// Browsers say where a form comes from: `Sec-Fetch-Site`, and `Origin`, whose host must be the one that was asked. Whoever sends
-/// neither is no browser, and nobody's browser can be made to.
-fn is_own_form(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let own_site = text(HeaderName::from_static("sec-fetch-site")).is_none_or(|site| matches!(site, "same-origin" | "none"));
-    let host = text(header::HOST).unwrap_or_default();
-    own_site && text(header::ORIGIN).is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host))
+fn is_own<O: Outlook>(outlook: &O, form: &MaybeOwn) -> bool {
+    form.as_ref().is_ok_and(|Form(own)| outlook.is_own_form(&own.form_token))
 }
 
 /// What `?done=` says.

@@ -63,6 +63,9 @@ pub trait Outlook: Send + Sync + 'static {
 
     /// Has doctor look at all domains anew; returns at once.
     fn examine(&self);
+
+    /// Whether a form carries a token that [`Frame::form_token`] gave.
+    fn is_own_form(&self, token: &str) -> bool;
 }
 
 /// Why something cannot be shown or done: a sentence with its remedy.
@@ -80,6 +83,8 @@ pub struct Frame {
     pub started_at: Timestamp,
     /// How many matters need a person.
     pub matters: usize,
+    /// What forms carry, so that no other page's form is taken for one of ours.
+    pub form_token: String,
 }
 
 /// How far back charts go.
@@ -171,6 +176,8 @@ pub struct QueueView {
     pub quarantined: u64,
     /// Recipients held by a person.
     pub held: u64,
+    /// There was more than could be summed up in time: the shares are of a part.
+    pub in_part: bool,
 }
 
 /// What waits for one provider.
@@ -216,8 +223,10 @@ pub struct Waiting {
     pub from: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When it is tried; `None` while it is held.
+    /// When it is tried; `None` while it is not for that time to decide.
     pub next_at: Option<Timestamp>,
+    /// How far it has come.
+    pub state: crate::spool::control::State,
     /// Attempts so far.
     pub attempts: u32,
     /// The last thing that was said.
@@ -442,7 +451,7 @@ pub enum Act {
     Hold,
     /// They go on.
     Release,
-    /// They are taken back: never sent, and nobody is told.
+    /// They are taken back: never sent, and the sender is told.
     Cancel,
 }
 

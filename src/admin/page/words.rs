@@ -133,6 +133,20 @@ pub fn octets(octets: u64) -> String {
     unit.map_or_else(|| format!("{octets} octets"), |(size, name)| format!("{}.{} {name}", thousands(octets / size), octets % size * 10 / size))
 }
 
+/// How a provider is called by people, where delivery's name for it is shorter.
+#[must_use]
+pub fn provider(name: &str) -> &str {
+    let called = [
+        ("google", "Google"),
+        ("yahoo", "Yahoo"),
+        ("microsoft", "Outlook.com"),
+        ("microsoft365", "Microsoft 365"),
+        ("apple", "Apple"),
+        (super::queue::UNTRIED, "Not tried yet"),
+    ];
+    called.into_iter().find(|(known, _)| *known == name).map_or(name, |(_, called)| called)
+}
+
 /// What a reason means, in a sentence.
 #[must_use]
 pub fn reason(reason: impl Plain<Reason>) -> &'static str {
@@ -269,9 +283,9 @@ impl Act {
     pub const fn means(self) -> &'static str {
         match self {
             Self::Retry => "Its waiting recipients are tried at once, unless their provider has a pause.",
-            Self::Hold => "Nothing more is tried until you release it. It still expires.",
+            Self::Hold => "Nothing is tried until you release it; it does not expire meanwhile.",
             Self::Release => "What is held goes on as before.",
-            Self::Cancel => "Its waiting recipients never get it, and the sender is not told. This cannot be undone.",
+            Self::Cancel => "Its waiting recipients never get it, and the sender is told. This cannot be undone.",
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod bind_pair;
+pub mod browser;
 pub mod certificates;
 #[path = "../../support/dns.rs"]
 pub mod dns;
@@ -47,6 +48,8 @@ pub enum Peer {
     Rspamd,
     ScramPlugin,
     OpenSpf,
+    Chromium,
+    Html5lib,
     Root,
 }
 
@@ -73,6 +76,8 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
+            Self::Chromium => ("Chromium with its driver", "Debian: chromium, chromium-driver"),
+            Self::Html5lib => ("html5lib", "PyPI: html5lib for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
         }
     }
@@ -95,6 +100,8 @@ impl Peer {
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
+            Self::Chromium => program("chromium").is_some() && program("chromedriver").is_some(),
+            Self::Html5lib => succeeds(Command::new(python()).args(["-c", "import html5lib"])),
             Self::Root => geteuid().is_root(),
         }
     }
