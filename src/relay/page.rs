@@ -7,7 +7,7 @@ use crate::admin::page::journey::{self, Known};
 use crate::admin::page::matters::{self, Complaint, Facts, Matter, Paused};
 use crate::admin::page::queue;
 use crate::admin::page::view::{
-    Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, GroupView, Grade, Journey, KeyView,
+    Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, GroupView, Grade, Journey,
     MISHAPS_MAX, Mishap, Now, Outlook, QueueView, Span, Stage, Standing, Trouble, WAITING_MAX,
 };
 use crate::admin::{Office, api::domains::KeyStanding};
@@ -21,7 +21,7 @@ use crate::events::pulse::{Beat, Counts, Pulse};
 use crate::ingress::tls;
 use crate::keys::{Keyring, State as KeyState};
 use crate::mail::{Domain, KeyId, MailId, Mailbox, Reason, Timestamp};
-use crate::spool::control::{By, Control as _, Effect, Group as Sum, Order, Selection, State};
+use crate::spool::control::{By, Control as _, Effect, Group as Sum, Order, Selection};
 use crate::spool::journal::{Event, Filter, Journal as _, Kind};
 use crate::spool::{Health, Records as _, Spool as _, SpoolError, SqliteSpool};
 use std::collections::{BTreeMap, HashMap};

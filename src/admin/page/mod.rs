@@ -329,8 +329,8 @@ async fn all_domains<O: Outlook>(State(outlook): State<Arc<O>>) -> Response {
     }
 }
 
-async fn examine<O: Outlook>(State(outlook): State<Arc<O>>, headers: HeaderMap, Form(Nothing {}): Form<Nothing>) -> Response {
-    if !is_own_form(&headers) {
+async fn examine<O: Outlook>(State(outlook): State<Arc<O>>, form: MaybeOwn) -> Response {
+    if !is_own(&*outlook, &form) {
         return foreign(around(&*outlook, "Domains", "domains").await);
     }
     outlook.examine();
