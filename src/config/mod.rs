@@ -6,8 +6,9 @@ pub mod fault;
 pub mod knob;
 pub mod reader;
 mod sections;
+mod sidecar;
 
-pub use document::{Document, Origin};
+pub use document::{DEFAULT_FILE, Document, Origin, is_there};
 pub use fault::{Fault, Faults};
 pub use sections::admin::Admin;
 pub use sections::how::Server;
@@ -19,8 +20,9 @@ pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
-use crate::events::log;
+use crate::events::{log, otlp, webhook};
 use crate::ingress::{sasl, tls};
+use crate::keys::KeyFile;
 use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
@@ -37,6 +39,8 @@ pub struct Config {
     pub server: Server,
     /// `[log]`.
     pub log: log::Settings,
+    /// `[otlp]`; none without a collector.
+    pub otlp: Option<otlp::Settings>,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
     /// `[admin]`; `None` where it is off.
@@ -63,6 +67,8 @@ pub struct Config {
     pub seal: seal::Rules,
     /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
+    /// `[webhooks]`.
+    pub webhooks: Vec<webhook::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.
@@ -105,10 +111,20 @@ impl Config {
     /// # Errors
     /// All faults.
     pub fn read(document: &Document) -> Result<(Self, Vec<KnobRead>), Faults> {
-        let notes = Notes::default();
-        let config = meant(&Reader::root(document, &notes));
+        let expansion = document.expansion();
+        let notes = Notes::with(expansion.knobs.clone(), expansion.faults.clone());
+        let root = Reader::root(document, &notes);
+        root.leave(sidecar::SECTION);
+        let config = meant(&root);
+        drop(root);
         let knobs = notes.into_result()?;
         Ok((config, knobs))
+    }
+
+    /// The signing keys that lie outside of the key directory.
+    #[must_use]
+    pub fn key_files(&self) -> Vec<KeyFile> {
+        self.domains.values().filter_map(|settings| settings.key_file.clone()).collect()
     }
 
     /// `[admin]` alone, for those who look for a relay that runs: it may run with what stood in the file before, so faults elsewhere do
@@ -154,12 +170,15 @@ fn meant(root: &Reader<'_>) -> Config {
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
     let watch = watch::watch(root);
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
+    let journal = events::events(root);
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
+        otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
+        webhooks: events::webhooks(root, &journal),
+        spool: spool::Settings { journal, ..how::spool(root) },
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),

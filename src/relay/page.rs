@@ -17,7 +17,7 @@ use crate::deliver::cancel::{self, Manner};
 use crate::deliver::Notices;
 use crate::dns::Resolver;
 use crate::doctor::Kind as PartKind;
-use crate::events::pulse::{Beat, Counts, Pulse};
+use crate::events::traffic::{Beat, Counts, Traffic};
 use crate::ingress::tls;
 use crate::keys::{Keyring, State as KeyState};
 use crate::mail::{Domain, KeyId, MailId, Mailbox, Reason, Timestamp};
@@ -40,7 +40,7 @@ pub struct Sources {
     delivery: Arc<Delivery>,
     notices: Arc<dyn Notices>,
     resolver: Arc<Resolver>,
-    pulse: Arc<Pulse>,
+    traffic: Arc<Traffic>,
     commits_lost: u64,
     /// The last one.
     gathered: Mutex<Option<Arc<Gathered>>>,
@@ -75,10 +75,10 @@ impl Sources {
         delivery: Arc<Delivery>,
         notices: Arc<dyn Notices>,
         resolver: Arc<Resolver>,
-        pulse: Arc<Pulse>,
+        traffic: Arc<Traffic>,
         commits_lost: u64,
     ) -> Arc<Self> {
-        Arc::new(Self { office, in_force, delivery, notices, resolver, pulse, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
+        Arc::new(Self { office, in_force, delivery, notices, resolver, traffic, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
     }
 
     /// What handlers of the other paths share.
@@ -129,7 +129,7 @@ async fn count(sources: &Sources) {
         tokio::time::sleep(COUNT_EVERY).await;
         let (after, now) = (totals(), clock::now());
         for ((beat, after), (_, before)) in after.iter().zip(&before) {
-            sources.pulse.note(*beat, after.saturating_sub(*before), now);
+            sources.traffic.note(*beat, after.saturating_sub(*before), now);
         }
         before = after;
     }
@@ -187,11 +187,11 @@ impl Outlook for Sources {
     async fn now(&self, span: Span) -> Result<Now, Trouble> {
         let gathered = self.gathered().await?;
         let now = clock::now();
-        let seconds = self.pulse.seconds(now);
+        let seconds = self.traffic.seconds(now);
         let last_minute = Beat::ALL.into_iter().fold(Counts::default(), |sum, beat| sum.with(beat, seconds.total(beat)));
         let series = match span {
-            Span::Hour => self.pulse.minutes(now),
-            Span::Day => self.pulse.hours(now),
+            Span::Hour => self.traffic.minutes(now),
+            Span::Day => self.traffic.hours(now),
         };
         let QueueView { recipients, groups, .. } = &gathered.queue;
         Ok(Now {

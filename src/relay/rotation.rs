@@ -203,8 +203,8 @@ impl Keeper {
             self.config = config;
             self.next_at.clear();
         }
-        let directory = self.config.server.keys.clone();
-        let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&directory)).await else { return };
+        let config = self.config.clone();
+        let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&config)).await else { return };
         if now == self.seen {
             return;
         }
@@ -340,15 +340,17 @@ const fn needs_a_person(waiting: &Waiting) -> bool {
     matches!(waiting, Waiting::ByHand(_) | Waiting::Confirmation(_) | Waiting::Silence { .. } | Waiting::Dns(_) | Waiting::QueueUnknown(_))
 }
 
-/// What tells that key files have changed: of each directory, and each ledger in it, inode and time of change. Kubernetes exchanges a
-/// symbolic link in the directory, everybody else renames a file into it.
+/// What tells that key files have changed: of each directory, each ledger in it, and each file outside of it, inode and time of change.
+/// Kubernetes exchanges a symbolic link in the directory, everybody else renames a file into it.
 pub type Fingerprint = BTreeMap<std::path::PathBuf, (u64, i64, i64)>;
 
-pub fn fingerprint(keys: &Path) -> Fingerprint {
+pub fn fingerprint(config: &Config) -> Fingerprint {
+    let keys = &config.server.keys;
     let mark = |path: &Path| std::fs::metadata(path).ok().map(|about| (about.ino(), about.ctime(), about.ctime_nsec()));
     let below = std::fs::read_dir(keys).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let ledgers = below.flat_map(|path| [path.join("keys.toml"), path]).chain([keys.to_owned()]);
-    ledgers.filter_map(|path| mark(&path).map(|mark| (path, mark))).collect()
+    let further = config.key_files().into_iter().map(|file| file.path);
+    ledgers.chain(further).filter_map(|path| mark(&path).map(|mark| (path, mark))).collect()
 }
 
 /// How often key files are looked at: within this time a key that was revoked signs no more.

@@ -2,7 +2,7 @@
 
 use super::watch::Target;
 use crate::config::Config;
-use crate::keys::{self, Algorithm, Keyring, Ledger, State, TokenSecret};
+use crate::keys::{self, Algorithm, Entry, KeyFault, Keyring, Ledger, State, TokenSecret};
 use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::readdress::{self, Ring};
@@ -34,12 +34,10 @@ pub enum FirstSecret {
 /// # Errors
 /// Every fault of every key file.
 pub fn read(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Result<Read, Vec<String>> {
-    let texts = |faults: Vec<keys::KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let directory = &config.server.keys;
+    let texts = |faults: Vec<KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut faults = Vec::new();
-    // No folder is a relay without keys, which says so below, domain by domain.
-    let loaded = if directory.exists() { Keyring::load(directory) } else { Ok(Keyring::default()) };
-    let keyring = loaded.map_err(|more| faults.extend(texts(more)));
+    // No folder and no file is a relay without keys, which says so below, domain by domain.
+    let keyring = keyring(config).map_err(|more| faults.extend(texts(more)));
     let secrets = token_secrets(config, first_secret, now).map_err(|more| faults.extend(more));
     let (Ok(keyring), Ok(secrets)) = (keyring, secrets) else { return Err(faults) };
 
@@ -68,6 +66,14 @@ pub fn read(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Resul
     Ok(Read { snapshot: joined(config, rules, ring), watched: watched(config, &keyring), warnings })
 }
 
+/// The keys of the directory and of the files that `config` names.
+///
+/// # Errors
+/// Every fault of every key file.
+pub fn keyring(config: &Config) -> Result<Keyring, Vec<KeyFault>> {
+    Keyring::load_with(&config.server.keys, &config.key_files())
+}
+
 fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {
     Snapshot {
         policy: config.policy.clone(),
@@ -91,6 +97,10 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
             let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
             entry.is_some_and(|entry| entry.history.iter().any(|past| past.state == State::Visible))
         };
+        let active_since = |id: &KeyId| {
+            let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
+            entry.and_then(Entry::active_since)
+        };
         let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
         let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));
         targets.extend(keys.map(|(id, key)| Target {
@@ -98,6 +108,7 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
             public: key.public().clone(),
             evidence: settings.rotation.evidence,
             was_visible: was_visible(id),
+            active_since: active_since(id),
         }));
     }
     targets

@@ -7,7 +7,7 @@ use postseal::admin::page::view::{
     Act, DomainStanding, DomainView, DomainsView, Examination, FindingView, Found, Frame, Grade, Group, GroupView, Journey, KeyView, Mishap, Now, Outlook,
     QueueView, Span, Stage, Standing, Step, Trip, TripState, Trouble, Waiting, Words,
 };
-use postseal::events::pulse::{Beat, Counts, Pulse, Series};
+use postseal::events::traffic::{Beat, Counts, Traffic, Series};
 use postseal::spool::control::State;
 use postseal::mail::{MailId, Reason, Timestamp};
 use std::sync::Mutex;
@@ -54,21 +54,21 @@ impl Scene {
         Words { reply: self.text(reply), ours: String::new(), reason: Some(reason), host: self.text(host) }
     }
 
-    fn pulse(&self) -> Pulse {
-        let pulse = Pulse::default();
+    fn traffic(&self) -> Traffic {
+        let traffic = Traffic::default();
         if self.day == Day::Quiet {
-            return pulse;
+            return traffic;
         }
         for minute in 0..24 * 60_u64 {
             let at = now() - Duration::from_secs((24 * 60 - 1 - minute) * 60 + 20);
             let wave = 90 + (minute * 37 % 41) + (minute % 97) / 2 + if minute % 60 == 30 { 60 } else { 0 };
-            pulse.note(Beat::Accepted, wave, at);
-            pulse.note(Beat::Delivered, wave.saturating_sub(minute % 7), at);
-            pulse.note(Beat::Deferred, if minute % 60 > 38 { minute % 11 } else { u64::from(minute % 9 == 0) }, at);
-            pulse.note(Beat::Refused, u64::from(minute % 17 == 4), at);
-            pulse.note(Beat::Failed, u64::from(minute % 29 == 4), at);
+            traffic.note(Beat::Accepted, wave, at);
+            traffic.note(Beat::Delivered, wave.saturating_sub(minute % 7), at);
+            traffic.note(Beat::Deferred, if minute % 60 > 38 { minute % 11 } else { u64::from(minute % 9 == 0) }, at);
+            traffic.note(Beat::Refused, u64::from(minute % 17 == 4), at);
+            traffic.note(Beat::Failed, u64::from(minute % 29 == 4), at);
         }
-        pulse
+        traffic
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -217,8 +217,8 @@ impl Scene {
 
     fn series(&self, span: Span) -> Series {
         match span {
-            Span::Hour => self.pulse().minutes(now()),
-            Span::Day => self.pulse().hours(now()),
+            Span::Hour => self.traffic().minutes(now()),
+            Span::Day => self.traffic().hours(now()),
         }
     }
 
@@ -246,7 +246,7 @@ impl Outlook for Scene {
         let groups = self.groups();
         Ok(Now {
             last_minute: self
-                .pulse()
+                .traffic()
                 .seconds(now())
                 .counts
                 .iter()

@@ -2,7 +2,7 @@
 
 use super::view::Span;
 use super::words::{hour_minute, thousands};
-use crate::events::pulse::{Beat, Counts, Series};
+use crate::events::traffic::{Beat, Counts, Series};
 
 /// One chart.
 #[derive(Debug, Clone, PartialEq, Eq)]

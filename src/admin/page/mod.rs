@@ -287,7 +287,7 @@ async fn now<O: Outlook>(State(outlook): State<Arc<O>>, Query(asked): Query<Aske
             now.matters.truncate(MATTERS_SHORT);
             now.mishaps.truncate(MISHAPS_MAX);
             let (charts, figures) = (chart::charts(&now.last_minute, &now.series, now.span), chart::figures(&now.series));
-            let failed = now.series.total(crate::events::pulse::Beat::Failed);
+            let failed = now.series.total(crate::events::traffic::Beat::Failed);
             page(&NowPage { around, now, charts, figures, failed })
         }
         Err(trouble) => in_trouble(around, trouble),

@@ -1,7 +1,7 @@
 //! What the page shows, as plain values, and [`Outlook`], by which it asks for them. It knows nothing of how they come about.
 
 use super::matters::Matter;
-use crate::events::pulse::{Counts, Series};
+use crate::events::traffic::{Counts, Series};
 use crate::mail::{MailId, Reason, Timestamp};
 use std::future::Future;
 use std::time::Duration;

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod events;
 pub mod how;
 pub mod listeners;
+pub mod otlp;
 pub mod publication;
 pub mod rotation;
 pub mod sending;
@@ -47,6 +48,6 @@ const GIB: u64 = 1 << 30;
 
 /// Stands in where a domain is missing, so that reading goes on and finds the other faults.
 #[allow(clippy::expect_used, reason = "a constant that is a domain name")]
-fn nobody() -> Domain {
+pub(super) fn nobody() -> Domain {
     Domain::parse("nobody.invalid").expect("a domain name")
 }

@@ -91,7 +91,10 @@ mod tests {
     fn what_would_break_a_line_is_escaped() {
         let mut page = String::new();
         Family::begin(&ODD, &mut page).value(&["say \"no\\yes\"\n"], 1.5);
-        assert_eq!(page, "# HELP postseal_odd_things One\\\\\\ntwo.\n# TYPE postseal_odd_things gauge\npostseal_odd_things{a=\"say \\\"no\\\\yes\\\"\\n\"} 1.5\n");
+        assert_eq!(
+            page,
+            "# HELP postseal_odd_things One\\\\\\ntwo.\n# TYPE postseal_odd_things gauge\npostseal_odd_things{a=\"say \\\"no\\\\yes\\\"\\n\"} 1.5\n"
+        );
     }
 
     #[test]

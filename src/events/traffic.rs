@@ -1,4 +1,4 @@
-//! The pulse: recipients accepted, refused, delivered, deferred and failed in each second of the last minute, each minute of the last
+//! Traffic: recipients accepted, refused, delivered, deferred and failed in each second of the last minute, each minute of the last
 //! hour and each hour of the last day. A few kilobytes that never grow; forgotten at a restart. The time is an argument.
 
 use crate::mail::Timestamp;
@@ -22,7 +22,7 @@ pub enum Beat {
 
 /// The counts.
 #[derive(Debug, Default)]
-pub struct Pulse(Mutex<Rings>);
+pub struct Traffic(Mutex<Rings>);
 
 /// Counts of equal stretches of time, the oldest first; the last one has just begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Series {
     }
 }
 
-impl Pulse {
+impl Traffic {
     /// So many recipients, at this time.
     pub fn note(&self, beat: Beat, recipients: u64, at: Timestamp) {
         if recipients == 0 {
@@ -175,46 +175,46 @@ mod tests {
 
     #[test]
     fn a_minute_is_forgotten_after_sixty() {
-        let pulse = Pulse::default();
-        pulse.note(Beat::Accepted, 3, at(0));
-        pulse.note(Beat::Accepted, 4, at(59));
-        pulse.note(Beat::Delivered, 5, at(60));
-        let hour = pulse.minutes(at(119));
+        let traffic = Traffic::default();
+        traffic.note(Beat::Accepted, 3, at(0));
+        traffic.note(Beat::Accepted, 4, at(59));
+        traffic.note(Beat::Delivered, 5, at(60));
+        let hour = traffic.minutes(at(119));
         assert_eq!(hour.counts.len(), 60);
         assert_eq!((hour.counts[58].of(Beat::Accepted), hour.counts[59].of(Beat::Delivered)), (7, 5));
-        assert_eq!(pulse.minutes(at(59 * 60)).counts[0].of(Beat::Accepted), 7);
-        assert_eq!(pulse.minutes(at(60 * 60)).total(Beat::Accepted), 0);
-        assert_eq!(pulse.minutes(at(60 * 60)).total(Beat::Delivered), 5);
-        assert_eq!(pulse.minutes(at(1_000_000)).total(Beat::Delivered), 0);
-        assert_eq!(pulse.hours(at(23 * 3600)).total(Beat::Accepted), 7);
+        assert_eq!(traffic.minutes(at(59 * 60)).counts[0].of(Beat::Accepted), 7);
+        assert_eq!(traffic.minutes(at(60 * 60)).total(Beat::Accepted), 0);
+        assert_eq!(traffic.minutes(at(60 * 60)).total(Beat::Delivered), 5);
+        assert_eq!(traffic.minutes(at(1_000_000)).total(Beat::Delivered), 0);
+        assert_eq!(traffic.hours(at(23 * 3600)).total(Beat::Accepted), 7);
     }
 
     #[test]
     fn what_comes_after_a_long_silence_stands_alone() {
-        let pulse = Pulse::default();
-        (0..200).for_each(|minute| pulse.note(Beat::Deferred, 1, at(minute * 60)));
-        assert_eq!(pulse.minutes(at(199 * 60)).total(Beat::Deferred), 60);
-        pulse.note(Beat::Deferred, 2, at(230 * 60));
-        let hour = pulse.minutes(at(230 * 60));
+        let traffic = Traffic::default();
+        (0..200).for_each(|minute| traffic.note(Beat::Deferred, 1, at(minute * 60)));
+        assert_eq!(traffic.minutes(at(199 * 60)).total(Beat::Deferred), 60);
+        traffic.note(Beat::Deferred, 2, at(230 * 60));
+        let hour = traffic.minutes(at(230 * 60));
         assert_eq!((hour.total(Beat::Deferred), hour.counts[59].of(Beat::Deferred)), (31, 2));
-        pulse.note(Beat::Deferred, 1, at(1000 * 60));
-        assert_eq!(pulse.minutes(at(1000 * 60)).total(Beat::Deferred), 1);
+        traffic.note(Beat::Deferred, 1, at(1000 * 60));
+        assert_eq!(traffic.minutes(at(1000 * 60)).total(Beat::Deferred), 1);
     }
 
     #[test]
     fn a_clock_that_goes_back_loses_nothing() {
-        let pulse = Pulse::default();
-        pulse.note(Beat::Failed, 1, at(600));
-        pulse.note(Beat::Failed, 1, at(0));
-        assert_eq!(pulse.minutes(at(600)).counts[59].of(Beat::Failed), 2);
-        assert_eq!(pulse.minutes(at(0)).total(Beat::Failed), 2);
+        let traffic = Traffic::default();
+        traffic.note(Beat::Failed, 1, at(600));
+        traffic.note(Beat::Failed, 1, at(0));
+        assert_eq!(traffic.minutes(at(600)).counts[59].of(Beat::Failed), 2);
+        assert_eq!(traffic.minutes(at(0)).total(Beat::Failed), 2);
     }
 
     #[test]
     fn the_last_minute_slides_by_the_second() {
-        let pulse = Pulse::default();
-        pulse.note(Beat::Refused, 9, at(30));
-        assert_eq!(pulse.seconds(at(89)).total(Beat::Refused), 9);
-        assert_eq!(pulse.seconds(at(90)).total(Beat::Refused), 0);
+        let traffic = Traffic::default();
+        traffic.note(Beat::Refused, 9, at(30));
+        assert_eq!(traffic.seconds(at(89)).total(Beat::Refused), 9);
+        assert_eq!(traffic.seconds(at(90)).total(Beat::Refused), 0);
     }
 }
