@@ -1,10 +1,12 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
 mod desk;
+pub mod examination;
 mod front;
 mod home;
 mod meters;
 pub mod office;
+mod page;
 mod process;
 mod pulse;
 mod rotation;
@@ -14,7 +16,6 @@ mod watch;
 mod webhooks;
 pub mod world;
 
-use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::tls::ClientTls;
@@ -22,6 +23,7 @@ use crate::deliver::{Delivery, Outside};
 use crate::dns::{self, Authority, Resolver};
 use crate::events::meters::Meters;
 use crate::events::otlp::{Exporter, Tracer};
+use crate::events::traffic::Traffic;
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -39,6 +41,7 @@ use front::{Front, IdSource};
 use home::Home;
 use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
+use page::PageKeeper;
 pub use pulse::Pulse;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
@@ -85,7 +88,8 @@ pub struct Relay {
     doors: Vec<OpenDoor>,
     admin: Admin,
     life: Arc<RelayLife>,
-    office: Arc<Office<SqliteSpool>>,
+    page: Arc<page::Sources>,
+    page_keeper: PageKeeper,
     reloads: mpsc::Receiver<ReloadAsked>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
@@ -146,7 +150,7 @@ impl Relay {
 
         let (tracer, exporter) = export(&config, &material.client_tls)?;
         let ids = Arc::new(IdSource::from(rand::random()));
-        let meters = Arc::new(Meters::default());
+        let (meters, traffic) = (Arc::new(Meters::default()), Arc::new(Traffic::default()));
         let home = Arc::new(Home {
             snapshot: snapshot.clone(),
             hostname: config.server.hostname.clone(),
@@ -171,12 +175,13 @@ impl Relay {
             usage: Mutex::new(Usage::default()),
             meters: meters.front.clone(),
             tracer,
+            traffic: traffic.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
-        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver.clone(), spool.clone());
         let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone());
         let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
@@ -198,7 +203,8 @@ impl Relay {
             doors,
             admin,
             life,
-            office,
+            page,
+            page_keeper,
             reloads,
             closing,
             config,
@@ -250,7 +256,7 @@ impl Relay {
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
-        self.admin.replace(admin, &self.office);
+        self.admin.replace(admin, &self.page);
         self.measuring.own.look_at_certificates(&self.config);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
@@ -282,6 +288,7 @@ impl Relay {
         self.sweeping.over.cancel();
         self.rotating.over.cancel();
         self.watch.end().await;
+        self.page_keeper.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
@@ -308,7 +315,7 @@ impl Relay {
 
     fn open_admin(&mut self, tls: Option<&tls::Tls>) -> Result<(), StartFault> {
         let opening = self.admin.opening(&self.config, tls)?;
-        self.admin.replace(opening, &self.office);
+        self.admin.replace(opening, &self.page);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! /healthz  /readyz   for probes: no token, and no detail for strangers
 //! /metrics            for Prometheus
 //! /api/v1/…           JSON, one file a subject below `api`; /api/v1/openapi.json says what there is
+//! /  /queue  /domains  /mail  /attention   for people: see [`page`]
 //! ```
 //!
 //! Handlers see an [`Office`]: the spool, and small traits that the relay implements. They know no configuration, no socket and no
@@ -16,6 +17,7 @@ pub mod guard;
 pub mod health;
 pub mod listener;
 pub mod metrics;
+pub mod page;
 
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};

@@ -202,6 +202,12 @@ impl Delivery {
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.handle.pool().connections(group)
     }
+
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.handle.pool().pauses()
+    }
 }
 
 /// The station without the type of its spool.

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::events::meters;
 use crate::events::meters::words::{MailKind, SubmissionStep};
 use crate::events::otlp::Tracer;
+use crate::events::traffic::{Beat, Traffic};
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -42,6 +43,8 @@ pub struct Front<S> {
     pub meters: Arc<meters::Front>,
     /// Is told what took how long.
     pub tracer: Tracer,
+    /// Counts for the page.
+    pub traffic: Arc<Traffic>,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -64,11 +67,13 @@ impl IdSource {
 impl<S: Spool> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
-        policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())
+        let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now());
+        begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))
     }
 
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
-        let mailbox = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken)?;
+        let judged = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken);
+        let mailbox = judged.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
         self.usage().took_recipients(&client.identity, 1);
         Ok(mailbox)
     }
@@ -77,6 +82,8 @@ impl<S: Spool> Accept for Front<S> {
         let submission = Arc::new(submission);
         let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
         let accepted = self.commit(&submission, &following).await;
+        let beat = if accepted.is_ok() { Beat::Accepted } else { Beat::Refused };
+        self.traffic.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), clock::now());
         if let Err(refusal) = &accepted {
             report_refusal(&submission, refusal, &following.trace_id());
         }
