@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
+//! | `disks.rs` | the kernel's tmpfs, overlay and bind mounts hold a spool, or a backup |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
@@ -19,6 +20,7 @@
 
 mod authority;
 mod clients;
+mod disks;
 mod keys;
 mod next_hops;
 mod publishing;

@@ -12,6 +12,8 @@ pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
+#[path = "../../support/smtp_client.rs"]
+pub mod smtp_client;
 pub mod smtp_sink;
 #[path = "../../support/spf_zone.rs"]
 pub mod spf_zone;
@@ -48,6 +50,7 @@ pub enum Peer {
     ScramPlugin,
     OpenSpf,
     Root,
+    Mounts,
 }
 
 impl Peer {
@@ -73,7 +76,8 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
-            Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
+            Self::Root => ("the user root, whom Postfix and mounts need", "run the tests as root"),
+            Self::Mounts => ("mounts in a namespace of their own", "Debian: util-linux, and a container that may mount"),
         }
     }
 
@@ -96,6 +100,7 @@ impl Peer {
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
             Self::Root => geteuid().is_root(),
+            Self::Mounts => succeeds(Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"])),
         }
     }
 }
