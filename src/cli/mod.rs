@@ -12,6 +12,7 @@ pub mod paint;
 mod reach;
 mod serve;
 mod sign;
+mod spool;
 mod user;
 
 use clap::{Parser, Subcommand};
@@ -56,6 +57,9 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Copy the queue, restore a copy, look for damage
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -81,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Spool(command) => spool::run(command),
         Command::User(command) => user::run(command),
     };
     match done {

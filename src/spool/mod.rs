@@ -15,6 +15,7 @@
 //! | leased | recipient row with a fence, `next_at` = end of the lease | [`Spool::settle`], or time | falls back to due; the attempt counts as one of unknown end, for the next hop may have the mail |
 //! | settled | recipient row with its outcome | the last settle of the message | after `settle` returned: changes nothing; before: as *leased* |
 //! | closed | a row of history; message and body gone | [`Records::sweep`], after the history's days | a body file may outlive its row; it is removed at the next start |
+//! | held since a restore | as it was, but held | [`Restored::release_restored`] | changes nothing |
 //! | quarantined | as it was, but held and reported | a person | changes nothing |
 //!
 //! The parts: [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
@@ -27,10 +28,12 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
 
+pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
 /// Keeps accepted mail until every recipient has an outcome.

@@ -1,5 +1,6 @@
 //! The spool: the contract that every engine keeps, what the embedded engine adds, and what it does when killed.
 
+mod backup;
 mod contract;
 mod damage;
 mod embedded;

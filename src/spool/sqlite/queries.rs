@@ -273,7 +273,7 @@ fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp)
         batch.db.prepare_cached("SELECT state, waiting FROM messages WHERE id = ?1")?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let left = waiting - settled;
     // The count is under no checksum; before a message goes for good, its recipients are asked.
-    let is_waited_for = || batch.db.prepare_cached("SELECT 1 FROM recipients WHERE message = ?1 AND state IN (0, 3)")?.exists([id]);
+    let is_waited_for = || batch.db.prepare_cached("SELECT 1 FROM recipients WHERE message = ?1 AND state IN (0, 3, 4)")?.exists([id]);
     if left > 0 || state != WAITING || is_waited_for()? {
         batch.db.prepare_cached("UPDATE messages SET waiting = ?2 WHERE id = ?1")?.execute([id, left])?;
         return Ok(());
@@ -320,7 +320,7 @@ pub(super) fn quarantine(batch: &mut Batch<'_>, id: i64, why: &str) -> rusqlite:
         .prepare_cached("SELECT DISTINCT queue FROM recipients WHERE message = ?1 AND state = 0")?
         .query_map([id], |row| Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec()))?
         .collect::<rusqlite::Result<_>>()?;
-    let held = batch.db.prepare_cached("UPDATE recipients SET state = ?2 WHERE message = ?1 AND state = 0")?.execute([id, HELD])?;
+    let held = batch.db.prepare_cached("UPDATE recipients SET state = ?2, held_at = NULL WHERE message = ?1 AND state IN (0, 4)")?.execute([id, HELD])?;
     for queue in queues.iter().filter_map(|queue| std::str::from_utf8(queue).ok()) {
         refresh_queue(batch.db, queue)?;
     }
@@ -403,7 +403,9 @@ fn corrupt(why: &str) -> rusqlite::Error {
 pub(super) const WAITING: i64 = 0;
 pub(super) const DELIVERED: i64 = 1;
 pub(super) const FAILED: i64 = 2;
+/// Its message is damaged.
 pub(super) const HELD: i64 = 3;
+pub(super) const HELD_BY_PERSON: i64 = 4;
 /// `messages.state`.
 pub(super) const QUARANTINED: i64 = 1;
 /// Rows that one transaction forgets: commits wait for no more.
