@@ -2,6 +2,7 @@
 
 mod front;
 mod home;
+mod lasting;
 mod rotation;
 mod snapshot;
 mod watch;
@@ -22,10 +23,11 @@ use crate::policy::Usage;
 use crate::prepare::Snapshot;
 use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
-use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
+use crate::spool::{Records, RecoveryReport, Spool, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use lasting::Lasting;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 use std::net::SocketAddr;
@@ -58,6 +60,7 @@ pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
+    lasting: Lasting,
     sweeping: Sweeping,
     watch: Arc<Watch>,
     in_force: Arc<InForce>,
@@ -103,8 +106,8 @@ impl Relay {
         let began_at = clock::now();
         let config = Arc::new(config);
         let key_files = rotation::fingerprint(&config.server.keys);
-        let material = Material::read(&config, FirstSecret::Make)?;
-        let (spool, report) = open_spool(&config)?;
+        let material = Material::read(&config, first_secret(&config))?;
+        let (spool, report, scratch) = lasting::open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
         let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
@@ -114,10 +117,12 @@ impl Relay {
         let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
         let resolver = material.resolver.clone();
+        let lasting = Lasting::begin(&config, &resolver, &material.client_tls, &spool, scratch);
         let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
+            through: lasting.through.clone(),
             authenticator: material.authenticator,
             due: delivery.waker(),
             ids,
@@ -131,7 +136,7 @@ impl Relay {
         let in_force = Arc::new(InForce::new(config.clone(), snapshot, watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
         let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { front, spool, delivery: Arc::new(delivery), sweeping, watch, in_force, rotating, gate, memory, doors, closing, config };
+        let mut relay = Self { front, spool, delivery: Arc::new(delivery), lasting, sweeping, watch, in_force, rotating, gate, memory, doors, closing, config };
         if let Err(fault) = relay.open_doors(&guard) {
             relay.drain().await;
             return Err(fault);
@@ -158,13 +163,14 @@ impl Relay {
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
         let config = Arc::new(config);
-        let material = Material::read(&config, FirstSecret::Make)?;
+        let material = Material::read(&config, first_secret(&config))?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors)?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
+        self.lasting.reload(&config, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -174,9 +180,11 @@ impl Relay {
         Ok(())
     }
 
-    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
+    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the upstream gets what waits, the spool closes.
+    /// Bounded by `server.drain` and `server.handover`.
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
+        let began_at = clock::now();
         tracing::info!(within_ms = millis(within), "drain.started");
         for door in &self.doors {
             door.closing.cancel();
@@ -192,8 +200,10 @@ impl Relay {
         self.rotating.over.cancel();
         self.watch.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
+        self.lasting.drain(within.saturating_sub(clock::now().since(began_at))).await;
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
+        self.lasting.hand_over(&self.config).await;
         self.spool.close().await;
         tracing::info!("relay.stopped");
     }
@@ -226,6 +236,7 @@ impl Relay {
     fn report_what_stays(&self, config: &Config) {
         let changed = [
             ("spool", config.spool != self.config.spool),
+            ("through", config.through != self.config.through),
             ("resolver", config.resolver != self.config.resolver),
             ("auth", config.auth != self.config.auth),
             ("server.sealing_threads", config.server.sealing_threads != self.config.server.sealing_threads),
@@ -297,6 +308,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
             if swept.rescheduled > 0 {
                 due.notify_one();
             }
+            lasting::look_at_held(spool).await;
         }
         // A failed spool has said so itself.
         Err(error) => tracing::warn!(during = "sweep", %error, "spool.refused"),
@@ -400,9 +412,9 @@ fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {
     Some(Arc::new(Proxies { trusted, timeout: listener.handshake_timeout }))
 }
 
-fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), StartFault> {
-    let opened = SqliteSpool::open(config.spool.clone(), clock::now());
-    opened.map(|(spool, report)| (Arc::new(spool), report)).map_err(|error: SpoolError| StartFault(vec![error.to_string()]))
+/// What is passed through keeps its reverse-path, so no secret of bounce tokens is needed, nor a folder where one could be made.
+fn first_secret(config: &Config) -> FirstSecret {
+    if config.through.is_some() { FirstSecret::StandIn } else { FirstSecret::Make }
 }
 
 fn report_recovery(report: &RecoveryReport) {
@@ -410,6 +422,7 @@ fn report_recovery(report: &RecoveryReport) {
         tracing::error!(commits = report.commits_lost, "commits.lost");
     }
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "spool.warned"));
+    report.restored.iter().for_each(lasting::report_held);
     tracing::info!(
         took_ms = millis(report.took),
         mails = report.mails,

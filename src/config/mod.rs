@@ -60,6 +60,8 @@ pub struct Config {
     pub seal: seal::Rules,
     /// `[spool]`.
     pub spool: spool::Settings,
+    /// `[through]`, where `spool.mode` is that.
+    pub through: Option<deliver::through::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.
@@ -133,11 +135,14 @@ fn meant(root: &Reader<'_>) -> Config {
     let watch = watch::watch(root);
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
+    let (spool, mode) = how::spool(root);
+    let through = how::through(root, mode, &policy.default_route, server.upstream.as_ref());
     let mut config = Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: how::spool(root),
+        spool,
+        through,
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),

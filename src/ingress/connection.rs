@@ -5,7 +5,7 @@
 
 use super::Accept;
 use crate::clock;
-use crate::mail::{EnhancedCode, IdentityName, Proof, Refusal, Submission, Timestamp, TlsSession};
+use crate::mail::{EnhancedCode, IdentityName, Proof, Receipt, Refusal, Submission, Timestamp, TlsSession};
 use crate::smtp::memory::Memory;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Action, Bounds, Dialogue, Input, Peer, User};
@@ -159,7 +159,36 @@ struct Connection<S, A> {
     draining: bool,
     /// The next refusal is that of a message, which is in the log already.
     refusal_told: bool,
+    /// A 250 that is not said yet.
+    owed: Option<Owed>,
     time: Time,
+}
+
+/// Whose receipt it will be.
+struct Unheard {
+    listener: Arc<str>,
+    client: IpAddr,
+}
+
+/// A receipt that its client should hear of: tells when it is dropped unheard.
+struct Owed {
+    receipt: Receipt,
+    to: Unheard,
+    is_said: bool,
+}
+
+impl Unheard {
+    const fn of(self, receipt: Receipt) -> Owed {
+        Owed { receipt, to: self, is_said: false }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if !self.is_said {
+            tracing::warn!(mail_id = %self.receipt.id(), listener = %self.to.listener, client = %self.to.client, "receipt.unheard");
+        }
+    }
 }
 
 enum Wire<S> {
@@ -192,7 +221,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
             _ => Wire::Plain(stream),
         };
         let dialogue = Dialogue::new(settings, peer, time.now()).within(Arc::clone(&terms.memory));
-        Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, refusal_told: false, time })
+        Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, refusal_told: false, owed: None, time })
     }
 
     /// Read, feed, perform.
@@ -288,10 +317,16 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         self.send().await?;
         let submission = Submission { received_at: clock::now(), ..submission };
         let accept = Arc::clone(&self.terms.accept);
-        let commit = tokio::spawn(async move { accept.accept(submission).await });
+        let unheard = Unheard { listener: Arc::clone(&self.terms.listener), client: self.origin.address };
+        let commit = tokio::spawn(async move { accept.accept(submission).await.map(|receipt| unheard.of(receipt)) });
         Ok(match self.meanwhile(commit).await {
             Some(Ok(committed)) => {
                 self.refusal_told = committed.is_err();
+                let committed = committed.map(|owed| {
+                    let receipt = owed.receipt.clone();
+                    self.owed = Some(owed);
+                    receipt
+                });
                 Input::Committed(committed)
             }
             Some(Err(error)) => {
@@ -334,6 +369,9 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let write = timeout(self.terms.settings.write_timeout, self.wire.write(&self.unsent));
         write.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies"))??;
         self.unsent.clear();
+        if let Some(mut owed) = self.owed.take() {
+            owed.is_said = true;
+        }
         Ok(())
     }
 

@@ -1,6 +1,8 @@
-//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
+//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit; in `through` mode the next hop's answer for
+//! a commit.
 
 use crate::clock;
+use crate::deliver::through::Through;
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -23,6 +25,8 @@ pub struct Front<S> {
     pub spool: Arc<S>,
     /// Asks DNS about signatures of others.
     pub authenticator: MessageAuthenticator,
+    /// `through` mode: where accepted mail goes instead.
+    pub through: Option<Arc<Through>>,
     /// Told after each commit.
     pub due: Arc<Notify>,
     /// Serial numbers of mail ids.
@@ -55,11 +59,16 @@ impl IdSource {
 impl<S: Spool> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
-        policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())
+        let allowance = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())?;
+        Ok(Allowance { recipients_max: allowance.recipients_max.min(self.recipients_max()), ..allowance })
     }
 
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
         let mailbox = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken)?;
+        if taken >= self.recipients_max() {
+            let text = format!("the next hop takes at most {} recipients in one transaction, send the others in another", self.recipients_max());
+            return Err(Refusal::submitter(452, EnhancedCode::new(4, 5, 3), text));
+        }
         self.usage().took_recipients(&client.identity, 1);
         Ok(mailbox)
     }
@@ -83,6 +92,9 @@ impl<S: Spool> Front<S> {
             let ids = self.ids.reserve(clock::now(), needed.ids);
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
             let mails = self.prepared(submission, facts).await?;
+            if let Some(through) = &self.through {
+                return self.pass(through, submission, mails).await;
+            }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
             match self.spool.commit(mails).await {
                 Ok(receipt) => {
@@ -99,6 +111,23 @@ impl<S: Spool> Front<S> {
         }
         tracing::error!(error = "no free mail or sender id in so many tries", attempts = COMMITS_MAX, "spool.refused");
         Err(Refusal::ourselves())
+    }
+
+    /// `through` mode: the next hop's answer is the client's.
+    async fn pass(&self, through: &Through, submission: &Submission, mails: Vec<Sealed>) -> Result<Receipt, Refusal> {
+        let [mail] = mails.as_slice() else { return Err(Refusal::ourselves()) }; // one route was configured, and one route makes one message
+        if let Some(why) = self.snapshot.load().seal.held(&mail.signing_domain, &mail.seal) {
+            return Err(Refusal::operator(451, EnhancedCode::new(4, 7, 0), format!("mail of {} cannot be verified at present: {why}", mail.signing_domain)));
+        }
+        let began_at = clock::now();
+        let receipt = through.pass(mail).await?;
+        Told::of(mail).report_passed(submission, clock::now().since(began_at));
+        Ok(receipt)
+    }
+
+    /// As many as the next hop takes, where it is waited for.
+    fn recipients_max(&self) -> usize {
+        self.through.as_ref().map_or(usize::MAX, |through| through.recipients_max())
     }
 
     /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
@@ -172,6 +201,26 @@ impl Told {
             message_id = self.message_id,
             track_id = self.track_id,
             "mail.accepted"
+        );
+    }
+}
+
+impl Told {
+    fn report_passed(&self, submission: &Submission, took: Duration) {
+        tracing::info!(
+            mail_id = %self.mail_id,
+            identity = %submission.client.identity,
+            client = %submission.client.address,
+            listener = %submission.client.listener,
+            author_domain = %self.author_domain,
+            stream = %self.stream,
+            route = %self.route,
+            recipients = self.recipients,
+            octets = submission.message.len(),
+            message_id = self.message_id,
+            track_id = self.track_id,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "mail.passed"
         );
     }
 }
