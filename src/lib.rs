@@ -36,8 +36,10 @@
 //! | [`returns`] | what a message that came back says: bounce, delay, automatic reply, complaint; of whom, and why | whose it is, whether it is true |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
 //! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
+//! | [`migrate`] | what other mail systems are configured with, and what of it becomes ours | the machine they run on |
 //! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
 //! | [`clock`] | the present | |
+//! | [`admin`] | answers people, probes and programs about the running relay, over HTTP | configuration, who is behind a token |
 //! | | *around it* | |
 //! | [`config`] | what was written becomes the rooms' `Settings`, with all faults at once | what the rooms do with them |
 //! | [`relay`] | joins the rooms; start, reload, drain | nothing: it sees every room |
@@ -50,7 +52,7 @@
 //!   [`relay`] joins.
 //! - Decisions are pure: time and chance are arguments, and nothing is logged. Only *shells* touch socket, disk, clock, chance or log:
 //!   [`relay`], [`cli`], [`clock`], the log's writer; in `ingress` listener, connection, door, TLS, PROXY protocol and SASL; in
-//!   `deliver` worker, lane, pool, attempt, connection and TLS; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the
+//!   `deliver` worker, lane, pool, attempt, connection and TLS; the listener of `admin`; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the
 //!   driver of `rotation`; in `config` the
 //!   reading of files; in `seal` the algorithms and the questions about foreign signatures, as in `verdict`.
 //! - `tests/tidy.rs` holds both, and has the list of shells file by file.
@@ -66,6 +68,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -76,6 +79,7 @@ pub mod events;
 pub mod ingress;
 pub mod keys;
 pub mod mail;
+pub mod migrate;
 pub mod normalise;
 pub mod policy;
 pub mod prepare;

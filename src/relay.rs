@@ -3,11 +3,13 @@
 mod front;
 mod home;
 mod lasting;
+pub mod office;
 mod rotation;
 mod snapshot;
 mod watch;
 pub mod world;
 
+use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::Delivery;
@@ -28,12 +30,14 @@ use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
 use lasting::Lasting;
+use office::{Admin, RelayLife, ReloadAsked};
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
+pub use snapshot::keyring;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::{Orders, Target, Watch};
@@ -68,6 +72,10 @@ pub struct Relay {
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
+    admin: Admin,
+    life: Arc<RelayLife>,
+    office: Arc<Office<SqliteSpool>>,
+    reloads: mpsc::Receiver<ReloadAsked>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
     /// The configuration in force; what a reload compares with.
@@ -105,7 +113,7 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, StartFault> {
         let began_at = clock::now();
         let config = Arc::new(config);
-        let key_files = rotation::fingerprint(&config.server.keys);
+        let key_files = rotation::fingerprint(&config);
         let material = Material::read(&config, first_secret(&config))?;
         let (spool, report, scratch) = lasting::open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
@@ -133,11 +141,15 @@ impl Relay {
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
-        let in_force = Arc::new(InForce::new(config.clone(), snapshot, watch.clone()));
+        let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
-        let (doors, closing) = (Vec::new(), Vec::new());
-        let mut relay = Self { front, spool, delivery: Arc::new(delivery), lasting, sweeping, watch, in_force, rotating, gate, memory, doors, closing, config };
-        if let Err(fault) = relay.open_doors(&guard) {
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot, watch.clone(), spool.clone(), lasting.through.clone());
+        let office = life.office();
+        let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
+        let delivery = Arc::new(delivery);
+        let mut relay =
+            Self { front, spool, delivery, lasting, sweeping, watch, in_force, rotating, gate, memory, doors, admin, life, office, reloads, closing, config };
+        if let Err(fault) = relay.open_admin(material.admin_tls.as_ref()).and_then(|()| relay.open_doors(&guard)) {
             relay.drain().await;
             return Err(fault);
         }
@@ -166,6 +178,7 @@ impl Relay {
         let material = Material::read(&config, first_secret(&config))?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors)?;
+        let admin = self.admin.opening(&config, material.admin_tls.as_ref())?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
@@ -175,6 +188,7 @@ impl Relay {
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
+        self.admin.replace(admin, &self.office);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
@@ -186,6 +200,8 @@ impl Relay {
         let within = self.config.server.drain;
         let began_at = clock::now();
         tracing::info!(within_ms = millis(within), "drain.started");
+        self.life.drain(); // probes see it until the very end
+        self.reloads.close();
         for door in &self.doors {
             door.closing.cancel();
         }
@@ -205,7 +221,22 @@ impl Relay {
         let _ = self.rotating.running.await; // it ends between two steps
         self.lasting.hand_over(&self.config).await;
         self.spool.close().await;
+        self.admin.close().await;
         tracing::info!("relay.stopped");
+    }
+
+    /// The next wish for a reload that came over the admin's listener; whoever keeps the configuration answers it.
+    pub async fn reload_asked(&mut self) -> ReloadAsked {
+        match self.reloads.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await, // it is only closed by a drain
+        }
+    }
+
+    fn open_admin(&mut self, tls: Option<&tls::Tls>) -> Result<(), StartFault> {
+        let opening = self.admin.opening(&self.config, tls)?;
+        self.admin.replace(opening, &self.office);
+        Ok(())
     }
 
     fn open_doors(&mut self, guard: &Arc<Guard>) -> Result<(), StartFault> {
@@ -225,6 +256,7 @@ impl Relay {
             };
             self.doors.extend(door);
         }
+        self.life.show(&self.doors);
         self.closing.retain(|running| !running.is_finished());
         for door in old.into_iter().flatten() {
             door.closing.cancel();
@@ -321,6 +353,7 @@ struct Material {
     watched: Vec<Target>,
     warnings: Vec<String>,
     tls: Option<tls::Tls>,
+    admin_tls: Option<tls::Tls>,
     client_tls: ClientTls,
     resolver: Arc<Resolver>,
     authenticator: mail_auth::MessageAuthenticator,
@@ -330,7 +363,7 @@ impl Material {
     fn read(config: &Config, first_secret: FirstSecret) -> Result<Self, StartFault> {
         let mut faults = Vec::new();
         let read = snapshot::read(config, first_secret, clock::now()).map_err(|more| faults.extend(more)).ok();
-        let tls = match config.tls.as_ref().map(tls::Tls::load) {
+        let mut load = |settings: Option<&tls::Settings>| match settings.map(tls::Tls::load) {
             None => None,
             Some(Ok(tls)) => Some(tls),
             Some(Err(more)) => {
@@ -338,6 +371,8 @@ impl Material {
                 None
             }
         };
+        let tls = load(config.tls.as_ref());
+        let admin_tls = load(config.admin.as_ref().and_then(|admin| admin.tls.as_ref()));
         let client_tls = ClientTls::new(&config.roots).map_err(|fault| faults.push(fault.to_string())).ok();
         let resolver = Resolver::new(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
         let authenticator = dns::authenticator(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
@@ -348,7 +383,7 @@ impl Material {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, client_tls, resolver: Arc::new(resolver), authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver: Arc::new(resolver), authenticator })
     }
 }
 

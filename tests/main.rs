@@ -8,6 +8,7 @@ mod dns;
 mod doctor;
 mod ingress;
 mod keys;
+mod migrate;
 mod normalise;
 mod operate;
 mod policy;

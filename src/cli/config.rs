@@ -2,7 +2,7 @@
 
 use super::ConfigFile;
 use super::reach::{self, Gravity};
-use crate::config::Config;
+use crate::config::{Config, Document};
 use crate::relay;
 use anyhow::Context;
 use clap::Subcommand;
@@ -30,10 +30,17 @@ pub struct Check {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Command::Check(check) = command;
     let path = &check.file.config;
-    let config = match Config::load(path) {
-        Ok(config) => config,
+    let read = Document::load(path).and_then(|document| Ok((Config::of(&document)?, document)));
+    let (config, document) = match read {
+        Ok(read) => read,
         Err(faults) => return Ok(failed(&faults.to_string(), faults.iter().len())),
     };
+    let place = if path.exists() { path.display().to_string() } else { "the environment".to_owned() };
+    let expanded = document.expanded();
+    if !expanded.is_empty() {
+        println!("[sidecar] means:");
+        expanded.iter().for_each(|line| println!("  {line}"));
+    }
     match relay::look(&config) {
         Ok(warnings) => warnings.iter().for_each(|warning| println!("warning: {warning}")),
         Err(faults) => return Ok(failed(&faults.to_string(), faults.0.len())),
@@ -42,11 +49,11 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match gravest {
         Some(Gravity::Fault) => Ok(ExitCode::FAILURE),
         Some(Gravity::Unknown) => {
-            println!("{}: no faults found, but the DNS did not answer everything", path.display());
+            println!("{place}: no faults found, but the DNS did not answer everything");
             Ok(ExitCode::from(UNKNOWN))
         }
         Some(Gravity::Warning) | None => {
-            println!("{}: no faults", path.display());
+            println!("{place}: no faults");
             Ok(ExitCode::SUCCESS)
         }
     }

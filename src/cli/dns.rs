@@ -2,13 +2,13 @@
 
 use super::key::all;
 use super::paint::{Ink, Paint};
-use crate::config::Config;
+use crate::config::{self, Config, DEFAULT_FILE};
 use crate::dns::diff::{self, Finding, State, View};
 use crate::dns::publish::plan::{self, Reason};
 use crate::dns::publish::{Change, Edit, Publish as _, PublishFault, Publisher, Seen, Settings, Way, manual};
 use crate::dns::records::{self, KeyText, Standing, Wanted};
 use crate::dns::{Authority, Kind, Owner, Resolver, authority, formats};
-use crate::keys::{Keyring, State as KeyState};
+use crate::keys::State as KeyState;
 use crate::mail::Domain;
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
@@ -96,7 +96,7 @@ pub struct What {
     #[arg(long, value_enum, value_name = "STEP", conflicts_with = "parked")]
     only: Option<Only>,
     /// The configuration file; for --parked there need be none
-    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
+    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = DEFAULT_FILE)]
     config: PathBuf,
 }
 
@@ -170,7 +170,7 @@ impl Set {
         if !domain.is_fully_qualified() {
             bail!("\"{domain}\" has a single label; expected an author domain, as in example.com");
         }
-        let is_there = what.config.exists() || what.config != Path::new("postseal.toml");
+        let is_there = config::is_there(&what.config) || what.config != Path::new(DEFAULT_FILE);
         let config = if what.parked && !is_there { None } else { Some(Config::load(&what.config)?) };
         let parked = what.parked || config.as_ref().and_then(|config| config.domains.get(domain)).is_some_and(|settings| settings.author.parked);
         let (mut wanted, gone) = match (&config, parked) {
@@ -210,7 +210,7 @@ impl Set {
                 known.join(", ")
             );
         };
-        let keyring = Keyring::load(&config.server.keys).map_err(|faults| all(&faults))?;
+        let keyring = crate::relay::keyring(config).map_err(|faults| all(&faults))?;
         let key =
             |key: &crate::keys::Key| Some(KeyText { selector: key.id.selector.to_string(), text: key.record()?.to_string(), state: key.state.to_string() });
         let keys: Vec<KeyText> = keyring.keys(domain).iter().filter_map(key).collect();

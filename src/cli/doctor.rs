@@ -2,7 +2,7 @@
 
 use super::paint::{Ink, Paint};
 use crate::clock;
-use crate::config::{Config, DomainSettings};
+use crate::config::{self, Config, DEFAULT_FILE, DomainSettings};
 use crate::deliver::tls::ClientTls;
 use crate::dns::{self, Resolver};
 use crate::doctor::{
@@ -107,7 +107,7 @@ fn examined(args: &Args) -> anyhow::Result<u8> {
 /// Who sends as whom; 1 with `--strict` where a rule is not met.
 fn inventory(config: Option<&Config>, strict: bool, json: bool) -> anyhow::Result<u8> {
     let config = config.context("there is no configuration here to list; name the file with --config")?;
-    let keyring = Keyring::load(&config.server.keys).map_err(|faults| super::key::all(&faults))?;
+    let keyring = crate::relay::keyring(config).map_err(|faults| super::key::all(&faults))?;
     let inventory = super::inventory::of(config, &keyring);
     if json {
         println!("{:#}", inventory.json());
@@ -122,7 +122,7 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
     let relay = relay(args, config)?;
     let leaves = leaves(&relay, &resolver).await;
     let keyring = match config {
-        Some(config) => Keyring::load(&config.server.keys).map_err(|faults| super::key::all(&faults))?,
+        Some(config) => crate::relay::keyring(config).map_err(|faults| super::key::all(&faults))?,
         None => Keyring::default(),
     };
     let mut names = args.domains.clone();
@@ -156,8 +156,8 @@ async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
 
 /// The configuration; none where no file is named and the usual one is not there.
 pub(super) fn configuration(named: Option<&Path>) -> anyhow::Result<Option<Config>> {
-    let path = named.unwrap_or(Path::new("postseal.toml"));
-    if named.is_none() && !path.exists() {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    if named.is_none() && !config::is_there(path) {
         return Ok(None);
     }
     Ok(Some(Config::load(path)?))

@@ -1,18 +1,24 @@
 //! The command line: one file a command. What was typed becomes a call; what went wrong becomes a sentence and an exit code.
 
+mod admin;
 mod check;
 mod classify;
 mod config;
 mod dns;
 mod doctor;
 mod explain;
+mod health;
+mod import;
 mod inventory;
 mod key;
 pub mod paint;
 mod reach;
+mod reload;
+pub mod remote;
 mod serve;
 mod sign;
 mod spool;
+mod status;
 mod user;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +37,19 @@ pub struct Args {
 enum Command {
     /// Run the relay until SIGTERM; SIGHUP reloads configuration, keys, certificates and users
     Serve(ConfigFile),
+    /// Say how the running relay is: what it does, what waits, and what keeps it from taking mail
+    ///
+    /// Exit code 0: it takes mail; 3: it runs, but takes none, the reasons are printed; 1: it did not answer.
+    Status(status::Args),
+    /// Say by exit code whether the relay takes mail, or merely lives; for probes of containers
+    ///
+    /// Exit code 0: yes; 1: no, or no answer. What is wrong is printed.
+    Health(health::Args),
+    /// Have the running relay read its configuration, keys, certificates and users anew: all of it, or nothing
+    Reload(reload::Args),
+    /// Make tokens for those who ask the running relay
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -60,6 +79,9 @@ enum Command {
     /// Copy the queue, restore a copy, look for damage
     #[command(subcommand)]
     Spool(spool::Command),
+    /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
+    #[command(subcommand)]
+    Import(import::Command),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
@@ -69,7 +91,7 @@ enum Command {
 #[derive(clap::Args, Debug)]
 struct ConfigFile {
     /// The configuration file
-    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
+    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = crate::config::DEFAULT_FILE)]
     config: PathBuf,
 }
 
@@ -77,6 +99,10 @@ struct ConfigFile {
 pub fn run() -> ExitCode {
     let done = match Args::parse().command {
         Command::Serve(file) => serve::run(&file.config),
+        Command::Status(args) => status::run(&args),
+        Command::Health(args) => Ok(health::run(&args)),
+        Command::Reload(args) => reload::run(&args),
+        Command::Admin(command) => admin::run(&command),
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
         Command::Sign(args) => sign::run(args),
@@ -86,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
         Command::Spool(command) => spool::run(command),
+        Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
     };
     match done {

@@ -38,7 +38,8 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<End> {
     let mut relay = Relay::start(config).await?;
     loop {
         tokio::select! {
-            _ = hang_up.recv() => reload(&mut relay, path),
+            _ = hang_up.recv() => drop(reload(&mut relay, path)),
+            asked = relay.reload_asked() => asked.answer(reload(&mut relay, path)),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -53,11 +54,12 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<End> {
     Ok(End::Cut)
 }
 
-fn reload(relay: &mut Relay, path: &Path) {
+/// Gives the faults that it logged.
+fn reload(relay: &mut Relay, path: &Path) -> Result<(), Vec<String>> {
     let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
-    if let Err(faults) = reloaded {
-        for error in faults.lines() {
-            tracing::error!(error, "config.rejected");
-        }
+    let faults: Vec<String> = reloaded.err().iter().flat_map(|faults| faults.lines()).map(str::to_owned).collect();
+    for error in &faults {
+        tracing::error!(error, "config.rejected");
     }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

@@ -1,12 +1,14 @@
 //! `postseal spool …`: backup, restore, check, release. They work on the files themselves, beside a running relay where that is safe.
 
 use super::ConfigFile;
+use super::remote::Place;
 use crate::clock;
 use crate::config::Config;
 use crate::spool::sqlite::backup;
 use crate::spool::{Restored as _, Spool as _, SpoolError, SqliteSpool};
 use anyhow::Context as _;
 use clap::Subcommand;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,8 +41,8 @@ pub enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Let restored mail go, of a relay that stands still
-    Release(ConfigFile),
+    /// Let restored mail go, of a relay that runs or stands still
+    Release(Place),
 }
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -77,11 +79,28 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             checked.damaged.iter().for_each(|damage| println!("damaged: {damage}"));
             Ok(if checked.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Release(file) => release(&Config::load(&file.config)?),
+        Command::Release(place) => release(&place),
     }
 }
 
-fn release(config: &Config) -> anyhow::Result<ExitCode> {
+fn release(place: &Place) -> anyhow::Result<ExitCode> {
+    let released = match at_rest(place)? {
+        Some(released) => released,
+        None => place.find()?.post("/api/v1/spool/release", &json!({}))?["recipients"].as_u64().unwrap_or(0),
+    };
+    match released {
+        0 => println!("nothing was held"),
+        recipients => println!("mail for {recipients} recipients is due; a relay that runs looks at it within a minute"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `None` where a relay has the spool, or is elsewhere.
+fn at_rest(place: &Place) -> anyhow::Result<Option<u64>> {
+    if place.url.is_some() {
+        return Ok(None);
+    }
+    let config = Config::load(&place.config)?;
     if !config.spool.directory.join("spool.db").is_file() {
         anyhow::bail!("there is no spool in \"{}\"", config.spool.directory.display());
     }
@@ -93,10 +112,8 @@ fn release(config: &Config) -> anyhow::Result<ExitCode> {
         released
     });
     match released {
-        Ok(0) => println!("nothing was held"),
-        Ok(recipients) => println!("mail for {recipients} recipients is due; it goes when the relay runs"),
-        Err(error @ SpoolError::Locked(_)) => anyhow::bail!("{error}: stop the relay, or release by its API"),
-        Err(error) => return Err(error.into()),
+        Ok(released) => Ok(Some(released)),
+        Err(SpoolError::Locked(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(ExitCode::SUCCESS)
 }

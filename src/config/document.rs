@@ -3,6 +3,7 @@
 //! figment merges and knows which source gave a value, but names no line; the line is found again through `toml`'s spans.
 
 use super::fault::{Fault, Faults};
+use super::sidecar::{self, Expansion, SECTION};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use std::fmt;
@@ -15,18 +16,29 @@ pub struct Document {
     root: Dict,
     text: String,
     path: PathBuf,
+    /// What came of `[sidecar]`.
+    expansion: Expansion,
 }
 
+/// The configuration file that is read when none is named.
+pub const DEFAULT_FILE: &str = "postseal.toml";
+
 impl Document {
-    /// Reads `path` and lays the variables over it.
+    /// Reads `path` and lays the variables over it. Where `[sidecar]` is among them, [`DEFAULT_FILE`] need not be there.
     ///
     /// # Errors
     /// The file cannot be read, or is not TOML: then nothing else can be checked.
     pub fn read(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
+        let variables: Vec<_> = variables.into_iter().collect();
         let unreadable = |error: std::io::Error| {
-            Faults::one(Fault::new(&path.display().to_string(), "", &format!("cannot be read: {error}"), "a configuration file; name it with --config"))
+            let expected = if path == Path::new(DEFAULT_FILE) { NO_FILE } else { "a configuration file; name it with --config" };
+            Faults::one(Fault::new(&path.display().to_string(), "", &format!("cannot be read: {error}"), expected))
         };
-        Self::of(&std::fs::read_to_string(path).map_err(unreadable)?, path, variables)
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && can_do_without(path, &variables) => String::new(),
+            read => read.map_err(unreadable)?,
+        };
+        Self::of(&text, path, variables)
     }
 
     /// As [`Document::read`], of a text at hand.
@@ -39,7 +51,32 @@ impl Document {
         let environment = Environment::of(variables, &table);
         let figment = Figment::from(File { table, name }).merge(environment);
         let root = figment.find_value("").ok().and_then(Value::into_dict).unwrap_or_default();
-        Ok(Self { figment, root, text: text.to_owned(), path: path.to_owned() })
+        let mut document = Self { figment, root, text: text.to_owned(), path: path.to_owned(), expansion: Expansion::default() };
+        let expansion = sidecar::expand(&document);
+        lay_below(&mut document.root, &expansion.values);
+        document.expansion = expansion;
+        Ok(document)
+    }
+
+    /// What came of `[sidecar]`, each a key and its value with their source behind it, sorted; no secrets.
+    #[must_use]
+    pub fn expanded(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.expansion.sources.keys().filter_map(|keys| self.expanded_line(keys)).collect();
+        lines.sort();
+        lines
+    }
+
+    fn expanded_line(&self, keys: &[String]) -> Option<String> {
+        let value = self.value(keys)?;
+        let value = if keys.last()?.starts_with("password") { "\"***\"".to_owned() } else { toml::Value::try_from(value).ok()?.to_string() };
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let source = self.origin(&names).map_or_else(|| "by default".to_owned(), |origin| origin.to_string());
+        Some(format!("{} = {value}  # {source}", written(keys)))
+    }
+
+    /// What came of `[sidecar]`.
+    pub(super) const fn expansion(&self) -> &Expansion {
+        &self.expansion
     }
 
     /// As [`Document::read`], with the variables of this process.
@@ -47,19 +84,32 @@ impl Document {
     /// # Errors
     /// As [`Document::read`], or a variable of ours is no text.
     pub fn load(path: &Path) -> Result<Self, Faults> {
+        Self::read(path, Self::variables()?)
+    }
+
+    /// As [`Document::load`]; of a file that is not there, the variables alone.
+    ///
+    /// # Errors
+    /// As [`Document::load`].
+    pub fn load_or_empty(path: &Path) -> Result<Self, Faults> {
+        if path.exists() { Self::load(path) } else { Self::of("", path, Self::variables()?) }
+    }
+
+    fn variables() -> Result<Vec<(String, String)>, Faults> {
         let mut variables = Vec::new();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.into_string().ok().filter(|name| parts(name).is_some()) else { continue };
             let not_text = |_| Faults::one(Fault::new(&format!("${name}"), "", "octets that are no text", "UTF-8"));
             variables.push((name.clone(), value.into_string().map_err(not_text)?));
         }
-        Self::read(path, variables)
+        Ok(variables)
     }
 
     /// Where the value at `keys` stands; behind the key of a list, the number of an element from 0. `None`: nowhere, its default holds.
     #[must_use]
     pub fn origin(&self, keys: &[&str]) -> Option<Origin> {
         let owned: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let owned = self.source(&owned);
         let named = match owned.split_last() {
             Some((last, values)) if last.bytes().all(|b| b.is_ascii_digit()) && self.value(&owned).is_none() => values,
             _ => &owned,
@@ -86,6 +136,16 @@ impl Document {
         self.value(&owned)?.as_str().map(str::to_owned)
     }
 
+    /// Where the value at `keys` was written, if it came of `[sidecar]`; else `keys`.
+    fn source(&self, keys: &[String]) -> Vec<String> {
+        match (self.expansion.sources.get(keys), keys.split_last()) {
+            (Some(from), _) => vec![SECTION.to_owned(), (*from).to_owned()],
+            // An element of a list came with the list.
+            (None, Some((_, list))) if self.expansion.sources.contains_key(list) => self.source(list),
+            (None, _) => keys.to_owned(),
+        }
+    }
+
     /// The outermost table.
     pub(super) const fn root(&self) -> &Dict {
         &self.root
@@ -98,20 +158,22 @@ impl Document {
 
     /// Whether a variable gave the value at `keys`.
     pub(super) fn is_from_environment(&self, keys: &[String]) -> bool {
+        let keys = &self.source(keys);
         let Some(value) = self.value(keys) else { return false };
         let stands_in_file = value.as_dict().is_some() && self.place(keys).is_some_and(|(depth, _)| depth == keys.len());
         !stands_in_file && self.figment.get_metadata(value.tag()).is_some_and(|metadata| metadata.name == ENVIRONMENT)
     }
 
-    fn value(&self, keys: &[String]) -> Option<&Value> {
+    pub(super) fn value(&self, keys: &[String]) -> Option<&Value> {
         let (first, rest) = keys.split_first()?;
         rest.iter().try_fold(self.root.get(first)?, |value, key| value.as_dict()?.get(key))
     }
 
     /// A fault of the value at `keys`, with its source: file and line, or the variable.
     pub(super) fn fault(&self, keys: &[String], found: &str, expected: &str) -> Fault {
+        let keys = &self.source(keys);
         let key = written(keys);
-        if self.is_from_environment(keys) {
+        if self.is_from_environment(keys) || self.belongs_into_environment(keys) {
             return Fault::new(&variable(keys), &key, found, expected);
         }
         let fault = Fault::new(&self.path.display().to_string(), &key, found, expected);
@@ -119,6 +181,12 @@ impl Document {
             Some((_, line)) => fault.at_line(line),
             None => fault,
         }
+    }
+
+    /// A key of `[sidecar]` that is missing where the environment has the others.
+    fn belongs_into_environment(&self, keys: &[String]) -> bool {
+        let [section, _] = keys else { return false };
+        section == SECTION && self.value(keys).is_none() && self.is_from_environment(std::slice::from_ref(section))
     }
 
     /// How many of `keys` the file has, one inside the other, and the line of the innermost of them.
@@ -138,6 +206,33 @@ impl Document {
         }
         found
     }
+}
+
+/// Lays what `lower` has and `upper` has not into `upper`.
+fn lay_below(upper: &mut Dict, lower: &Dict) {
+    for (key, value) in lower {
+        match (upper.get_mut(key), value) {
+            (Some(Value::Dict(_, upper)), Value::Dict(_, lower)) => lay_below(upper, lower),
+            (Some(_), _) => {}
+            (None, value) => drop(upper.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// Whether there is a configuration to load: the file, or variables that do without it.
+#[must_use]
+pub fn is_there(file: &Path) -> bool {
+    let names = || std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    file.exists() || (file == Path::new(DEFAULT_FILE) && names().any(|name| is_of_sidecar(&name)))
+}
+
+/// Whether the variables are a configuration by themselves.
+fn can_do_without(file: &Path, variables: &[(String, String)]) -> bool {
+    file == Path::new(DEFAULT_FILE) && variables.iter().any(|(name, _)| is_of_sidecar(name))
+}
+
+fn is_of_sidecar(variable: &str) -> bool {
+    parts(variable).is_some_and(|parts| parts[0] == spoken(SECTION))
 }
 
 /// Where a value stands.
@@ -214,6 +309,9 @@ impl Environment {
         let mut root = Dict::new();
         for (name, value) in variables {
             let Some(parts) = parts(&name) else { continue };
+            if parts[0] == spoken(SECTION) && value.trim().is_empty() {
+                continue; // compose files and templates write such ones where nothing was set
+            }
             insert(&mut root, Some(file), &parts, value);
         }
         Self(root)
@@ -265,6 +363,7 @@ fn spoken(key: &str) -> String {
     key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
+const NO_FILE: &str = "a configuration file here, one named with --config, or the variables POSTSEAL_SIDECAR__DOMAIN, …__HOSTNAME and …__DIRECTORY";
 const ENVIRONMENT: &str = "environment";
 const PREFIX: &str = "POSTSEAL_";
 const SEPARATOR: &str = "__";

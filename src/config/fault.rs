@@ -51,6 +51,13 @@ impl Faults {
         (!faults.is_empty()).then_some(Self(faults))
     }
 
+    /// Those of a table; `None` where it has none.
+    #[must_use]
+    pub(super) fn below(&self, table: &str) -> Option<Self> {
+        let is_below = |fault: &&Fault| fault.key.split('.').next() == Some(table);
+        Self::of(self.0.iter().filter(is_below).cloned().collect())
+    }
+
     /// First those of the file as a whole (what is missing stands nowhere), then in the order of the file, last those of variables.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Fault> {
         self.0.iter()

@@ -6,9 +6,11 @@ pub mod fault;
 pub mod knob;
 pub mod reader;
 mod sections;
+mod sidecar;
 
-pub use document::{Document, Origin};
+pub use document::{DEFAULT_FILE, Document, Origin, is_there};
 pub use fault::{Fault, Faults};
+pub use sections::admin::Admin;
 pub use sections::how::Server;
 pub use sections::listeners::Listener;
 pub use sections::publication::{DomainPublication, Publication};
@@ -20,11 +22,12 @@ pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 use crate::deliver::tls::TlsSettings;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
+use crate::keys::KeyFile;
 use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{how, listeners, publication, sending, watch, who};
+use sections::{admin, events, how, listeners, publication, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -38,6 +41,8 @@ pub struct Config {
     pub log: log::Settings,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
+    /// `[admin]`; `None` where it is off.
+    pub admin: Option<Admin>,
     /// `[listeners]`.
     pub listeners: Vec<Listener>,
     /// `[identities]`.
@@ -58,7 +63,7 @@ pub struct Config {
     pub readdress: readdress::Settings,
     /// `[seal]`, without keys.
     pub seal: seal::Rules,
-    /// `[spool]`.
+    /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
     /// `[through]`, where `spool.mode` is that.
     pub through: Option<deliver::through::Settings>,
@@ -104,10 +109,38 @@ impl Config {
     /// # Errors
     /// All faults.
     pub fn read(document: &Document) -> Result<(Self, Vec<KnobRead>), Faults> {
-        let notes = Notes::default();
-        let config = meant(&Reader::root(document, &notes));
+        let expansion = document.expansion();
+        let notes = Notes::with(expansion.knobs.clone(), expansion.faults.clone());
+        let root = Reader::root(document, &notes);
+        root.leave(sidecar::SECTION);
+        let config = meant(&root);
+        drop(root);
         let knobs = notes.into_result()?;
         Ok((config, knobs))
+    }
+
+    /// The signing keys that lie outside of the key directory.
+    #[must_use]
+    pub fn key_files(&self) -> Vec<KeyFile> {
+        self.domains.values().filter_map(|settings| settings.key_file.clone()).collect()
+    }
+
+    /// `[admin]` alone, for those who look for a relay that runs: it may run with what stood in the file before, so faults elsewhere do
+    /// not matter, and neither does a file that is not there.
+    ///
+    /// # Errors
+    /// Its faults.
+    pub fn admin_of(path: &Path) -> Result<Option<Admin>, Faults> {
+        let document = Document::load_or_empty(path)?;
+        let notes = Notes::default();
+        let admin = {
+            let root = Reader::root(&document, &notes);
+            admin::admin(&root, &how::server(&root).hostname, how::tls(&root).as_ref())
+        };
+        match notes.into_result() {
+            Ok(_) => Ok(admin),
+            Err(faults) => faults.below("admin").map_or(Ok(admin), Err),
+        }
     }
 
     /// What an operator should know, though it is no fault.
@@ -122,6 +155,7 @@ fn meant(root: &Reader<'_>) -> Config {
     let hostname = server.hostname.clone();
     let log = how::log(root);
     let tls = how::tls(root);
+    let admin = admin::admin(root, &hostname, tls.as_ref());
     let listeners = listeners::listeners(root, &hostname, tls.is_some());
     let identities = who::identities(root);
     let users = how::users(root, &identities.rules);
@@ -141,7 +175,7 @@ fn meant(root: &Reader<'_>) -> Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool,
+        spool: spool::Settings { journal: events::events(root), ..spool },
         through,
         resolver: how::resolver(root),
         watch,
@@ -150,6 +184,7 @@ fn meant(root: &Reader<'_>) -> Config {
         server,
         log,
         tls,
+        admin,
         listeners,
         identities,
         users,

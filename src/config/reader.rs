@@ -38,6 +38,16 @@ pub struct KnobRead {
 }
 
 impl Notes {
+    /// Notes that begin with what was noticed elsewhere.
+    pub fn with(knobs: Vec<KnobRead>, faults: Vec<Fault>) -> Self {
+        Self { faults: RefCell::new(faults), knobs: RefCell::new(knobs) }
+    }
+
+    /// Both as they are.
+    pub fn into_parts(self) -> (Vec<KnobRead>, Vec<Fault>) {
+        (self.knobs.into_inner(), self.faults.into_inner())
+    }
+
     /// The knobs read, or the faults if there are any.
     pub fn into_result(self) -> Result<Vec<KnobRead>, Faults> {
         match Faults::of(self.faults.into_inner()) {
@@ -51,6 +61,29 @@ impl<'d> Reader<'d> {
     /// The outermost table.
     pub fn root(document: &'d Document, notes: &'d Notes) -> Self {
         Self { document, notes, keys: Vec::new(), table: Some(document.root()), asked: RefCell::default() }
+    }
+
+    /// The outermost table, of which only `key` is looked at.
+    pub fn only(document: &'d Document, notes: &'d Notes, key: &str) -> Self {
+        let root = Self::root(document, notes);
+        root.asked.borrow_mut().extend(root.names().into_iter().filter(|name| name != key));
+        root
+    }
+
+    /// Leaves `key` to others, who read it before.
+    pub fn leave(&self, key: &str) {
+        self.asked.borrow_mut().push(key.to_owned());
+    }
+
+    /// A knob that is read where its value ends up.
+    pub fn elsewhere(&self, key: &str) {
+        self.remember(key, None);
+        self.leave(key);
+    }
+
+    /// What is written at `key`, whatever it is.
+    pub fn raw(&self, key: &str) -> Option<Value> {
+        self.peek(key).cloned()
     }
 
     /// The table at `key`; where it is absent every knob in it has its default. To be opened once.

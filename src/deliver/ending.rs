@@ -7,7 +7,7 @@ use super::schedule::{Deferral, Next, Schedule, scramble};
 use crate::mail::{EnhancedCode, Evidence, Outcome, Reason, ReversePath, Timestamp};
 use crate::reasons::{Judgement, Table};
 use crate::seal::Kind;
-use crate::spool::{Ending, How, Leased, Mail};
+use crate::spool::{Ending, How, Leased, Mail, Meaning};
 use std::time::Duration;
 
 /// What a notice says of a recipient: `Action` of RFC 3464 §2.3.3.
@@ -81,7 +81,8 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
         How::Deferred { evidence, next_at, .. } => How::Deferred { evidence, next_at, delay_told: recipient.delay_told || told.is_some() },
         how => how,
     };
-    Conclusion { ending: Ending { index, how }, told, judged }
+    let meaning = Meaning { provider: provider.into(), reason, permanent: judged.is_some_and(|judged| judged.permanent) };
+    Conclusion { ending: Ending { index, how, meaning: Some(meaning) }, told, judged }
 }
 
 /// What becomes of a recipient of a mail that is held: it goes back into the spool until then, without an attempt. `None` where there

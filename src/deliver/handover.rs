@@ -193,7 +193,7 @@ impl<S: Records> Work<S> {
             if matches!(outcome, Outcome::Failed(_)) {
                 lock(&self.refused).insert((mail.id, recipient.index));
             }
-            endings.push(Ending { index: recipient.index, how: how(recipient, outcome, now) });
+            endings.push(Ending { how: how(recipient, outcome, now), ..conclusion.ending });
         }
         match self.spool.settle(lease, endings, Vec::new()).await {
             Ok(()) => _ = self.handed_over.fetch_add(taken, Ordering::Relaxed),
@@ -205,7 +205,7 @@ impl<S: Records> Work<S> {
     async fn give_back(&self) {
         let (kept, now) = (std::mem::take(&mut *lock(&self.kept)), self.passage.now());
         for lease in kept {
-            let endings = lease.recipients.iter().map(|recipient| Ending { index: recipient.index, how: How::Released { next_at: now } }).collect();
+            let endings = lease.recipients.iter().map(|recipient| Ending::of(recipient.index, How::Released { next_at: now })).collect();
             if let Err(fault) = self.spool.settle(lease, endings, Vec::new()).await {
                 log::spool_fault("settle", &fault);
             }

@@ -303,7 +303,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
     let mail = lease.mail.clone();
     let around = Report::circumstances(shared, settings, &mail);
-    let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending { index: leased.index, how: How::Released { next_at } }).collect();
+    let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending::of(leased.index, How::Released { next_at })).collect();
     let mut told = Vec::new();
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
@@ -328,7 +328,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
 }
 
 async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
-    let endings = lease.recipients.iter().map(|leased| Ending { index: leased.index, how: How::Released { next_at } }).collect();
+    let endings = lease.recipients.iter().map(|leased| Ending::of(leased.index, How::Released { next_at })).collect();
     if let Err(fault) = shared.spool.settle(lease, endings, Vec::new()).await {
         shared.note_fault("settle", &fault);
     }

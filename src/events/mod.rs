@@ -1,4 +1,5 @@
-//! The station *report*: every event that a line of the log can tell, and how lines are written.
+//! The station *report*: every event that a line of the log can tell, how lines are written, and what is counted.
 
 pub mod catalogue;
 pub mod log;
+pub mod meters;

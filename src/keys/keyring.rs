@@ -5,7 +5,7 @@ use super::store::{entries, judge_directory, read_secret};
 use super::{Algorithm, Entry, KeyFault, KeyProblem, Ledger, PrivateKey, Record, State};
 use crate::mail::{Domain, KeyId, Selector, Timestamp};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The DKIM keys of all domains.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,42 @@ pub struct Key {
     pub private: Option<PrivateKey>,
 }
 
+/// A key outside of the key directory, as a mounted secret: it is active, and nothing here changes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The domain it signs for.
+    pub domain: Domain,
+    /// Where its record stands.
+    pub selector: Selector,
+    /// The file, of any name.
+    pub path: PathBuf,
+}
+
 impl Keyring {
+    /// Loads what [`Keyring::load`] does, and the keys in `further` files.
+    ///
+    /// # Errors
+    /// All faults found; a selector that the directory has too is one.
+    pub fn load_with(directory: &Path, further: &[KeyFile]) -> Result<Self, Vec<KeyFault>> {
+        let mut faults = Vec::new();
+        let mut ring = Self::load(directory).map_err(|more| faults.extend(more)).unwrap_or_default();
+        for file in further {
+            faults.extend(ring.add(file).err());
+        }
+        if faults.is_empty() { Ok(ring) } else { Err(faults) }
+    }
+
+    fn add(&mut self, file: &KeyFile) -> Result<(), KeyFault> {
+        let Some(key) = load_key(&file.path, &file.domain, &file.selector, None, None)? else { return Ok(()) };
+        let keys = self.domains.entry(file.domain.clone()).or_default();
+        if keys.iter().any(|known| known.id == key.id) {
+            return Err(KeyFault::new(&file.path, KeyProblem::InDirectoryToo(file.selector.to_string())));
+        }
+        keys.push(key);
+        keys.sort_by(|a, b| a.id.selector.cmp(&b.id.selector));
+        Ok(())
+    }
+
     /// Loads all keys below `directory`: `DOMAIN/SELECTOR.rsa.pem`, `DOMAIN/SELECTOR.ed25519.pem` (also `.pem` and OpenDKIM's
     /// `.private`), with their states in `DOMAIN/keys.toml`. A key file that `keys.toml` does not mention is active. A directory that is
     /// not there yet is a keyring without keys.
@@ -108,8 +143,9 @@ fn key_name(name: &str) -> Option<(&str, Option<Algorithm>)> {
     kinds.into_iter().find_map(|(end, kind)| Some((name.strip_suffix(end)?, kind))).filter(|(selector, _)| !selector.is_empty())
 }
 
-/// The selector of a key file.
-pub(super) fn file_selector(name: &str) -> Option<Selector> {
+/// The selector that the name of a key file tells: `SELECTOR.pem`, `SELECTOR.rsa.pem`, `SELECTOR.private` and the like.
+#[must_use]
+pub fn file_selector(name: &str) -> Option<Selector> {
     key_name(name).and_then(|(selector, _)| selector_of(selector))
 }
 

@@ -29,7 +29,7 @@ pub mod watch;
 pub use change::{ChangeError, OpenLedger};
 pub use create::{create, create_in};
 pub use durable::write_export;
-pub use keyring::{Key, Keyring};
+pub use keyring::{Key, KeyFile, Keyring, file_selector};
 pub use ledger::{Entry, HISTORY_MAX, Ledger, Past, ServerMemory, selector_of as selector};
 pub use pem::{PemError, PrivateKey, PublicKey};
 pub use record::{Record, RecordError};

@@ -69,6 +69,9 @@ pub enum KeyProblem {
     /// Two files for one selector.
     #[error("two files hold the key of selector {0}; remove one")]
     Twice(String),
+    /// A key file of the configuration, and one in the directory.
+    #[error("the key directory has a key of selector {0} too; remove one, or give this one another selector")]
+    InDirectoryToo(String),
     /// A file or directory with a name that means nothing here.
     #[error("{0}")]
     Misplaced(String),

@@ -1,7 +1,7 @@
 //! Keys while the relay runs: what the command line or a person changes among the key files is taken up within seconds, and domains
 //! whose keys are on their way are driven on.
 
-use super::snapshot::{self, FirstSecret};
+use super::snapshot;
 use super::watch::{Orders, Target, Watch};
 use super::world::{Outside, Queue, plan};
 use crate::clock;
@@ -49,7 +49,7 @@ impl InForce {
     /// Every fault; what was in force stays so, but for keys that are revoked: those must not sign on because of another file.
     fn read_keys(&self) -> Result<Vec<String>, Vec<String>> {
         let in_force = self.lock();
-        match snapshot::read(&in_force, FirstSecret::Make, clock::now()) {
+        match snapshot::read(&in_force, super::first_secret(&in_force), clock::now()) {
             Ok(read) => {
                 self.store(read.snapshot, Orders::of(&in_force, read.watched));
                 Ok(read.warnings)
@@ -88,7 +88,8 @@ impl InForce {
         self.watch.change(orders);
     }
 
-    fn config(&self) -> Arc<Config> {
+    /// The configuration.
+    pub fn config(&self) -> Arc<Config> {
         self.lock().clone()
     }
 
@@ -170,8 +171,8 @@ impl Keeper {
             self.config = config;
             self.next_at.clear();
         }
-        let directory = self.config.server.keys.clone();
-        let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&directory)).await else { return };
+        let config = self.config.clone();
+        let Ok(now) = tokio::task::spawn_blocking(move || fingerprint(&config)).await else { return };
         if now == self.seen {
             return;
         }
@@ -302,15 +303,17 @@ const fn needs_a_person(waiting: &Waiting) -> bool {
     matches!(waiting, Waiting::ByHand(_) | Waiting::Confirmation(_) | Waiting::Silence { .. } | Waiting::Dns(_) | Waiting::QueueUnknown(_))
 }
 
-/// What tells that key files have changed: of each directory, and each ledger in it, inode and time of change. Kubernetes exchanges a
-/// symbolic link in the directory, everybody else renames a file into it.
+/// What tells that key files have changed: of each directory, each ledger in it, and each file outside of it, inode and time of change.
+/// Kubernetes exchanges a symbolic link in the directory, everybody else renames a file into it.
 pub type Fingerprint = BTreeMap<std::path::PathBuf, (u64, i64, i64)>;
 
-pub fn fingerprint(keys: &Path) -> Fingerprint {
+pub fn fingerprint(config: &Config) -> Fingerprint {
+    let keys = &config.server.keys;
     let mark = |path: &Path| std::fs::metadata(path).ok().map(|about| (about.ino(), about.ctime(), about.ctime_nsec()));
     let below = std::fs::read_dir(keys).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let ledgers = below.flat_map(|path| [path.join("keys.toml"), path]).chain([keys.to_owned()]);
-    ledgers.filter_map(|path| mark(&path).map(|mark| (path, mark))).collect()
+    let further = config.key_files().into_iter().map(|file| file.path);
+    ledgers.chain(further).filter_map(|path| mark(&path).map(|mark| (path, mark))).collect()
 }
 
 /// How often key files are looked at: within this time a key that was revoked signs no more.

@@ -2,7 +2,7 @@
 
 use super::watch::Target;
 use crate::config::Config;
-use crate::keys::{self, Algorithm, Keyring, Ledger, State, TokenSecret};
+use crate::keys::{self, Algorithm, KeyFault, Keyring, Ledger, State, TokenSecret};
 use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::readdress::{self, Ring};
@@ -34,12 +34,10 @@ pub enum FirstSecret {
 /// # Errors
 /// Every fault of every key file.
 pub fn read(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Result<Read, Vec<String>> {
-    let texts = |faults: Vec<keys::KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let directory = &config.server.keys;
+    let texts = |faults: Vec<KeyFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut faults = Vec::new();
-    // No folder is a relay without keys, which says so below, domain by domain.
-    let loaded = if directory.exists() { Keyring::load(directory) } else { Ok(Keyring::default()) };
-    let keyring = loaded.map_err(|more| faults.extend(texts(more)));
+    // No folder and no file is a relay without keys, which says so below, domain by domain.
+    let keyring = keyring(config).map_err(|more| faults.extend(texts(more)));
     let secrets = token_secrets(config, first_secret, now).map_err(|more| faults.extend(more));
     let (Ok(keyring), Ok(secrets)) = (keyring, secrets) else { return Err(faults) };
 
@@ -66,6 +64,14 @@ pub fn read(config: &Config, first_secret: FirstSecret, now: Timestamp) -> Resul
         return Err(faults);
     }
     Ok(Read { snapshot: joined(config, rules, ring), watched: watched(config, &keyring), warnings })
+}
+
+/// The keys of the directory and of the files that `config` names.
+///
+/// # Errors
+/// Every fault of every key file.
+pub fn keyring(config: &Config) -> Result<Keyring, Vec<KeyFault>> {
+    Keyring::load_with(&config.server.keys, &config.key_files())
 }
 
 fn joined(config: &Config, seal: Rules, ring: Ring) -> Snapshot {

@@ -6,6 +6,7 @@
 //! never seen it only tells: we may be asking servers that show another view of the zone than the world's, or the operator has not come
 //! to publish it yet.
 
+use crate::admin::api::domains::WatchStanding;
 use crate::clock;
 use crate::config::Config;
 use crate::dns::{Authority, Data, Kind, Observation, Shown};
@@ -113,6 +114,20 @@ impl Watch {
         self.post.take(orders);
         self.post.apply();
         self.post.changed.notify_one();
+    }
+
+    /// What is seen of the keys of a domain that are watched.
+    #[must_use]
+    pub fn standing(&self, domain: &Domain) -> BTreeMap<KeyId, WatchStanding> {
+        let state = self.post.state();
+        let suspended = state.consequences.get(domain);
+        let is_suspended = |id: &KeyId| suspended.is_some_and(|suspension| suspension.rsa.iter().chain(&suspension.ed25519).any(|signer| signer.id == *id));
+        let of_domain = state.keys.iter().filter(|(id, _)| id.domain == *domain);
+        let standing = of_domain.map(|(id, key)| {
+            let loss = key.loss.as_ref().map(ToString::to_string);
+            (id.clone(), WatchStanding { seen: key.was_seen, loss, suspended: is_suspended(id) })
+        });
+        standing.collect()
     }
 
     /// Has rules that are to come into force begin with what is known.

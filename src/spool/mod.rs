@@ -18,7 +18,7 @@
 //! | held since a restore | as it was, but held | [`Restored::release_restored`] | changes nothing |
 //! | quarantined | as it was, but held and reported | a person | changes nothing |
 //!
-//! The parts: [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
+//! The parts: [`journal`] is what happened, event by event, [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
 
 use crate::mail::{Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
 use crate::seal::{Kind, Needs, Seal, Sealed};
@@ -28,11 +28,13 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub mod journal;
 pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
 
+pub use journal::{Journal, Meaning};
 pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
@@ -116,9 +118,12 @@ pub trait Records: Spool {
     /// sent as they are.
     fn mentions(&self, key: &KeyId) -> impl Future<Output = Result<u64, SpoolError>> + Send;
 
-    /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty), and looks for mail that damage
+    /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty, events), and looks for mail that damage
     /// has hidden from the schedule. To be called at start and about once an hour.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<Swept, SpoolError>> + Send;
+
+    /// When the mail that waits longest was accepted, to within the second of its id; `None` when nothing waits.
+    fn oldest(&self) -> impl Future<Output = Result<Option<Timestamp>, SpoolError>> + Send;
 
     /// Whether mail can be accepted.
     fn health(&self) -> Health;
@@ -195,6 +200,8 @@ pub struct Swept {
     pub senders: u64,
     /// Marks of parked queues.
     pub queues: u64,
+    /// Events that were too old.
+    pub events: u64,
     /// Recipients and queues that damage had hidden from the schedule, and that are due again.
     pub rescheduled: u64,
     /// Messages found damaged and set aside.
@@ -383,6 +390,16 @@ pub struct Ending {
     pub index: u32,
     /// How.
     pub how: How,
+    /// What it means, for the journal; `None` where no attempt was made.
+    pub meaning: Option<Meaning>,
+}
+
+impl Ending {
+    /// One of which nobody has said what it means.
+    #[must_use]
+    pub const fn of(index: u32, how: How) -> Self {
+        Self { index, how, meaning: None }
+    }
 }
 
 /// See [`Ending`].

@@ -3,6 +3,7 @@
 //! Databases hand back a flipped bit without a word, and a flipped bit in a recipient sends mail to a stranger. So the sum is made before
 //! a row is written and checked before it is believed. No SQL here, no disk.
 
+use super::journal::Class;
 use super::{Ending, How, Leased, Mail, Queue};
 use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp};
 use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
@@ -227,6 +228,15 @@ pub(super) fn path(text: &str) -> Result<ReversePath, String> {
         return Ok(ReversePath::Null);
     }
     Mailbox::parse(text).map(ReversePath::Mailbox).map_err(|e| e.to_string())
+}
+
+/// What `messages.kind` says of a mail that is no submission.
+pub(super) const fn class(kind: i64) -> Option<Class> {
+    match kind {
+        0 => None,
+        1 => Some(Class::Notice),
+        _ => Some(Class::Returned),
+    }
 }
 
 fn notify_number(notify: Notify) -> i64 {

@@ -5,6 +5,7 @@ mod example;
 mod faults;
 mod meaning;
 mod publishers;
+mod sidecar;
 
 use postseal::config::{Config, Document};
 use std::path::Path;

@@ -248,6 +248,9 @@ keys = "{KEYS}"
 chain = "relay.crt"
 key = "relay.key"
 
+[admin]
+address = "127.0.0.1:0"
+
 [listeners.submission]
 address = "127.0.0.1:0"
 tls = "starttls"

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use postseal::keys::{
-    Algorithm, ChangeError, KeyProblem, Keyring, PemError, PrivateKey, PublicKey, Record, SelectorTemplate, State, create, create_token_secret,
+    Algorithm, ChangeError, KeyFile, KeyProblem, Keyring, PemError, PrivateKey, PublicKey, Record, SelectorTemplate, State, create, create_token_secret,
     load_token_secrets,
 };
 use postseal::seal::dkim::Signer;
@@ -34,6 +34,35 @@ fn keys_that_were_made_are_loaded_and_sign() {
     let (id, private) = ring.active(&example(), Algorithm::Ed25519).next().unwrap();
     assert!(Signer::ed25519(id.clone(), private.der()).is_ok());
     assert!(Signer::rsa(id.clone(), private.der()).is_err());
+}
+
+#[test]
+fn a_key_outside_of_the_directory_signs_beside_those_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    create(directory.path(), &example(), &BOTH[..1], &SelectorTemplate::default(), (State::Active, "test"), NOW).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let (path, pem) = (outside.path().join("dkim.key"), fs::read_to_string(directory.path().join("example.com/ps202611a.rsa.pem")).unwrap());
+    write(&path, &pem, 0o440);
+    let load = |selector: &str| {
+        let file = KeyFile { domain: example(), selector: postseal::keys::selector(selector).unwrap(), path: path.clone() };
+        Keyring::load_with(directory.path(), &[file]).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let ring = load("mounted").unwrap();
+    assert_eq!(ring.active(&example(), Algorithm::Rsa).map(|(id, _)| id.selector.to_string()).collect::<Vec<_>>(), ["mounted", "ps202611a"]);
+    assert_eq!(
+        load("ps202611a").unwrap_err(),
+        [format!("{}: the key directory has a key of selector ps202611a too; remove one, or give this one another selector", path.display())]
+    );
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(
+        load("mounted").unwrap_err(),
+        [format!(
+            "{}: its mode 0644 lets every user of this machine read it; do `chmod 0600` (in Kubernetes: defaultMode: 0440 and an fsGroup)",
+            path.display()
+        )]
+    );
+    fs::remove_file(&path).unwrap();
+    assert_eq!(load("mounted").unwrap_err(), [format!("{}: it cannot be read: No such file or directory (os error 2)", path.display())]);
 }
 
 #[test]

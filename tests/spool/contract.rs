@@ -3,17 +3,25 @@
 use super::samples::*;
 use postseal::mail::{Notify, Ret, RouteName};
 use postseal::seal::{Kind, Needs, Sealed};
+use postseal::spool::journal::{self, Journal};
 use postseal::spool::{Ending, How, Queue, Records, SoFar, Spool, SpoolError, SqliteSpool};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// Events that an engine under test keeps, and for how long.
+pub const EVENTS_MAX: u64 = 100;
+pub const KEEP_DAYS: u32 = 10;
 
 /// A store that outlives its spools.
 pub trait Engine {
     /// What it is a store of.
-    type Spool: Spool + Records;
+    type Spool: Spool + Records + Journal;
     fn new() -> Self;
     /// A spool on the store, as after a start.
     fn open(&self, seconds: i64) -> Self::Spool;
+    /// The same, which is to write no events.
+    fn open_without_journal(&self, seconds: i64) -> Self::Spool;
 }
 
 /// A clause on each engine.
@@ -32,15 +40,25 @@ macro_rules! contract {
 /// [`SqliteSpool`] in a temporary directory.
 pub struct Sqlite(TempDir);
 
+impl Sqlite {
+    fn open_with(&self, enabled: bool, seconds: i64) -> SqliteSpool {
+        let journal = journal::Settings { enabled, keep: Duration::from_hours(24 * u64::from(KEEP_DAYS)), events_max: EVENTS_MAX };
+        // Larger bodies are files from 10,000 octets on, so that small tests meet both kinds.
+        let settings = postseal::spool::Settings { body_file_octets_min: 10_000, senders_max: 3, journal, ..settings(self.0.path()) };
+        SqliteSpool::open(settings, at(seconds)).unwrap().0
+    }
+}
+
 impl Engine for Sqlite {
     type Spool = SqliteSpool;
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
     fn open(&self, seconds: i64) -> SqliteSpool {
-        // Larger bodies are files from 10,000 octets on, so that small tests meet both kinds.
-        let settings = postseal::spool::Settings { body_file_octets_min: 10_000, senders_max: 3, ..settings(self.0.path()) };
-        SqliteSpool::open(settings, at(seconds)).unwrap().0
+        self.open_with(true, seconds)
+    }
+    fn open_without_journal(&self, seconds: i64) -> SqliteSpool {
+        self.open_with(false, seconds)
     }
 }
 
@@ -264,7 +282,7 @@ async fn recipients_of_a_message_end_each_on_its_own(engine: impl Engine) {
     let large = Sealed { message: message(1, 50_000), ..mail(1, &["a@x.example", "b@x.example", "c@y.example"]) };
     commit(&spool, large.clone()).await;
     let lease = claim_one(&spool, "x.example", 0).await;
-    let endings = vec![Ending { index: 1, how: failed(1) }, Ending { index: 0, how: deferred(1, 100) }];
+    let endings = vec![Ending::of(1, failed(1)), Ending::of(0, deferred(1, 100))];
     spool.settle(lease, endings, vec![]).await.unwrap();
     assert_eq!(counts(&spool).await, "1 2 0");
     let so_far: Vec<_> = spool.history(id(1)).await.unwrap().unwrap().recipients.iter().map(|who| who.outcome).collect();
@@ -284,7 +302,7 @@ async fn history_says_what_became_of_a_message(engine: impl Engine) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@x.example"])).await;
     let lease = claim_one(&spool, "x.example", 0).await;
-    let endings = vec![Ending { index: 0, how: delivered(8) }, Ending { index: 1, how: failed(9) }];
+    let endings = vec![Ending::of(0, delivered(8)), Ending::of(1, failed(9))];
     spool.settle(lease, endings, vec![]).await.unwrap();
     spool.close().await;
     let spool = engine.open(10);

@@ -5,6 +5,7 @@
 use super::samples::*;
 use postseal::mail::MailId;
 use postseal::seal::Sealed;
+use postseal::spool::journal::{Filter, Journal, Kind};
 use postseal::spool::{Records, Settings, Spool, SpoolError, SqliteSpool};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -142,8 +143,18 @@ async fn check(spool: &SqliteSpool, ledger: &BTreeMap<u64, Entry>, first: u64) -
             assert_eq!(spool.message(id(*number)).await.unwrap(), ledger_mail(*number).message.octets(), "{number}");
             waiting += 1;
         }
+        assert_eq!(finals(spool, *number).await, usize::from(closed), "{number}: a final event where it is settled, and nowhere else");
     }
     waiting
+}
+
+/// How often the journal says that a mail came to its end.
+async fn finals(spool: &SqliteSpool, number: u64) -> usize {
+    let filter = Filter { mail: Some(id(number)), ..Filter::default() };
+    let events = spool.events(0, filter, many(100)).await.unwrap().events;
+    let count = |kind| events.iter().filter(|event| event.news.kind == kind).count();
+    assert_eq!(count(Kind::Accepted), 1, "{number}");
+    count(Kind::Delivered)
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::samples::*;
 use postseal::seal::Sealed;
+use postseal::spool::journal::{Filter, Journal};
 use postseal::spool::{Ending, How, Lease, Spool, SqliteSpool};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -75,12 +76,15 @@ struct Model {
     /// By mail and number.
     waiting: BTreeMap<(u64, u32), Waiting>,
     parked: BTreeMap<usize, i64>,
+    /// What the journal tells: the mail's number, the recipient's place, the kind.
+    told: Vec<String>,
 }
 
 impl Model {
     fn commit(&mut self, hosts: &[usize], due_at: i64) -> u64 {
         self.mails += 1;
         for (number, host) in (0..).zip(hosts) {
+            self.told.push(format!("{} u{number} mail.accepted", self.mails));
             self.waiting.insert((self.mails, number), Waiting { host: *host, next_at: due_at, fence: None, attempts: 0, unknown_ends: 0 });
         }
         self.mails
@@ -213,7 +217,7 @@ async fn run(ops: Vec<Op>) {
                 let settled = given.remove(lease % given.len());
                 let (held, mail, next_at) = (model.holds(&settled), settled.mail(), model.now + delay);
                 let numbers: Vec<u32> = settled.recipients().collect();
-                let endings = numbers.iter().zip(kinds.iter().cycle()).map(|(index, kind)| Ending { index: *index, how: how(*kind, model.now, next_at) });
+                let endings = numbers.iter().zip(kinds.iter().cycle()).map(|(index, kind)| Ending::of(*index, how(*kind, model.now, next_at)));
                 let endings: Vec<Ending> = endings.collect();
                 let notices = if notice { vec![mail_to(1_000_000 + model.mails + 1, &[0], model.now)] } else { vec![] };
                 assert_eq!(spool.settle(settled.lease, endings.clone(), notices).await.is_ok(), held, "{op:?}");
@@ -221,6 +225,7 @@ async fn run(ops: Vec<Op>) {
                     settle(&mut model, mail, &endings, next_at);
                     if notice {
                         model.mails += 1;
+                        model.told.push(format!("{} u0 mail.accepted", 1_000_000 + model.mails));
                         let who = Waiting { host: 0, next_at: model.now, fence: None, attempts: 0, unknown_ends: 0 };
                         model.waiting.insert((1_000_000 + model.mails, 0), who);
                     }
@@ -245,6 +250,13 @@ async fn run(ops: Vec<Op>) {
         let next_due_at = (0..HOSTS.len()).filter_map(|host| model.next_at(host)).min();
         assert_eq!(spool.next_due_at().await.unwrap(), next_due_at.map(at), "after {op:?}");
     }
+    let events = spool.events(0, Filter::default(), many(10_000)).await.unwrap().events;
+    let told = events.iter().map(|event| {
+        let recipient = event.news.recipient.as_ref().unwrap().local.as_str();
+        format!("{} {recipient} {}", event.news.mail.number(), event.news.kind)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), model.told);
+    assert!(events.iter().zip(1..).all(|(event, number)| event.number == number));
     spool.close().await;
 }
 
@@ -259,6 +271,13 @@ fn how(kind: u8, now: i64, next_at: i64) -> How {
 
 fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
     for ending in endings {
+        let kind = match ending.how {
+            How::Delivered(_) => Some("mail.delivered"),
+            How::Failed(_) => Some("mail.bounced"),
+            How::Deferred { .. } => Some("mail.deferred"),
+            How::Released { .. } => None,
+        };
+        model.told.extend(kind.map(|kind| format!("{mail} u{} {kind}", ending.index)));
         match ending.how {
             How::Delivered(_) | How::Failed(_) => {
                 model.waiting.remove(&(mail, ending.index));

@@ -110,7 +110,7 @@ pub fn deferred(seconds: i64, next_at: i64) -> How {
 
 /// The same ending for everybody under a lease.
 pub fn all(lease: &Lease, how: &How) -> Vec<Ending> {
-    lease.recipients.iter().map(|recipient| Ending { index: recipient.index, how: how.clone() }).collect()
+    lease.recipients.iter().map(|recipient| Ending::of(recipient.index, how.clone())).collect()
 }
 
 /// Claims everything due in a queue for ten minutes.

@@ -58,20 +58,23 @@ impl RelayProcess {
 
     /// Runs a command of the program to its end.
     pub fn postseal(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_postseal")).args(arguments).current_dir(self.path()).stdin(Stdio::null()).output().unwrap()
+        self.program().args(arguments).current_dir(self.path()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Relays of several tests run at a time, so their admins take free ports; where a test says nothing of `[admin]`.
+    fn program(&self) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_postseal"));
+        if !std::fs::read_to_string(self.config()).unwrap().contains("[admin]") {
+            program.env("POSTSEAL_ADMIN__ADDRESS", "127.0.0.1:0");
+        }
+        program
     }
 
     /// Starts `serve` and waits until it is ready.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "it runs already");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_postseal"))
-            .args(["serve", "--config"])
-            .arg(self.config())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.program().args(["serve", "--config"]).arg(self.config()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = log.clone();
@@ -90,6 +93,11 @@ impl RelayProcess {
         let opened =
             |event: &Value| (event["event"] == "listener.opened" && event["listener"] == listener).then(|| event["address"].as_str().map(str::to_owned));
         self.log().iter().find_map(opened).flatten().unwrap_or_else(|| panic!("no listener {listener}: {:?}", self.log()))
+    }
+
+    /// The address that the admin got.
+    pub fn admin(&self) -> String {
+        self.wait_for("admin.opened")["address"].as_str().unwrap().to_owned()
     }
 
     /// Every event so far.

@@ -10,7 +10,7 @@ use crate::deliver::tls::TlsDemand;
 use crate::deliver::way::Way;
 use crate::dns::Resolver;
 use crate::ingress::identity::{Identities, San, canonical};
-use crate::keys::{Keyring, State};
+use crate::keys::State;
 use crate::mail::{Domain, Headers, Host, MailIds, Mailbox, Proof, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Mode, Permit, ReversePathReason};
 use crate::prepare::{self, Facts, Snapshot};
@@ -362,8 +362,8 @@ impl Page<'_> {
 
     /// Which keys sign, which do not, and the chain.
     fn keys(&mut self, permit: &Permit, sealed: &[Sealed]) -> anyhow::Result<()> {
-        let directory = &self.config.server.keys;
-        let ring = Keyring::load(directory).map_err(|faults| anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+        let ring =
+            crate::relay::keyring(self.config).map_err(|faults| anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
         let third_party = self.config.domains.get(&permit.signing_domain).and_then(|domain| domain.third_party.clone());
         let made_by: Vec<String> = sealed.iter().flat_map(|mail| mail.seal.keys()).map(str::to_owned).collect();
         for domain in std::iter::once(&permit.signing_domain).chain(&third_party) {
@@ -372,9 +372,11 @@ impl Page<'_> {
                 self.add("author", "key", format!("none of {domain}"), folder.clone());
             }
             for key in ring.keys(domain).iter().filter(|key| key.state != State::Removed) {
+                let of_its_own = self.config.key_files().into_iter().find(|file| file.domain == *domain && file.selector == key.id.selector);
+                let because = of_its_own.map_or_else(|| folder.clone(), |file| Because::File(file.path.display().to_string()));
                 let signs = made_by.contains(&key.id.to_string());
                 let says = format!("{} of {domain}, {}, {}: {}", key.id.selector, key.algorithm, key.state, if signs { "signs" } else { "does not sign" });
-                self.add("author", "key", says, folder.clone());
+                self.add("author", "key", says, because);
             }
         }
         let plan = sealed.first().map(|mail| &mail.seal.plan);

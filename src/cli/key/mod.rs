@@ -7,7 +7,7 @@ mod import;
 mod rotate;
 mod show;
 
-use crate::config::Config;
+use crate::config::{self, Config, DEFAULT_FILE};
 use crate::dns::Data;
 use crate::keys::{Entry, Key, Keyring, Record, SelectorTemplate};
 use crate::mail::{Domain, KeyId, Selector};
@@ -52,7 +52,7 @@ pub enum Command {
 #[derive(clap::Args, Debug)]
 pub struct Place {
     /// The configuration file, whose server.keys names the keyring
-    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
+    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// The keyring's folder, without any configuration
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
@@ -98,7 +98,7 @@ impl Place {
         if let Some(directory) = &self.keys {
             return Ok((directory.clone(), None));
         }
-        if !self.config.exists() && self.config == Path::new("postseal.toml") {
+        if !config::is_there(&self.config) && self.config == Path::new(DEFAULT_FILE) {
             return Ok((PathBuf::from("keys"), None));
         }
         let config = Config::load(&self.config)?;

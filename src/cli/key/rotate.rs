@@ -56,7 +56,7 @@ struct Which {
     #[arg(long)]
     json: bool,
     /// The configuration file: it says who publishes and what counts as seen
-    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
+    #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = crate::config::DEFAULT_FILE)]
     config: PathBuf,
 }
 

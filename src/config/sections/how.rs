@@ -215,7 +215,7 @@ pub fn spool(root: &Reader<'_>) -> (spool::Settings, Mode) {
             &[("durable", spool::sqlite::FileSystems::Durable), ("volatile", spool::sqlite::FileSystems::Volatile), ("any", spool::sqlite::FileSystems::Any)],
             spool::sqlite::FileSystems::Durable,
         ),
-        directory: standard.directory,
+        ..standard
     };
     let needed = Octets(2 * settings.wal_octets_max);
     if settings.reserve_octets < needed.0 {

@@ -2,6 +2,8 @@
 //!
 //! Bounds stand here rather than in the rooms: a room can work within wider ones, but a relay that is set so is a slip of the pen.
 
+pub mod admin;
+pub mod events;
 pub mod how;
 pub mod listeners;
 pub mod publication;
@@ -45,6 +47,6 @@ const GIB: u64 = 1 << 30;
 
 /// Stands in where a domain is missing, so that reading goes on and finds the other faults.
 #[allow(clippy::expect_used, reason = "a constant that is a domain name")]
-fn nobody() -> Domain {
+pub(super) fn nobody() -> Domain {
     Domain::parse("nobody.invalid").expect("a domain name")
 }

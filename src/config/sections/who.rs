@@ -7,11 +7,13 @@ use super::rotation::{self, DomainRotation};
 use super::sending::SmartHosts;
 use super::{AGE, AGE_OR_NONE, GIB, KIB, nobody, sending};
 use crate::ingress::identity::{CertificateRule, Consent, NetworkRule, San};
+use crate::keys::{self, KeyFile};
 use crate::mail::{Domain, IdentityName, Mailbox, RouteName, Stream};
 use crate::policy::{self, AuthorDomain, DomainPattern, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[identities.NAME]`, as ingress and policy need them.
@@ -113,6 +115,8 @@ pub struct DomainSettings {
     pub ed25519: bool,
     /// The platform that signs as well.
     pub third_party: Option<Domain>,
+    /// A signing key beside those in the key directory.
+    pub key_file: Option<KeyFile>,
     /// What its DNS says, and who writes it there.
     pub publication: DomainPublication,
     /// How its keys come and go.
@@ -159,6 +163,7 @@ fn domain_settings(table: &Reader<'_>, domain: &Domain, rotation: &crate::rotati
         token_per_day: table.one_of("bounce_token_per", &[("message", false), ("day", true)], false),
         ed25519: table.value("ed25519", false),
         third_party: table.optional("third_party_domain"),
+        key_file: key_file(table, domain),
         publication: publication::domain(table),
         rotation: rotation::domain(table, rotation),
     };
@@ -166,6 +171,29 @@ fn domain_settings(table: &Reader<'_>, domain: &Domain, rotation: &crate::rotati
         table.fault("bounce_domain", &fault, "");
     }
     settings
+}
+
+/// `key_file` with the selector that is written, or that the file's name tells.
+fn key_file(table: &Reader<'_>, domain: &Domain) -> Option<KeyFile> {
+    let path = table.optional::<PathBuf>("key_file").map(|path| table.resolve(&path));
+    let written = table.optional::<String>("key_selector");
+    let Some(path) = path else {
+        if written.is_some() && !table.has("key_file") {
+            table.fault("key_selector", "set, though there is no key_file", "key_file, or no key_selector");
+        }
+        return None;
+    };
+    let selector = match &written {
+        Some(text) => keys::selector(text),
+        None => path.file_name().and_then(|name| keys::file_selector(name.to_str()?)),
+    };
+    match (selector, &written) {
+        (Some(selector), _) => return Some(KeyFile { domain: domain.clone(), selector, path }),
+        (None, Some(text)) => table.fault("key_selector", &format!("\"{text}\""), "letters, digits and hyphens, as in \"ps202611a\""),
+        (None, None) if table.has("key_selector") => {}
+        (None, None) => table.fault("key_selector", "missing", SELECTOR_NEEDED),
+    }
+    None
 }
 
 impl DomainSettings {
@@ -178,6 +206,7 @@ impl DomainSettings {
             token_per_day: false,
             ed25519: false,
             third_party: None,
+            key_file: None,
             publication: DomainPublication::default(),
             rotation: DomainRotation::standard(rotation),
         }
@@ -269,6 +298,9 @@ pub fn policy(
 pub fn listed<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| format!("\"{}\"", name.to_string())).collect::<Vec<_>>().join(", ")
 }
+
+/// What is said where a key file's name does not tell its selector.
+const SELECTOR_NEEDED: &str = "the selector of the key's DNS record; only the name of a file SELECTOR.pem or SELECTOR.private tells it";
 
 /// The route by MX records.
 pub const MX: &str = "mx";

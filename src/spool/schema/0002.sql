@@ -20,7 +20,7 @@ CREATE TABLE events (
     at        INTEGER NOT NULL,
     kind      TEXT NOT NULL,        -- as in the catalogue of events: mail.accepted, mail.delivered …
     message   INTEGER NOT NULL,     -- MailId
-    recipient TEXT,                 -- in its wire form
+    recipient TEXT COLLATE NOCASE,  -- in its wire form; PostgreSQL: an index over lower(recipient)
     about     TEXT NOT NULL         -- JSON: everything else
 );
 CREATE INDEX events_by_message ON events (message, number);

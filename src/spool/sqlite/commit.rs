@@ -1,5 +1,6 @@
 //! The instant of commitment, as work for the writer: the messages of a submission, the senders behind their bounce tokens.
 
+use super::journal;
 use super::writer::{Batch, Refusable};
 use crate::mail::MailId;
 use crate::seal::{Sealed, Sender};
@@ -173,9 +174,10 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
     for queue in queues {
         statement.execute(params![queue.as_str(), due_at])?;
     }
+    drop(statement);
     batch.totals.mails += 1;
     batch.totals.recipients += facts.recipients;
-    Ok(())
+    journal::tell_accepted(batch, &mail)
 }
 
 const INSERT_MESSAGE: &str = "

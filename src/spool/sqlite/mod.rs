@@ -14,7 +14,7 @@
 //! | file here | does |
 //! |---|---|
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
-//! | `commit`, `queries` | the statements of that work |
+//! | `commit`, `queries`, `journal` | the statements of that work |
 //! | `readers` | short reads beside it |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
@@ -30,6 +30,7 @@ mod bodies;
 mod commit;
 mod disk;
 mod housekeeper;
+mod journal;
 mod lock;
 mod queries;
 mod readers;
@@ -39,6 +40,7 @@ mod writer;
 
 pub use recovery::RecoveryReport;
 
+use super::journal::{Event, Filter, Journal, News, Page};
 use super::{Claimed, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
 use crate::mail::{KeyId, MailId, Mailbox, Receipt, Timestamp};
 use crate::seal::{Seal, Sealed};
@@ -47,6 +49,7 @@ use bytes::Bytes;
 use commit::Ready;
 use disk::Disk;
 use housekeeper::Housekeeper;
+use journal::Span;
 use lock::Lock;
 use readers::Readers;
 use recovery::Access;
@@ -56,7 +59,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use wal::Wal;
 use writer::{Handle, Safety, State, Writer, lock as hold};
 
@@ -83,6 +86,8 @@ pub struct Settings {
     pub readers: usize,
     /// Which file systems it may lie on.
     pub file_systems: FileSystems,
+    /// What is kept of what happened.
+    pub journal: super::journal::Settings,
 }
 
 /// Which file systems a spool may lie on.
@@ -112,6 +117,7 @@ impl Settings {
             wal_octets_max: 256 << 20,
             readers: 4,
             file_systems: FileSystems::Durable,
+            journal: super::journal::Settings::default(),
         }
     }
 }
@@ -120,6 +126,8 @@ impl Settings {
 pub struct SqliteSpool {
     settings: Settings,
     is_volatile: bool,
+    /// Restored mail that is held, as of the last look.
+    held: Mutex<Option<HeldSince>>,
     writer: Handle,
     readers: Readers,
     disk: Arc<Disk>,
@@ -168,6 +176,8 @@ impl SqliteSpool {
         let broken = |e: rusqlite::Error| unusable(format!("{e}; restore a backup, or move the directory away and look at it with sqlite3"));
         let mut db = recovery::connect(&database, Access::Write).map_err(broken)?;
         let opened = recovery::open(&mut db, &directory, now, &mut report)?;
+        let events_max = if settings.journal.enabled { settings.journal.events_max.max(1).try_into().unwrap_or(i64::MAX) } else { 0 };
+        let span = Span::read(&db, events_max).map_err(broken)?;
         let bodies = Arc::new(Bodies::of(&directory, opened.opening).map_err(|e| unusable(format!("its directories cannot be made: {e}")))?);
         recovery::sweep_orphans(&db, &bodies, &mut report).map_err(unusable)?;
         wal.truncate(&db).map_err(broken)?;
@@ -175,6 +185,7 @@ impl SqliteSpool {
 
         let state = Arc::new(State::default());
         *hold(&state.totals) = opened.totals;
+        state.last_event.send_replace(span.last.unsigned_abs());
         let disk = Arc::new(Disk::below(&directory, settings.reserve_octets));
         let readers = Readers::open(&database, settings.readers.max(1)).map_err(broken)?;
         let thread = |e: std::io::Error| unusable(format!("no thread for it: {e}"));
@@ -195,14 +206,24 @@ impl SqliteSpool {
                 }
             })
             .map_err(thread)?;
-        let writer =
-            Writer { db, wal: Arc::clone(&wal), counter: opened.counter, state, totals: opened.totals, fence: opened.fence, linger: settings.linger, chores };
+        let writer = Writer {
+            db,
+            wal: Arc::clone(&wal),
+            counter: opened.counter,
+            state,
+            totals: opened.totals,
+            fence: opened.fence,
+            journal: span,
+            linger: settings.linger,
+            chores,
+        };
         let (writer, writer_thread) = Handle::start(writer, lock).map_err(thread)?;
         let threads = Mutex::new(Some(Threads { writer: writer_thread, housekeeper: keeper }));
         let body_writes = Semaphore::new(BODY_WRITES_MAX);
         report.took = began.elapsed();
         let is_volatile = ground.is_volatile;
-        Ok((Self { settings, is_volatile, writer, readers, disk, bodies, wal, body_writes, threads }, report))
+        let held = Mutex::new(report.restored);
+        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, wal, body_writes, threads }, report))
     }
 
     /// [`Records::mentions`] of a spool that no process has open; none was made yet is none. Changes nothing. Blocks.
@@ -228,6 +249,12 @@ impl SqliteSpool {
             Ok(mentions)
         };
         count().map_err(|error| SpoolError::Unusable { path: directory.display().to_string(), why: error.to_string() })
+    }
+
+    /// As [`Restored::restored`], as of the last look: for those who cannot wait.
+    #[must_use]
+    pub fn held(&self) -> Option<HeldSince> {
+        *hold(&self.held)
     }
 
     /// It lies where nothing outlives the machine's power, the container or the pod.
@@ -439,6 +466,10 @@ impl Records for SqliteSpool {
         self.read(move |db| readers::queues(db, after.as_ref(), queues_max)).await
     }
 
+    async fn oldest(&self) -> Result<Option<Timestamp>, SpoolError> {
+        self.read(readers::oldest).await
+    }
+
     async fn mentions(&self, key: &KeyId) -> Result<u64, SpoolError> {
         let (mut mentions, mut after) = (0, Some(i64::MIN));
         while let Some(begin) = after {
@@ -454,15 +485,18 @@ impl Records for SqliteSpool {
         const DAY: Duration = Duration::from_hours(24);
         let history_before = now - DAY * self.settings.history_days;
         let senders_before_day = now.unix_days() - i64::from(self.settings.senders_days);
+        let events_before = now - self.settings.journal.keep;
         let mut swept = self.audit(now).await?;
         loop {
-            let page = self.writer.write(Safety::Durable, 0, move |batch| queries::sweep(batch, now, history_before, senders_before_day)).await?;
+            let page =
+                self.writer.write(Safety::Durable, 0, move |batch| queries::sweep(batch, now, history_before, senders_before_day, events_before)).await?;
             if page == Swept::default() {
                 return Ok(swept);
             }
             swept.history += page.history;
             swept.senders += page.senders;
             swept.queues += page.queues;
+            swept.events += page.events;
         }
     }
 
@@ -479,23 +513,74 @@ impl Records for SqliteSpool {
 
 impl Restored for SqliteSpool {
     async fn restored(&self) -> Result<Option<HeldSince>, SpoolError> {
-        self.read(backup::restored).await
+        let held = self.read(backup::restored).await?;
+        *hold(&self.held) = held;
+        Ok(held)
     }
 
     async fn release_restored(&self, now: Timestamp) -> Result<u64, SpoolError> {
         let mut released = 0;
         loop {
             match self.writer.write(Safety::Durable, 0, move |batch| backup::release(batch, now)).await? {
-                0 => return Ok(released),
+                0 => break,
                 page => released += page,
             }
         }
+        *hold(&self.held) = None;
+        Ok(released)
+    }
+}
+
+impl Journal for SqliteSpool {
+    async fn events(&self, after: u64, filter: Filter, events_max: NonZeroUsize) -> Result<Page, SpoolError> {
+        self.read(move |db| journal::page(db, after, &filter, events_max)).await
+    }
+
+    async fn mails_to(&self, recipient: &Mailbox, before: Option<u64>, mails_max: NonZeroUsize) -> Result<Vec<Event>, SpoolError> {
+        let recipient = recipient.clone();
+        self.read(move |db| journal::mails_to(db, &recipient, before, mails_max)).await
+    }
+
+    async fn number_before(&self, at: Timestamp) -> Result<u64, SpoolError> {
+        self.read(move |db| journal::number_before(db, at)).await
+    }
+
+    fn last(&self) -> watch::Receiver<u64> {
+        self.writer.state.last_event.subscribe()
+    }
+
+    async fn tell(&self, news: Vec<News>) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Durable, 0, move |batch| journal::tell_all(batch, &news)).await
+    }
+
+    async fn cursor(&self, name: &str) -> Result<u64, SpoolError> {
+        let name = name.to_owned();
+        self.writer.write(Safety::Durable, 0, move |batch| journal::cursor(batch, &name)).await
+    }
+
+    async fn confirm(&self, name: &str, number: u64) -> Result<(), SpoolError> {
+        let name = name.to_owned();
+        self.writer.write(Safety::Lazy, 0, move |batch| journal::confirm(batch, &name, number)).await
+    }
+
+    async fn forget_cursors_but(&self, names: Vec<String>) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Durable, 0, move |batch| journal::forget_cursors_but(batch, &names)).await
     }
 }
 
 impl std::fmt::Debug for SqliteSpool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteSpool").field("directory", &self.settings.directory).finish_non_exhaustive()
+    }
+}
+
+impl SqliteSpool {
+    /// Octets that we may still write on its disk, and how many of them are the reserve. Blocks.
+    ///
+    /// # Errors
+    /// The disk cannot be asked.
+    pub fn room(&self) -> Result<(u64, u64), SpoolError> {
+        Ok((self.disk.free_octets()?, self.settings.reserve_octets))
     }
 }
 

@@ -3,9 +3,12 @@
 //! An `Err` of SQLite here is the store's failure and ends the spool; a message that does not fit its sum is not: it is quarantined.
 
 use super::commit::{Ready, insert, is_taken};
+use super::journal;
 use super::writer::{Batch, Refusable};
+use crate::clock;
 use crate::mail::{MailId, ReversePath, Timestamp};
 use crate::seal::Seal;
+use crate::spool::journal::{About, Kind};
 use crate::spool::row::{self, MailRow, RecipientRow, Told};
 use crate::spool::{Claimed, Ending, How, Lease, Leased, Mail, Quarantined, Queue, SpoolError, Swept};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -220,6 +223,7 @@ pub(super) fn settle(batch: &mut Batch<'_>, lease: &Lease, endings: &[Ending], n
     let mut last_at = lease.mail.accepted_at;
     for ending in endings {
         end(batch.db, id, ending)?;
+        journal::tell_ending(batch, lease, ending)?;
         if let How::Delivered(evidence) | How::Failed(evidence) = &ending.how {
             settled += 1;
             batch.totals.recipients -= i64::from(states.get(&ending.index) == Some(&WAITING));
@@ -326,6 +330,8 @@ pub(super) fn quarantine(batch: &mut Batch<'_>, id: i64, why: &str) -> rusqlite:
     }
     if newly + held > 0 {
         tracing::error!(mail_id = %row::mail_id(id).map_or_else(|_| id.to_string(), |id| id.to_string()), error = why, "mail.quarantined");
+        let about = |about| About { error: Some(why.to_owned()), ..about };
+        journal::tell_of(batch, id, None, Kind::Quarantined, clock::now(), about)?;
     }
     batch.totals.recipients -= i64::try_from(held).unwrap_or(i64::MAX);
     batch.totals.mails -= i64::from(newly > 0);
@@ -379,7 +385,7 @@ pub(super) fn refresh_queue(db: &Connection, queue: &str) -> rusqlite::Result<()
 }
 
 /// One page of forgetting; all zero when nothing is left to forget.
-pub(super) fn sweep(batch: &mut Batch<'_>, now: Timestamp, history_before: Timestamp, senders_before_day: i64) -> Refusable<Swept> {
+pub(super) fn sweep(batch: &mut Batch<'_>, now: Timestamp, history_before: Timestamp, senders_before_day: i64, events_before: Timestamp) -> Refusable<Swept> {
     let page = |sql: &str, limit: i64| -> rusqlite::Result<u64> { Ok(batch.db.prepare_cached(sql)?.execute([limit, SWEEP_ROWS])? as u64) };
     let swept = Swept {
         history: page("DELETE FROM history WHERE id IN (SELECT id FROM history WHERE closed_at < ?1 LIMIT ?2)", history_before.unix_millis())?,
@@ -387,6 +393,7 @@ pub(super) fn sweep(batch: &mut Batch<'_>, now: Timestamp, history_before: Times
         queues: page("DELETE FROM queues WHERE queue IN (SELECT queue FROM queues WHERE next_at IS NULL AND parked_until <= ?1 LIMIT ?2)", now.unix_millis())?,
         ..Swept::default()
     };
+    let swept = Swept { events: journal::sweep(batch, events_before)?, ..swept };
     batch.totals.senders -= i64::try_from(swept.senders).unwrap_or(i64::MAX);
     Ok(Ok(swept))
 }
@@ -409,7 +416,7 @@ pub(super) const HELD_BY_PERSON: i64 = 4;
 /// `messages.state`.
 pub(super) const QUARANTINED: i64 = 1;
 /// Rows that one transaction forgets: commits wait for no more.
-const SWEEP_ROWS: i64 = 500;
+pub(super) const SWEEP_ROWS: i64 = 500;
 
 const SELECT_MESSAGE: &str = "
 SELECT id, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path, envid, ret, needs, message_id,

@@ -65,6 +65,12 @@ pub(super) fn next_due_at(db: &Connection) -> rusqlite::Result<Option<Timestamp>
     Ok(next_at.map(Timestamp::from_unix_millis))
 }
 
+/// Ids rise with time, so the lowest is the oldest; those that are set aside do not wait.
+pub(super) fn oldest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let accepted_at = db.prepare_cached("SELECT accepted_at FROM messages WHERE state = 0 ORDER BY id LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
+    Ok(accepted_at.map(Timestamp::from_unix_millis))
+}
+
 type Found = Option<Result<(MailRow, Option<Vec<u8>>), String>>;
 
 /// A message's facts and, unless it is a file, its octets: unchecked, in one snapshot.

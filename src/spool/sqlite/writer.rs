@@ -12,6 +12,7 @@
 //! [`SpoolError::Failed`], and nothing is tried again. After a failed fsync the kernel may have dropped the pages and report success the next time.
 
 use super::housekeeper::Chore;
+use super::journal::Span;
 use super::lock::Lock;
 use super::recovery::Counter;
 use super::wal::Wal;
@@ -20,7 +21,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The way to the writer.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct State {
     /// Transactions committed, and work done in them.
     pub transactions: AtomicU64,
     pub jobs: AtomicU64,
+    /// The number of the last event, told once its transaction is committed.
+    pub last_event: watch::Sender<u64>,
 }
 
 /// Running totals, kept in the row of `spool`.
@@ -55,6 +58,8 @@ pub(super) struct Batch<'a> {
     pub totals: Totals,
     /// The number of the last claim.
     pub fence: i64,
+    /// Which events there are.
+    pub journal: Span,
     /// Body files whose rows this transaction removes.
     pub freed: Vec<String>,
     /// Something was written that SQLite does not count as a change of rows.
@@ -91,6 +96,7 @@ pub(super) struct Writer {
     pub state: Arc<State>,
     pub totals: Totals,
     pub fence: i64,
+    pub journal: Span,
     /// Wait this long for company before a transaction begins.
     pub linger: Duration,
     /// Told the body files whose rows are gone, and when there is no more to do.
@@ -212,29 +218,34 @@ impl Writer {
         self.wal.sync_at_commit(&self.db, durable)?;
         let changes_before = self.db.total_changes();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, freed: Vec::new(), reindexed: false };
+        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, journal: self.journal, freed: Vec::new(), reindexed: false };
         for job in jobs {
             answers.push((job.work)(&mut batch)?);
         }
-        let Batch { totals, fence, freed, reindexed, .. } = batch;
+        let Batch { totals, fence, journal, freed, reindexed, .. } = batch;
         if tx.total_changes() == changes_before && !reindexed {
             return tx.rollback(); // nothing was written: nothing to wait for
         }
         let commits = self.counter.value + i64::from(durable);
-        tx.prepare_cached("UPDATE spool SET commits = ?1, fence = ?2, mails = ?3, recipients = ?4, quarantined = ?5, senders = ?6")?.execute((
+        tx.prepare_cached("UPDATE spool SET commits = ?1, fence = ?2, mails = ?3, recipients = ?4, quarantined = ?5, senders = ?6, events = ?7")?.execute((
             commits,
             fence,
             totals.mails,
             totals.recipients,
             totals.quarantined,
             totals.senders,
+            journal.last,
         ))?;
         tx.commit()?;
         drop(gate);
-        (self.totals, self.fence) = (totals, fence);
+        let is_news = journal.last != self.journal.last;
+        (self.totals, self.fence, self.journal) = (totals, fence, journal);
         *lock(&self.state.totals) = totals;
         self.state.transactions.fetch_add(1, Ordering::Relaxed);
         self.state.jobs.fetch_add(count, Ordering::Relaxed);
+        if is_news {
+            self.state.last_event.send_replace(journal.last.unsigned_abs());
+        }
         if durable {
             self.counter.write(commits);
         }
