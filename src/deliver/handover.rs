@@ -243,9 +243,9 @@ const CONNECTIONS_MAX: u32 = 16;
 /// Leases claimed ahead of the connections.
 const LEASES_AHEAD: usize = 64;
 /// Recipients claimed at a time.
-const CLAIM: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+const CLAIM: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 /// Queues looked up at a time.
-const QUEUES_PAGE: NonZeroUsize = NonZeroUsize::new(200).unwrap();
+const QUEUES_PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(199);
 /// Further than any mail waits.
 const HORIZON: Duration = Duration::from_hours(24 * 365 * 20);
 /// How long an upstream that does not take a mail now is left alone.

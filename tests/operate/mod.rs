@@ -12,6 +12,7 @@ mod ledger;
 mod life;
 mod notices;
 mod proxy_protocol;
+mod restored;
 mod through;
 mod tls;
 mod watch;

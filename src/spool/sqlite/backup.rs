@@ -361,9 +361,8 @@ fn look_through(db: &Connection, directory: &Path) -> Result<Checked, BackupFaul
             }
             checked.mails += 1;
             let name = row::mail_id(id).map_or_else(|_| id.to_string(), |id| id.to_string());
-            match mail_damage(db, id, directory, &mut checked)? {
-                Some(why) => checked.damaged.push(format!("mail {name}: {why}")),
-                None => {}
+            if let Some(why) = mail_damage(db, id, directory, &mut checked)? {
+                checked.damaged.push(format!("mail {name}: {why}"));
             }
         }
         Ok(())
@@ -559,7 +558,7 @@ impl Drop for Made {
     }
 }
 
-fn io_fault<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BackupFault + 'a {
+fn io_fault(what: &'static str, path: &Path) -> impl Fn(io::Error) -> BackupFault {
     move |why| BackupFault::Io { what, path: path.to_owned(), why }
 }
 
