@@ -22,6 +22,7 @@ use super::tls::{ClientTls, TlsDemand};
 use super::way::Way;
 use super::worker::Clock;
 use crate::dns::Resolver;
+use crate::events::meters::Deliver;
 use crate::mail::outcome::Remote;
 use crate::mail::{Blame, EnhancedCode, Evidence, MailId, Outcome, Ret, ReversePath, RouteName, Timestamp};
 use crate::seal::Seal;
@@ -88,8 +89,8 @@ struct Progress {
 impl Passage {
     /// Opens nothing yet.
     #[must_use]
-    pub fn new(resolver: Arc<Resolver>, settings: Settings, tls: ClientTls, clock: Clock) -> Self {
-        let pool = Pool::new(clock.clone());
+    pub fn new(resolver: Arc<Resolver>, settings: Settings, tls: ClientTls, clock: Clock, meters: Arc<Deliver>) -> Self {
+        let pool = Pool::new(clock.clone(), meters);
         Self { resolver, settings: ArcSwap::from_pointee(settings), tls: ArcSwap::from_pointee(tls), pool, clock }
     }
 

@@ -8,6 +8,7 @@ use crate::deliver::passage::Passage;
 use crate::deliver::through::{self, Through};
 use crate::deliver::tls::ClientTls;
 use crate::dns::Resolver;
+use crate::events::meters::Deliver;
 use crate::spool::sqlite::FileSystems;
 use crate::spool::{HeldSince, RecoveryReport, Restored, Settings, SpoolError, SqliteSpool};
 use std::path::{Path, PathBuf};
@@ -29,8 +30,15 @@ pub struct Lasting {
 
 impl Lasting {
     /// What `config` says. Looks for the next hop from now on.
-    pub fn begin(config: &Config, resolver: &Arc<Resolver>, tls: &ClientTls, spool: &Arc<SqliteSpool>, scratch: Option<Scratch>) -> Self {
-        let passage = || Passage::new(resolver.clone(), config.deliver.clone(), tls.clone(), Arc::new(clock::now));
+    pub fn begin(
+        config: &Config,
+        resolver: &Arc<Resolver>,
+        tls: &ClientTls,
+        meters: &Arc<Deliver>,
+        spool: &Arc<SqliteSpool>,
+        scratch: Option<Scratch>,
+    ) -> Self {
+        let passage = || Passage::new(resolver.clone(), config.deliver.clone(), tls.clone(), Arc::new(clock::now), meters.clone());
         let through = config.through.clone().map(|settings| Arc::new(Through::new(settings, passage())));
         let watching = through.as_ref().map(through::watched);
         Self { through, watching, passage: Arc::new(passage()), spool: spool.clone(), _scratch: scratch }

@@ -28,12 +28,14 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub mod depth;
 pub mod journal;
 pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
 
+pub use depth::Depth;
 pub use journal::{Journal, Meaning};
 pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};

@@ -41,6 +41,9 @@ async fn what_was_delivered_after_the_backup_is_not_sent_again_until_a_person_sa
 
     // After the backup all of it is delivered.
     drop(busy);
+    while std::net::TcpStream::connect(address).is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await; // its listener closes in its own time
+    }
     let hop = NextHop::start_at(address, Script::modern());
     relay.stop();
     relay.start();

@@ -9,7 +9,7 @@ fn serve(mounts: &str, more: &str) -> (bool, String) {
     let config = format!(
         "[server]\nhostname = \"relay.example.com\"\n[listeners.submission]\naddress = \"127.0.0.1:0\"\ntls = \"none\"\n[identities.app]\n\
          networks = [\"127.0.0.0/8\"]\nauthor_domains = [\"example.com\"]\n[spool]\ndirectory = \"place/spool\"\nreserve_octets = \"2 MiB\"\n\
-         wal_octets_max = \"1 MiB\"\n{more}\n"
+         wal_octets_max = \"1 MiB\"\n{more}\n[admin]\nenabled = false\n"
     );
     let relay = RelayProcess::new(&config);
     std::fs::create_dir_all(relay.path().join("place")).unwrap();

@@ -2,10 +2,12 @@
 //!
 //! | file | peers |
 //! |---|---|
+//! | `api.rs` | schemathesis calls the API of a relay with mail in it as its OpenAPI document says, and as it does not |
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
 //! | `disks.rs` | the kernel's tmpfs, overlay and bind mounts hold a spool, or a backup |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
+//! | `metrics.rs` | Prometheus scrapes, evaluates the alert rules and answers the dashboard |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
@@ -18,10 +20,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod api;
 mod authority;
 mod clients;
 mod disks;
 mod keys;
+mod metrics;
 mod next_hops;
 mod publishing;
 mod rotation;

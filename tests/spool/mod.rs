@@ -4,6 +4,7 @@ mod backup;
 #[macro_use]
 mod contract;
 mod damage;
+mod depth;
 mod embedded;
 mod journal;
 mod kill;

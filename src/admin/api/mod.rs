@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// The paths below `/api/v1`.
@@ -88,12 +89,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = Json::<T>::from_request(request, state).await;
-        body.map(|Json(body)| Self(body)).map_err(|fault: JsonRejection| {
-            let expected = "a JSON body with the header \"Content-Type: application/json\"; /api/v1/openapi.json describes it";
+        // First as an object: serde would take a list of values for a struct of as many members.
+        let Json(body) = Json::<Map<String, Value>>::from_request(request, state).await.map_err(|fault: JsonRejection| {
             let code = if fault.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE { "content_type" } else { "body" };
-            Problem::new(fault.status(), code, fault.body_text(), expected)
-        })
+            Problem::new(fault.status(), code, fault.body_text(), JSON)
+        })?;
+        let body = serde_json::from_value(Value::Object(body));
+        body.map(Self).map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "body", fault.to_string(), JSON))
     }
 }
 
@@ -153,6 +155,7 @@ const fn usual() -> usize {
     LIMIT
 }
 
+const JSON: &str = "a JSON object with the header \"Content-Type: application/json\"; /api/v1/openapi.json describes it";
 /// Items of a page where nothing else is asked for.
 pub const LIMIT: usize = 100;
 /// Items of a page at most.

@@ -16,6 +16,7 @@
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
 //! | `commit`, `queries`, `journal` | the statements of that work |
 //! | `readers` | short reads beside it |
+//! | `depth` | the queues counted |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
 //! | `audit` | what damage has hidden |
@@ -28,6 +29,7 @@ mod audit;
 pub mod backup;
 mod bodies;
 mod commit;
+mod depth;
 mod disk;
 mod housekeeper;
 mod journal;
@@ -150,6 +152,8 @@ pub struct Work {
     pub transactions: u64,
     /// Commits, claims, settles … in them.
     pub jobs: u64,
+    /// How long the writer was at it, waits for the disk included.
+    pub busy: Duration,
     /// Octets of the log at the last look.
     pub wal_octets: u64,
 }
@@ -267,7 +271,12 @@ impl SqliteSpool {
     #[must_use]
     pub fn work(&self) -> Work {
         let state = &self.writer.state;
-        Work { transactions: state.transactions.load(Ordering::Relaxed), jobs: state.jobs.load(Ordering::Relaxed), wal_octets: self.wal.octets() }
+        Work {
+            transactions: state.transactions.load(Ordering::Relaxed),
+            jobs: state.jobs.load(Ordering::Relaxed),
+            busy: Duration::from_micros(state.busy_micros.load(Ordering::Relaxed)),
+            wal_octets: self.wal.octets(),
+        }
     }
 
     fn open_for_reading(&self) -> Result<(), SpoolError> {

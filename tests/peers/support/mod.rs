@@ -12,6 +12,8 @@ pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
+#[path = "../../support/scrape.rs"]
+pub mod scrape;
 #[path = "../../support/smtp_client.rs"]
 pub mod smtp_client;
 pub mod smtp_sink;
@@ -35,12 +37,14 @@ use tempfile::TempDir;
 pub enum Peer {
     Bind,
     Postfix,
+    Prometheus,
     SmtpSink,
     Swaks,
     Python,
     Curl,
     Dkimpy,
     JsonSchema,
+    Schemathesis,
     MailDkim,
     OpenDkim,
     OpenDkimTools,
@@ -59,12 +63,14 @@ impl Peer {
         match self {
             Self::Bind => ("BIND", "Debian: bind9"),
             Self::Postfix => ("Postfix", "Debian: postfix"),
+            Self::Prometheus => ("Prometheus with promtool", "Debian: prometheus"),
             Self::SmtpSink => ("smtp-sink", "Debian: postfix"),
             Self::Swaks => ("swaks with TLS", "Debian: swaks, libnet-ssleay-perl"),
             Self::Python => ("Python", "Debian: python3"),
             Self::Curl => ("curl", "Debian: curl"),
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::JsonSchema => ("jsonschema", "PyPI: jsonschema for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::Schemathesis => ("schemathesis", "PyPI: schemathesis for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
@@ -85,12 +91,14 @@ impl Peer {
         match self {
             Self::Bind => ["named", "rndc", "named-checkzone"].iter().all(|name| program(name).is_some()),
             Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
+            Self::Prometheus => program("prometheus").is_some() && program("promtool").is_some(),
             Self::SmtpSink => program("smtp-sink").is_some(),
             Self::Swaks => program("swaks").is_some() && succeeds(Command::new("perl").args(["-MNet::SSLeay", "-e", "1"])),
             Self::Python => program("python3").is_some(),
             Self::Curl => program("curl").is_some(),
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::JsonSchema => succeeds(Command::new(python()).args(["-c", "import jsonschema"])),
+            Self::Schemathesis => succeeds(Command::new(python()).args(["-c", "import schemathesis"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
             Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
