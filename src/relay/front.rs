@@ -1,6 +1,11 @@
 //! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
 
+use super::meters::count_seal;
+use super::spans::Following;
 use crate::clock;
+use crate::events::meters;
+use crate::events::meters::words::{MailKind, SubmissionStep};
+use crate::events::otlp::Tracer;
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -12,7 +17,7 @@ use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 /// The front half of the relay.
@@ -33,6 +38,10 @@ pub struct Front<S> {
     pub examinations: Semaphore,
     /// What each identity has used of its rates.
     pub usage: Mutex<Usage>,
+    /// Where it counts.
+    pub meters: Arc<meters::Front>,
+    /// Is told what took how long.
+    pub tracer: Tracer,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -66,29 +75,35 @@ impl<S: Spool> Accept for Front<S> {
 
     async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
         let submission = Arc::new(submission);
-        let accepted = self.commit(&submission).await;
+        let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
+        let accepted = self.commit(&submission, &following).await;
         if let Err(refusal) = &accepted {
-            report_refusal(&submission, refusal);
+            report_refusal(&submission, refusal, &following.trace_id());
         }
+        following.end(&submission, &accepted);
         accepted
     }
 }
 
 impl<S: Spool> Front<S> {
-    async fn commit(&self, submission: &Arc<Submission>) -> Result<Receipt, Refusal> {
+    async fn commit(&self, submission: &Arc<Submission>, following: &Following) -> Result<Receipt, Refusal> {
         let needed = prepare::facts_needed(submission);
         let examined = if needed.examination { self.examined(submission).await } else { Examined::default() };
         let mut sender_counter = 0;
         for _ in 0..COMMITS_MAX {
             let ids = self.ids.reserve(clock::now(), needed.ids);
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
-            let mails = self.prepared(submission, facts).await?;
+            let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
+            mails.iter_mut().for_each(|mail| mail.trace = following.context());
             let told: Vec<_> = mails.iter().map(Told::of).collect();
-            match self.spool.commit(mails).await {
+            let began = Instant::now();
+            match following.step("commit", self.spool.commit(mails)).await {
                 Ok(receipt) => {
+                    self.meters.steps.of(SubmissionStep::Commit).took(began.elapsed());
                     self.due.notify_one();
+                    self.count_accepted(submission, told.len());
                     for mail in &told {
-                        mail.report(submission);
+                        mail.report(submission, &following.trace_id());
                     }
                     return Ok(receipt);
                 }
@@ -101,12 +116,30 @@ impl<S: Spool> Front<S> {
         Err(Refusal::ourselves())
     }
 
+    fn count_accepted(&self, submission: &Submission, mails: usize) {
+        self.meters.accepted.one();
+        self.meters.recipients.many(submission.envelope.recipients.len() as u64);
+        self.meters.octets.many(submission.message.len() as u64);
+        self.meters.spooled.of(MailKind::Submission).many(mails as u64);
+    }
+
+    /// Its mail is its own, not passed on for others.
+    fn is_own(&self, client: &Client) -> bool {
+        let snapshot = self.snapshot.load();
+        snapshot.policy.identities.get(&client.identity).is_some_and(|identity| matches!(identity.mode, policy::Mode::Author))
+    }
+
     /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
     async fn prepared(&self, submission: &Arc<Submission>, facts: Facts) -> Result<Vec<Sealed>, Refusal> {
+        let began = Instant::now();
         let turn = self.sealing.clone().acquire_owned().await.map_err(|_| Refusal::ourselves())?;
-        let (submission, snapshot) = (submission.clone(), self.snapshot.load_full());
+        let (submission, snapshot, meters) = (submission.clone(), self.snapshot.load_full(), self.meters.clone());
         let work = move || {
+            let turn_came = Instant::now();
+            meters.steps.of(SubmissionStep::Wait).took(turn_came - began);
             let prepared = prepare::prepare(&submission, &snapshot, facts, clock::now());
+            meters.steps.of(SubmissionStep::Prepare).took(turn_came.elapsed());
+            prepared.iter().flatten().for_each(|mail| count_seal(&meters, &mail.seal));
             drop(turn);
             prepared
         };
@@ -123,7 +156,10 @@ impl<S: Spool> Front<S> {
             let _turn = self.examinations.acquire().await;
             verify::examine(&submission.message, &self.foreign_keys, clock::now()).await
         };
-        tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await.unwrap_or_else(|_| {
+        let began = Instant::now();
+        let examined = tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await;
+        self.meters.steps.of(SubmissionStep::Examine).took(began.elapsed());
+        examined.unwrap_or_else(|_| {
             tracing::warn!(identity = %submission.client.identity, within_ms = EXAMINATION_TIMEOUT.as_secs() * 1000, "examination.failed");
             Headers::parse(&submission.message).map(|headers| Examined::unanswered(&headers)).unwrap_or_default()
         })
@@ -158,7 +194,7 @@ impl Told {
         }
     }
 
-    fn report(&self, submission: &Submission) {
+    fn report(&self, submission: &Submission, trace_id: &str) {
         tracing::info!(
             mail_id = %self.mail_id,
             identity = %submission.client.identity,
@@ -171,17 +207,18 @@ impl Told {
             octets = submission.message.len(),
             message_id = self.message_id,
             track_id = self.track_id,
+            trace_id,
             "mail.accepted"
         );
     }
 }
 
-fn report_refusal(submission: &Submission, refusal: &Refusal) {
+fn report_refusal(submission: &Submission, refusal: &Refusal, trace_id: &str) {
     let (identity, client) = (&submission.client.identity, submission.client.address);
     match refusal.blame {
-        Blame::Submitter | Blame::NextHop => tracing::info!(%identity, %client, reply = %refusal, "mail.refused"),
-        Blame::Operator => tracing::warn!(%identity, %client, reply = %refusal, "mail.refused"),
-        Blame::Ourselves => tracing::error!(%identity, %client, reply = %refusal, "mail.refused"),
+        Blame::Submitter | Blame::NextHop => tracing::info!(%identity, %client, reply = %refusal, trace_id, "mail.refused"),
+        Blame::Operator => tracing::warn!(%identity, %client, reply = %refusal, trace_id, "mail.refused"),
+        Blame::Ourselves => tracing::error!(%identity, %client, reply = %refusal, trace_id, "mail.refused"),
     }
 }
 

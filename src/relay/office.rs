@@ -4,12 +4,14 @@ use super::rotation::InForce;
 use super::watch::Watch;
 use super::{OpenDoor, StartFault};
 use crate::admin::api::domains::{DomainStanding, Domains, KeyStanding};
+use crate::admin::api::queue::Outbound;
 use crate::admin::guard::{Access, FormKey};
 use crate::admin::health::Looks;
 use crate::admin::listener::{Listener, Terms};
 use crate::admin::{self, Door, Life, Office, Room, Standing};
 use crate::clock;
 use crate::config::Config;
+use crate::events::meters::Meters;
 use crate::ingress::tls::Tls;
 use crate::keys::Ledger;
 use crate::mail::{Domain, KeyId, Timestamp};
@@ -62,9 +64,9 @@ impl RelayLife {
     }
 
     /// What the admin's handlers share.
-    pub fn office(self: &Arc<Self>) -> Arc<Office<SqliteSpool>> {
+    pub fn office(self: &Arc<Self>, meters: Arc<Meters>, outbound: Arc<dyn Outbound>) -> Arc<Office<SqliteSpool>> {
         let forms = FormKey::new(&rand::random());
-        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), domains: self.clone(), forms, looks: Looks::default() })
+        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), meters, domains: self.clone(), outbound, forms, looks: Looks::default() })
     }
 
     /// The listeners there are now.

@@ -5,7 +5,7 @@ use crate::support::next_hop::NextHop;
 use bytes::Bytes;
 use postseal::deliver::target::Timeouts;
 use postseal::deliver::tls::{ClientTls, Roots, TlsSettings};
-use postseal::deliver::{Action, Delivery, Held, Notices, Reseal, Settings, Source, Tally, Told};
+use postseal::deliver::{Action, Delivery, Held, Notices, Outside, Reseal, Settings, Source, Tally, Told};
 use postseal::dns::Resolver;
 use postseal::mail::{Domain, IdentityName, MailId, MailIds, Mailbox, Message, Notify, ReversePath, RouteName, Stream, Timestamp};
 use postseal::seal::{FieldKind, Kind, Needs, Plan, Seal, SealField, Sealed, SealedRecipient};
@@ -78,7 +78,8 @@ impl Rig {
             Arc::new(move || Timestamp::from_unix_millis(postseal::clock::now().unix_millis() + forward.load(Ordering::SeqCst)))
         };
         let told = Arc::new(Recorder::default());
-        let delivery = Delivery::start(spool.clone(), resolver, settings, client_tls(), told.clone(), Arc::new(NewKeys), clock);
+        let outside = Outside { notices: told.clone(), reseal: Arc::new(NewKeys), clock, meters: Arc::default() };
+        let delivery = Delivery::start(spool.clone(), resolver, settings, client_tls(), outside);
         Self { spool, delivery, dns, told, forward, ids: Mutex::new(0), directory }
     }
 
@@ -122,6 +123,7 @@ impl Rig {
             message_id: format!("<{id}@example.org>"),
             track_id: None,
             tag: None,
+            trace: None,
             seal: Seal { fields: vec![field(FieldKind::Ed25519, "edwards"), field(FieldKind::Rsa, "rivest")], expires: None, plan: Plan::default() },
             message: Message::parse(Bytes::from(format!("Subject: {id}\r\nFrom: shop@example.org\r\n\r\nHello.\r\n"))).unwrap(),
         }

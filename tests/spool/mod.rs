@@ -2,7 +2,9 @@
 
 #[macro_use]
 mod contract;
+mod control;
 mod damage;
+mod depth;
 mod embedded;
 mod journal;
 mod kill;

@@ -1,5 +1,7 @@
 //! A plain SMTP client for tests: blocking, lock-step, one line at a time, telling every reply as it came.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -12,7 +14,11 @@ pub struct SmtpClient {
 impl SmtpClient {
     /// Connects, reads the greeting and says EHLO.
     pub fn connect(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// As [`Self::connect`], over a connection that is there.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream: BufReader::new(stream) };

@@ -12,6 +12,10 @@ pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
+#[path = "../../support/scrape.rs"]
+pub mod scrape;
+#[path = "../../support/smtp_client.rs"]
+pub mod smtp_client;
 pub mod smtp_sink;
 #[path = "../../support/spf_zone.rs"]
 pub mod spf_zone;
@@ -33,12 +37,14 @@ use tempfile::TempDir;
 pub enum Peer {
     Bind,
     Postfix,
+    Prometheus,
     SmtpSink,
     Swaks,
     Python,
     Curl,
     Dkimpy,
     JsonSchema,
+    Schemathesis,
     MailDkim,
     OpenDkim,
     OpenDkimTools,
@@ -47,6 +53,10 @@ pub enum Peer {
     Rspamd,
     ScramPlugin,
     OpenSpf,
+    Systemd,
+    Shells,
+    Mandoc,
+    Groff,
     Root,
 }
 
@@ -56,12 +66,14 @@ impl Peer {
         match self {
             Self::Bind => ("BIND", "Debian: bind9"),
             Self::Postfix => ("Postfix", "Debian: postfix"),
+            Self::Prometheus => ("Prometheus with promtool", "Debian: prometheus"),
             Self::SmtpSink => ("smtp-sink", "Debian: postfix"),
             Self::Swaks => ("swaks with TLS", "Debian: swaks, libnet-ssleay-perl"),
             Self::Python => ("Python", "Debian: python3"),
             Self::Curl => ("curl", "Debian: curl"),
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::JsonSchema => ("jsonschema", "PyPI: jsonschema for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::Schemathesis => ("schemathesis", "PyPI: schemathesis for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
@@ -73,6 +85,10 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
+            Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
+            Self::Mandoc => ("mandoc", "Debian: mandoc"),
+            Self::Groff => ("groff", "Debian: groff-base"),
+            Self::Systemd => ("the tools of systemd", "Debian: systemd"),
             Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
         }
     }
@@ -81,12 +97,14 @@ impl Peer {
         match self {
             Self::Bind => ["named", "rndc", "named-checkzone"].iter().all(|name| program(name).is_some()),
             Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
+            Self::Prometheus => program("prometheus").is_some() && program("promtool").is_some(),
             Self::SmtpSink => program("smtp-sink").is_some(),
             Self::Swaks => program("swaks").is_some() && succeeds(Command::new("perl").args(["-MNet::SSLeay", "-e", "1"])),
             Self::Python => program("python3").is_some(),
             Self::Curl => program("curl").is_some(),
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::JsonSchema => succeeds(Command::new(python()).args(["-c", "import jsonschema"])),
+            Self::Schemathesis => succeeds(Command::new(python()).args(["-c", "import schemathesis"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
             Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
@@ -95,6 +113,10 @@ impl Peer {
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
+            Self::Systemd => ["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"].iter().all(|name| program(name).is_some()),
+            Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
+            Self::Mandoc => program("mandoc").is_some(),
+            Self::Groff => program("groff").is_some(),
             Self::Root => geteuid().is_root(),
         }
     }
