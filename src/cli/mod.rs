@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod classify;
+mod completions;
 mod config;
 mod dns;
 mod doctor;
@@ -13,6 +14,7 @@ mod import;
 mod inventory;
 mod key;
 pub mod paint;
+mod queue;
 mod reach;
 mod reload;
 pub mod remote;
@@ -49,6 +51,9 @@ enum Command {
     Health(health::Args),
     /// Have the running relay read its configuration, keys, certificates and users anew: all of it, or nothing
     Reload(reload::Args),
+    /// Look into the queue of the running relay, and decide what becomes of mail: retry, hold, release, cancel, reroute
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Make tokens for those who ask the running relay
     #[command(subcommand)]
     Admin(admin::Command),
@@ -84,6 +89,10 @@ enum Command {
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
+    /// Print what a shell needs to complete commands and options, to be sourced or installed
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(completions::ManArgs),
 }
 
 /// Which configuration.
@@ -102,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Events(args) => events::run(&args),
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
+        Command::Queue(command) => queue::run(command),
         Command::Admin(command) => admin::run(&command),
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
@@ -113,6 +123,8 @@ pub fn run() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     };
     match done {
         Ok(code) => code,

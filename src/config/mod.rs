@@ -20,7 +20,7 @@ pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
-use crate::events::{log, webhook};
+use crate::events::{log, otlp, webhook};
 use crate::ingress::{sasl, tls};
 use crate::keys::KeyFile;
 use crate::mail::Stream;
@@ -39,6 +39,8 @@ pub struct Config {
     pub server: Server,
     /// `[log]`.
     pub log: log::Settings,
+    /// `[otlp]`; none without a collector.
+    pub otlp: Option<otlp::Settings>,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
     /// `[admin]`; `None` where it is off.
@@ -172,6 +174,7 @@ fn meant(root: &Reader<'_>) -> Config {
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
+        otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
         webhooks: events::webhooks(root, &journal),

@@ -12,5 +12,8 @@ mod life;
 mod meters;
 mod notices;
 mod proxy_protocol;
+mod queue;
+mod service;
 mod tls;
+mod traces;
 mod watch;

@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod contract;
+mod control;
 mod damage;
 mod depth;
 mod embedded;

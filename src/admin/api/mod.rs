@@ -8,6 +8,7 @@
 pub mod domains;
 pub mod events;
 pub mod openapi;
+pub mod queue;
 pub mod status;
 
 use super::{Office, Store};
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 /// The paths below `/api/v1`.
 pub fn router<S: Store>() -> Router<Arc<Office<S>>> {
-    Router::new().merge(openapi::router()).merge(status::router()).merge(domains::router()).merge(events::router())
+    Router::new().merge(openapi::router()).merge(status::router()).merge(domains::router()).merge(events::router()).merge(queue::router())
 }
 
 /// Why a call was not answered as it was meant.
