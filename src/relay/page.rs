@@ -14,7 +14,6 @@ use crate::admin::{Office, api::domains::KeyStanding};
 use crate::clock;
 use crate::deliver::Delivery;
 use crate::deliver::cancel::{self, Manner};
-use crate::deliver::Notices;
 use crate::dns::Resolver;
 use crate::doctor::Kind as PartKind;
 use crate::events::traffic::{Beat, Counts, Traffic};
@@ -38,7 +37,6 @@ pub struct Sources {
     office: Arc<Office<SqliteSpool>>,
     in_force: Arc<InForce>,
     delivery: Arc<Delivery>,
-    notices: Arc<dyn Notices>,
     resolver: Arc<Resolver>,
     traffic: Arc<Traffic>,
     commits_lost: u64,
@@ -73,12 +71,11 @@ impl Sources {
         office: Arc<Office<SqliteSpool>>,
         in_force: Arc<InForce>,
         delivery: Arc<Delivery>,
-        notices: Arc<dyn Notices>,
-        resolver: Arc<Resolver>,
+            resolver: Arc<Resolver>,
         traffic: Arc<Traffic>,
         commits_lost: u64,
     ) -> Arc<Self> {
-        Arc::new(Self { office, in_force, delivery, notices, resolver, traffic, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
+        Arc::new(Self { office, in_force, delivery, resolver, traffic, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
     }
 
     /// What handlers of the other paths share.
@@ -292,14 +289,14 @@ impl Outlook for Sources {
             done += u64::try_from(affected).unwrap_or(u64::MAX);
             if !changed.leases.is_empty() {
                 let manner = Manner { note: None, silent: false };
-                cancel::cancel(&self.office.spool, &self.notices, changed.leases, &manner, clock::now()).await.map_err(|error| Trouble::of(&error))?;
+                cancel::cancel(&self.office.spool, &self.office.outbound.notices(), changed.leases, &manner, clock::now()).await.map_err(|error| Trouble::of(&error))?;
             }
             after = changed.next;
             if after.is_none() {
                 break;
             }
         }
-        self.delivery.wake();
+        self.office.outbound.carried_out(&order, done);
         *lock(&self.gathered) = None;
         Ok(done)
     }

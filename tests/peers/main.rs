@@ -5,6 +5,7 @@
 //! | `api.rs` | schemathesis calls the API of a relay with mail in it as its OpenAPI document says, and as it does not |
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
+//! | `disks.rs` | the kernel's tmpfs, overlay and bind mounts hold a spool, or a backup |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
 //! | `metrics.rs` | Prometheus scrapes, evaluates the alert rules and answers the dashboard |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
@@ -25,6 +26,7 @@
 mod api;
 mod authority;
 mod clients;
+mod disks;
 mod keys;
 mod metrics;
 mod next_hops;

@@ -61,6 +61,7 @@ pub enum Peer {
     Mandoc,
     Groff,
     Root,
+    Mounts,
 }
 
 impl Peer {
@@ -94,7 +95,8 @@ impl Peer {
             Self::Mandoc => ("mandoc", "Debian: mandoc"),
             Self::Groff => ("groff", "Debian: groff-base"),
             Self::Systemd => ("the tools of systemd", "Debian: systemd"),
-            Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
+            Self::Root => ("the user root, whom Postfix and mounts need", "run the tests as root"),
+            Self::Mounts => ("mounts in a namespace of their own", "Debian: util-linux, and a container that may mount"),
         }
     }
 
@@ -125,6 +127,7 @@ impl Peer {
             Self::Mandoc => program("mandoc").is_some(),
             Self::Groff => program("groff").is_some(),
             Self::Root => geteuid().is_root(),
+            Self::Mounts => succeeds(Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"])),
         }
     }
 }
