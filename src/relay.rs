@@ -9,6 +9,7 @@ mod process;
 mod rotation;
 mod snapshot;
 mod watch;
+mod webhooks;
 pub mod world;
 
 use crate::admin::Office;
@@ -44,6 +45,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::{Orders, Target, Watch};
+use webhooks::Webhooks;
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -72,6 +74,7 @@ pub struct Relay {
     watch: Arc<Watch>,
     in_force: Arc<InForce>,
     rotating: Rotating,
+    webhooks: Webhooks,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
@@ -126,6 +129,7 @@ impl Relay {
         let ids = Arc::new(IdSource::from(rand::random()));
         let meters = Arc::new(Meters::default());
         let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone(), meters: meters.front.clone() });
+        let webhooks = Webhooks::begin(spool.clone(), &config.webhooks, &material.client_tls);
         let resolver = Arc::new(material.resolver.counting(meters.dns.clone()));
         let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
@@ -153,8 +157,26 @@ impl Relay {
         let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
         let office = life.office(meters, Arc::new(desk));
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
-        let mut relay =
-            Self { front, spool, delivery, sweeping, measuring, watch, in_force, rotating, gate, memory, doors, admin, life, office, reloads, closing, config };
+        let mut relay = Self {
+            front,
+            spool,
+            delivery,
+            sweeping,
+            measuring,
+            watch,
+            in_force,
+            rotating,
+            webhooks,
+            gate,
+            memory,
+            doors,
+            admin,
+            life,
+            office,
+            reloads,
+            closing,
+            config,
+        };
         if let Err(fault) = relay.open_admin(material.admin_tls.as_ref()).and_then(|()| relay.open_doors(&guard)) {
             relay.drain().await;
             return Err(fault);
@@ -189,6 +211,7 @@ impl Relay {
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
+        self.webhooks.replace(&config.webhooks, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -223,6 +246,7 @@ impl Relay {
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
         self.measuring.end().await;
+        self.webhooks.end().await;
         self.spool.close().await;
         self.admin.close().await;
         tracing::info!("relay.stopped");
@@ -340,6 +364,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
                 history = swept.history,
                 senders = swept.senders,
                 queues = swept.queues,
+                events = swept.events,
                 rescheduled = swept.rescheduled,
                 quarantined = swept.quarantined.len(),
                 "spool.swept"

@@ -19,7 +19,7 @@ pub mod metrics;
 
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Control, Records, Spool};
+use crate::spool::{Control, Journal, Records, Spool};
 use api::Problem;
 use api::domains::Domains;
 use api::queue::Outbound;
@@ -78,8 +78,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records + Control {}
-impl<S: Spool + Records + Control> Store for S {}
+pub trait Store: Spool + Records + Control + Journal {}
+impl<S: Spool + Records + Control + Journal> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {

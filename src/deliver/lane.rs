@@ -314,12 +314,15 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let mail = lease.mail.clone();
     let around = Report::circumstances(shared, settings, &mail);
     let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending::of(leased.index, How::Released { next_at })).collect();
-    let mut told = Vec::new();
+    let (mut told, mut bounced) = (Vec::new(), Vec::new());
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
         counted::ended(&shared.meters, &ended.provider, &mail, &conclusion);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion);
         told.extend(conclusion.told);
+        if matches!(conclusion.ending.how, How::Failed(_)) {
+            bounced.push((ended.recipient, conclusion.ending.clone()));
+        }
         endings.push(conclusion.ending);
     }
     let notices = match &report.message {
@@ -330,8 +333,11 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let counted = endings.clone();
     if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
         shared.note_fault("settle", &fault);
-    } else if has_notices {
-        shared.wake.notify_one();
+    } else {
+        bounced.iter().for_each(|(recipient, ending)| log::bounced(&mail, recipient, ending));
+        if has_notices {
+            shared.wake.notify_one();
+        }
     }
     for ending in &counted {
         shared.tally.count(&ending.how);

@@ -430,8 +430,8 @@ pub(super) mod log {
     use crate::deliver::ending::Conclusion;
     use crate::deliver::provider::Place;
     use crate::deliver::target::{OpenFault, Target};
-    use crate::mail::{Blame, Evidence, Timestamp};
-    use crate::spool::{How, Leased, Mail, Quarantined, Queue, SpoolError};
+    use crate::mail::{Blame, Evidence, Reason, Timestamp};
+    use crate::spool::{Ending, How, Leased, Mail, Quarantined, Queue, SpoolError};
     use tracing::{error, info, warn};
 
     /// One recipient of one attempt.
@@ -455,6 +455,19 @@ pub(super) mod log {
         } else {
             info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, "{event}");
         }
+    }
+
+    /// What applications are told of a recipient who was given up, now that it is in the spool.
+    pub fn bounced(mail: &Mail, recipient: &Leased, ending: &Ending) {
+        let How::Failed(evidence) = &ending.how else { return };
+        let Facts { host, reply, .. } = Facts::of(evidence);
+        let provider = ending.meaning.as_ref().map(|meaning| meaning.provider.as_ref());
+        let reason = ending.meaning.as_ref().and_then(|meaning| meaning.reason).map(Reason::as_str);
+        let permanent = ending.meaning.as_ref().is_some_and(|meaning| meaning.permanent);
+        let (id, recipient, status, error) = (mail.id, &recipient.mailbox, evidence.status, evidence.text.as_str());
+        let (message_id, track_id, envid) = (mail.message_id.as_str(), mail.track_id.as_deref(), mail.envid.as_deref());
+        let (author_domain, stream, identity) = (&mail.signing_domain, &mail.stream, &mail.identity);
+        info!(mail_id = %id, %recipient, message_id, track_id, envid, %author_domain, %stream, %identity, provider, %host, %status, %reply, error, reason, permanent, "mail.bounced");
     }
 
     /// It is due, but nobody could verify its seal.

@@ -435,6 +435,7 @@ impl Spool for SqliteSpool {
     async fn close(&self) {
         self.writer.close();
         let Some(threads) = hold(&self.threads).take() else { return };
+        self.writer.state.last_event.send_modify(|_| ()); // who waits for events asks, and hears that it is closed
         self.readers.close().await;
         let ended = tokio::task::spawn_blocking(move || {
             // A panic was told by `health` already.
