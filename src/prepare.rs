@@ -125,6 +125,7 @@ pub fn notice(dsn: &Dsn, original: &[u8], about: &NoticeAbout<'_>, rules: &Snaps
         message_id,
         track_id: None,
         tag: None,
+        trace: None,
         seal,
         message,
     })
@@ -224,6 +225,7 @@ impl Work<'_> {
             message_id: mail.message_id.clone(),
             track_id: permit.track_id.clone(),
             tag: permit.tag.clone(),
+            trace: None,
             seal,
             message: mail.message.clone(),
         }

@@ -18,7 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("returns", &["mail", "reasons"]),
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock", "events"]),
-    ("events", &["mail", "clock"]),
+    ("events", &["mail", "spool", "clock"]),
+    ("service", &[]),
     ("migrate", &["mail", "keys"]),
     ("rotation", &["mail", "keys", "dns", "clock"]),
     ("doctor", &["mail", "deliver", "dns", "keys", "verdict"]),
@@ -45,6 +46,7 @@ const SHELLS: &[&str] = &[
     "config/sections/sending.rs", // reads the shaping file
     "admin/listener.rs",
     "events/log.rs",
+    "events/otlp.rs",
     "ingress/connection.rs",
     "ingress/listener.rs",
     "ingress/door.rs",
@@ -71,6 +73,7 @@ const SHELLS: &[&str] = &[
     "spool/sqlite/",
     "keys/",
     "rotation/drive.rs",
+    "service/",
     "rotation/holder.rs",
     "seal/dkim/verify.rs",
     "seal/dkim/algorithm.rs", // AWS-LC asks for chance to sign; PKCS#1 v1.5 and Ed25519 signatures do not depend on it

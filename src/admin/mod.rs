@@ -19,7 +19,7 @@ pub mod metrics;
 
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Records, Restored, Spool};
+use crate::spool::{Journal, Records, Restored, Spool};
 use api::Problem;
 use api::domains::Domains;
 use axum::Router;
@@ -77,8 +77,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records + Restored {}
-impl<S: Spool + Records + Restored> Store for S {}
+pub trait Store: Spool + Records + Journal + Restored {}
+impl<S: Spool + Records + Journal + Restored> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {

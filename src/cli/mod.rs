@@ -3,9 +3,11 @@
 mod admin;
 mod check;
 mod classify;
+mod completions;
 mod config;
 mod dns;
 mod doctor;
+mod events;
 mod explain;
 mod health;
 mod import;
@@ -41,6 +43,8 @@ enum Command {
     ///
     /// Exit code 0: it takes mail; 3: it runs, but takes none, the reasons are printed; 1: it did not answer.
     Status(status::Args),
+    /// Print what happens to mail, or has happened: accepted, deferred, delivered, bounced and why
+    Events(events::Args),
     /// Say by exit code whether the relay takes mail, or merely lives; for probes of containers
     ///
     /// Exit code 0: yes; 1: no, or no answer. What is wrong is printed.
@@ -85,6 +89,10 @@ enum Command {
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
+    /// Print what a shell needs to complete commands and options, to be sourced or installed
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(completions::ManArgs),
 }
 
 /// Which configuration.
@@ -100,6 +108,7 @@ pub fn run() -> ExitCode {
     let done = match Args::parse().command {
         Command::Serve(file) => serve::run(&file.config),
         Command::Status(args) => status::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
         Command::Admin(command) => admin::run(&command),
@@ -114,6 +123,8 @@ pub fn run() -> ExitCode {
         Command::Spool(command) => spool::run(command),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     };
     match done {
         Ok(code) => code,

@@ -52,9 +52,9 @@ pub use provider::{Limits, Providers};
 pub use settings::{HostPort, Settings, SmartHost, Source};
 pub use worker::{Clock, Delivery, Outside, Tally};
 
-use crate::mail::Timestamp;
+use crate::mail::{Mailbox, Timestamp};
 use crate::seal::{Seal, Sealed};
-use crate::spool::Mail;
+use crate::spool::{How, Mail, Queue};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -63,6 +63,37 @@ pub trait Notices: Send + Sync + 'static {
     /// The sealed notices about these recipients of a mail: usually one. `message` is the mail below its seal. None where none can be
     /// made (no key, no route home); that is logged by whoever makes them.
     fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed>;
+
+    /// Is told of an attempt once its endings are written down. To be quick: the connection waits.
+    fn attempted(&self, _: &Attempted<'_>) {}
+}
+
+/// An attempt that has ended, for whoever follows mail across programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempted<'a> {
+    /// The mail.
+    pub mail: &'a Mail,
+    /// Where it waited.
+    pub queue: &'a Queue,
+    /// When it was taken from there.
+    pub began_at: Timestamp,
+    /// When its endings were written down.
+    pub ended_at: Timestamp,
+    /// Each recipient that was tried.
+    pub recipients: &'a [Tried<'a>],
+}
+
+/// A recipient of an [`Attempted`].
+#[derive(Debug, Clone, Copy)]
+pub struct Tried<'a> {
+    /// Whom.
+    pub recipient: &'a Mailbox,
+    /// The how-manieth time.
+    pub attempts: u32,
+    /// As logs name it.
+    pub provider: &'a str,
+    /// What came of it.
+    pub how: &'a How,
 }
 
 /// Why a mail waits though it is due.

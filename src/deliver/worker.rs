@@ -22,7 +22,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,8 @@ pub(super) struct Shared<S: Spool> {
     pub whereabouts: Arc<Whereabouts>,
     pub started_at: Timestamp,
     pub wake: Arc<Notify>,
+    /// Told each time the dispatcher has looked at what is due.
+    pub rounds: watch::Sender<()>,
     /// No new attempts.
     pub draining: CancellationToken,
     /// Running attempts end now.
@@ -120,6 +122,7 @@ impl Delivery {
             whereabouts: Arc::default(),
             started_at: clock(),
             wake: Arc::default(),
+            rounds: watch::Sender::default(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clock,
@@ -163,6 +166,15 @@ impl Delivery {
         let _ = tokio::time::timeout(FAREWELL, self.handle.pool().close()).await;
     }
 
+    /// Returns once the dispatcher has gone round: it neither hangs nor has ended. Never returns after a drain.
+    pub async fn beat(&self) {
+        let mut rounds = self.handle.rounds().subscribe();
+        rounds.borrow_and_update();
+        self.wake();
+        // The sender is ours: it is not gone.
+        let _ = rounds.changed().await;
+    }
+
     /// What has happened since the start.
     #[must_use]
     pub fn tally(&self) -> &Tally {
@@ -191,6 +203,7 @@ trait Handle: Send + Sync {
     fn pool(&self) -> &Arc<Pool>;
     fn tally(&self) -> &Tally;
     fn whereabouts(&self) -> &Arc<Whereabouts>;
+    fn rounds(&self) -> &watch::Sender<()>;
 }
 
 impl<S: Spool> Handle for Arc<Shared<S>> {
@@ -213,6 +226,9 @@ impl<S: Spool> Handle for Arc<Shared<S>> {
     }
     fn tally(&self) -> &Tally {
         &self.tally
+    }
+    fn rounds(&self) -> &watch::Sender<()> {
+        &self.rounds
     }
     fn whereabouts(&self) -> &Arc<Whereabouts> {
         &self.whereabouts
@@ -330,6 +346,7 @@ async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
     let mut lanes = Lanes { tasks: JoinSet::new(), queues: HashMap::new(), nudges: HashMap::new() };
     loop {
         let wait = if shared.draining.is_cancelled() { IDLE_MAX } else { lanes.fill(&shared).await };
+        shared.rounds.send_replace(());
         if shared.draining.is_cancelled() && lanes.tasks.is_empty() {
             return;
         }
@@ -420,8 +437,8 @@ pub(super) mod log {
     use crate::deliver::ending::Conclusion;
     use crate::deliver::provider::Place;
     use crate::deliver::target::{OpenFault, Target};
-    use crate::mail::{Blame, Evidence, Timestamp};
-    use crate::spool::{How, Leased, Mail, Quarantined, Queue, SpoolError};
+    use crate::mail::{Blame, Evidence, Reason, Timestamp};
+    use crate::spool::{Ending, How, Leased, Mail, Quarantined, Queue, SpoolError};
     use tracing::{error, info, warn};
 
     /// One recipient of one attempt.
@@ -439,17 +456,35 @@ pub(super) mod log {
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
         let error = if matches!(how, How::Delivered(_)) { "" } else { evidence.text.as_str() };
         let (author_domain, unknown_end) = (&mail.signing_domain, evidence.unknown_end);
+        let trace_id = trace_id(mail);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, "{event}");
+            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, trace_id, "{event}");
         } else {
-            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, "{event}");
+            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, trace_id, "{event}");
         }
+    }
+
+    /// What applications are told of a recipient who was given up, now that it is in the spool.
+    pub fn bounced(mail: &Mail, recipient: &Leased, ending: &Ending) {
+        let How::Failed(evidence) = &ending.how else { return };
+        let Facts { host, reply, .. } = Facts::of(evidence);
+        let provider = ending.meaning.as_ref().map(|meaning| meaning.provider.as_ref());
+        let reason = ending.meaning.as_ref().and_then(|meaning| meaning.reason).map(Reason::as_str);
+        let permanent = ending.meaning.as_ref().is_some_and(|meaning| meaning.permanent);
+        let (id, recipient, status, error) = (mail.id, &recipient.mailbox, evidence.status, evidence.text.as_str());
+        let (message_id, track_id, envid) = (mail.message_id.as_str(), mail.track_id.as_deref(), mail.envid.as_deref());
+        let (author_domain, stream, identity) = (&mail.signing_domain, &mail.stream, &mail.identity);
+        info!(mail_id = %id, %recipient, message_id, track_id, envid, %author_domain, %stream, %identity, provider, %host, %status, %reply, error, reason, permanent, "mail.bounced");
     }
 
     /// It is due, but nobody could verify its seal.
     pub fn held(mail: &Mail, recipients: usize, why: &str) {
-        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, "mail.held");
+        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, trace_id = trace_id(mail), "mail.held");
+    }
+
+    fn trace_id(mail: &Mail) -> String {
+        mail.trace.as_ref().map(crate::mail::TraceContext::trace_id).unwrap_or_default()
     }
 
     struct Facts {

@@ -2,10 +2,12 @@
 //! a commit.
 
 use super::meters::count_seal;
+use super::spans::Following;
 use crate::clock;
 use crate::deliver::through::Through;
 use crate::events::meters;
 use crate::events::meters::words::{MailKind, SubmissionStep};
+use crate::events::otlp::Tracer;
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -14,7 +16,7 @@ use crate::seal::dkim::verify;
 use crate::seal::{Examined, Sealed};
 use crate::spool::{Spool, SpoolError};
 use arc_swap::ArcSwap;
-use mail_auth::MessageAuthenticator;
+use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +29,7 @@ pub struct Front<S> {
     /// Where accepted mail goes.
     pub spool: Arc<S>,
     /// Asks DNS about signatures of others.
-    pub authenticator: MessageAuthenticator,
+    pub foreign_keys: TokioResolver,
     /// `through` mode: where accepted mail goes instead.
     pub through: Option<Arc<Through>>,
     /// Told after each commit.
@@ -42,6 +44,8 @@ pub struct Front<S> {
     pub usage: Mutex<Usage>,
     /// Where it counts.
     pub meters: Arc<meters::Front>,
+    /// Is told what took how long.
+    pub tracer: Tracer,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -80,35 +84,38 @@ impl<S: Spool> Accept for Front<S> {
 
     async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
         let submission = Arc::new(submission);
-        let accepted = self.commit(&submission).await;
+        let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
+        let accepted = self.commit(&submission, &following).await;
         if let Err(refusal) = &accepted {
-            report_refusal(&submission, refusal);
+            report_refusal(&submission, refusal, &following.trace_id());
         }
+        following.end(&submission, &accepted);
         accepted
     }
 }
 
 impl<S: Spool> Front<S> {
-    async fn commit(&self, submission: &Arc<Submission>) -> Result<Receipt, Refusal> {
+    async fn commit(&self, submission: &Arc<Submission>, following: &Following) -> Result<Receipt, Refusal> {
         let needed = prepare::facts_needed(submission);
         let examined = if needed.examination { self.examined(submission).await } else { Examined::default() };
         let mut sender_counter = 0;
         for _ in 0..COMMITS_MAX {
             let ids = self.ids.reserve(clock::now(), needed.ids);
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
-            let mails = self.prepared(submission, facts).await?;
+            let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
+            mails.iter_mut().for_each(|mail| mail.trace = following.context());
             if let Some(through) = &self.through {
-                return self.pass(through, submission, mails).await;
+                return following.step("pass", self.pass(through, submission, mails)).await;
             }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
             let began = Instant::now();
-            match self.spool.commit(mails).await {
+            match following.step("commit", self.spool.commit(mails)).await {
                 Ok(receipt) => {
                     self.meters.steps.of(SubmissionStep::Commit).took(began.elapsed());
                     self.due.notify_one();
                     self.count_accepted(submission, told.len());
                     for mail in &told {
-                        mail.report(submission);
+                        mail.report(submission, &following.trace_id());
                     }
                     return Ok(receipt);
                 }
@@ -150,6 +157,12 @@ impl<S: Spool> Front<S> {
         self.meters.octets.many(submission.message.len() as u64);
     }
 
+    /// Its mail is its own, not passed on for others.
+    fn is_own(&self, client: &Client) -> bool {
+        let snapshot = self.snapshot.load();
+        snapshot.policy.identities.get(&client.identity).is_some_and(|identity| matches!(identity.mode, policy::Mode::Author))
+    }
+
     /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
     async fn prepared(&self, submission: &Arc<Submission>, facts: Facts) -> Result<Vec<Sealed>, Refusal> {
         let began = Instant::now();
@@ -175,7 +188,7 @@ impl<S: Spool> Front<S> {
     async fn examined(&self, submission: &Submission) -> Examined {
         let examination = async {
             let _turn = self.examinations.acquire().await;
-            verify::examine(&submission.message, &self.authenticator, clock::now()).await
+            verify::examine(&submission.message, &self.foreign_keys, clock::now()).await
         };
         let began = Instant::now();
         let examined = tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await;
@@ -215,7 +228,7 @@ impl Told {
         }
     }
 
-    fn report(&self, submission: &Submission) {
+    fn report(&self, submission: &Submission, trace_id: &str) {
         tracing::info!(
             mail_id = %self.mail_id,
             identity = %submission.client.identity,
@@ -228,6 +241,7 @@ impl Told {
             octets = submission.message.len(),
             message_id = self.message_id,
             track_id = self.track_id,
+            trace_id,
             "mail.accepted"
         );
     }
@@ -253,12 +267,12 @@ impl Told {
     }
 }
 
-fn report_refusal(submission: &Submission, refusal: &Refusal) {
+fn report_refusal(submission: &Submission, refusal: &Refusal, trace_id: &str) {
     let (identity, client) = (&submission.client.identity, submission.client.address);
     match refusal.blame {
-        Blame::Submitter | Blame::NextHop => tracing::info!(%identity, %client, reply = %refusal, "mail.refused"),
-        Blame::Operator => tracing::warn!(%identity, %client, reply = %refusal, "mail.refused"),
-        Blame::Ourselves => tracing::error!(%identity, %client, reply = %refusal, "mail.refused"),
+        Blame::Submitter | Blame::NextHop => tracing::info!(%identity, %client, reply = %refusal, trace_id, "mail.refused"),
+        Blame::Operator => tracing::warn!(%identity, %client, reply = %refusal, trace_id, "mail.refused"),
+        Blame::Ourselves => tracing::error!(%identity, %client, reply = %refusal, trace_id, "mail.refused"),
     }
 }
 

@@ -20,7 +20,9 @@
 //!
 //! The parts: [`journal`] is what happened, event by event, [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
 
-use crate::mail::{Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::mail::{
+    Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext,
+};
 use crate::seal::{Kind, Needs, Seal, Sealed};
 use bytes::Bytes;
 use std::fmt;
@@ -360,6 +362,8 @@ pub struct Mail {
     pub track_id: Option<String>,
     /// `X-Postseal-Tag`.
     pub tag: Option<String>,
+    /// The span that attempts belong to.
+    pub trace: Option<TraceContext>,
     /// The fields to put in front.
     pub seal: Seal,
     /// Octets of the message below the seal.
@@ -425,6 +429,14 @@ pub enum How {
         /// When to try.
         next_at: Timestamp,
     },
+}
+
+impl How {
+    /// How the attempt ended; none where none was made.
+    #[must_use]
+    pub const fn evidence(&self) -> Option<&Evidence> {
+        row::evidence(self)
+    }
 }
 
 /// How much a spool holds.

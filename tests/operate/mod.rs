@@ -14,6 +14,8 @@ mod meters;
 mod notices;
 mod proxy_protocol;
 mod restored;
+mod service;
 mod through;
 mod tls;
+mod traces;
 mod watch;

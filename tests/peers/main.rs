@@ -13,6 +13,8 @@
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
 //! | `schemas.rs` | jsonschema holds what `check` and `doctor` print against the schemas they print |
+//! | `shells.rs` | bash, zsh and fish read completions, mandoc and groff the manual pages |
+//! | `systemd.rs` | systemd reads the units, scores the sandbox, makes user and folders, passes a socket |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
@@ -30,6 +32,8 @@ mod next_hops;
 mod publishing;
 mod rotation;
 mod schemas;
+mod shells;
 mod spf_suite;
 mod support;
+mod systemd;
 mod verdicts;

@@ -165,7 +165,9 @@ impl Prometheus {
         ];
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let process = Process::spawn("prometheus", &program("prometheus").unwrap(), &arguments, &folder.path().join("log"));
-        Self { address, _process: process.wait_for_port(port), _folder: folder }
+        let process = process.wait_for_port(port);
+        wait_for("Prometheus", || get(&address, "/-/ready").0.contains(" 200 ").then_some(()));
+        Self { address, _process: process, _folder: folder }
     }
 
     /// The values of an instant vector, or of a scalar.

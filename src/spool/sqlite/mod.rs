@@ -279,6 +279,14 @@ impl SqliteSpool {
         }
     }
 
+    /// Returns once the writer has come round: it neither hangs nor has failed. Writes nothing.
+    ///
+    /// # Errors
+    /// [`SpoolError::Failed`] or [`SpoolError::Closed`].
+    pub async fn beat(&self) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Lazy, 0, |_| Ok(Ok(()))).await
+    }
+
     fn open_for_reading(&self) -> Result<(), SpoolError> {
         if self.writer.is_closed() { Err(SpoolError::Closed) } else { Ok(()) }
     }
@@ -452,6 +460,7 @@ impl Spool for SqliteSpool {
     async fn close(&self) {
         self.writer.close();
         let Some(threads) = hold(&self.threads).take() else { return };
+        self.writer.state.last_event.send_modify(|_| ()); // who waits for events asks, and hears that it is closed
         self.readers.close().await;
         let ended = tokio::task::spawn_blocking(move || {
             // A panic was told by `health` already.
