@@ -7,14 +7,13 @@ use crate::admin::page::journey::{self, Known};
 use crate::admin::page::matters::{self, Complaint, Facts, Matter, Paused};
 use crate::admin::page::queue;
 use crate::admin::page::view::{
-    Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, GroupView, Grade, Journey,
-    MISHAPS_MAX, Mishap, Now, Outlook, QueueView, Span, Stage, Standing, Trouble, WAITING_MAX,
+    Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, Grade, GroupView, Journey, MISHAPS_MAX,
+    Mishap, Now, Outlook, QueueView, Span, Stage, Standing, Trouble, WAITING_MAX,
 };
 use crate::admin::{Office, api::domains::KeyStanding};
 use crate::clock;
 use crate::deliver::Delivery;
 use crate::deliver::cancel::{self, Manner};
-use crate::deliver::Notices;
 use crate::dns::Resolver;
 use crate::doctor::Kind as PartKind;
 use crate::events::traffic::{Beat, Counts, Traffic};
@@ -38,7 +37,6 @@ pub struct Sources {
     office: Arc<Office<SqliteSpool>>,
     in_force: Arc<InForce>,
     delivery: Arc<Delivery>,
-    notices: Arc<dyn Notices>,
     resolver: Arc<Resolver>,
     traffic: Arc<Traffic>,
     commits_lost: u64,
@@ -73,12 +71,11 @@ impl Sources {
         office: Arc<Office<SqliteSpool>>,
         in_force: Arc<InForce>,
         delivery: Arc<Delivery>,
-        notices: Arc<dyn Notices>,
         resolver: Arc<Resolver>,
         traffic: Arc<Traffic>,
         commits_lost: u64,
     ) -> Arc<Self> {
-        Arc::new(Self { office, in_force, delivery, notices, resolver, traffic, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
+        Arc::new(Self { office, in_force, delivery, resolver, traffic, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
     }
 
     /// What handlers of the other paths share.
@@ -123,7 +120,10 @@ fn until(over: &CancellationToken, work: impl Future<Output = ()> + Send + 'stat
 /// Delivery keeps totals; what they rose by since the last look happened now.
 async fn count(sources: &Sources) {
     let tally = sources.delivery.tally();
-    let totals = || [(Beat::Delivered, &tally.delivered), (Beat::Deferred, &tally.deferred), (Beat::Failed, &tally.failed)].map(|(beat, total)| (beat, total.load(Ordering::Relaxed)));
+    let totals = || {
+        [(Beat::Delivered, &tally.delivered), (Beat::Deferred, &tally.deferred), (Beat::Failed, &tally.failed)]
+            .map(|(beat, total)| (beat, total.load(Ordering::Relaxed)))
+    };
     let mut before = totals();
     loop {
         tokio::time::sleep(COUNT_EVERY).await;
@@ -255,7 +255,12 @@ impl Outlook for Sources {
                 examination: said.domains.get(domain.domain.as_str()).cloned(),
             }
         };
-        Ok(DomainsView { domains: standings.into_iter().map(view).collect(), all, relay: said.relay.clone(), examining: self.is_examining() || said.relay.is_none() })
+        Ok(DomainsView {
+            domains: standings.into_iter().map(view).collect(),
+            all,
+            relay: said.relay.clone(),
+            examining: self.is_examining() || said.relay.is_none(),
+        })
     }
 
     async fn journey(&self, id: MailId) -> Result<Option<Journey>, Trouble> {
@@ -292,14 +297,16 @@ impl Outlook for Sources {
             done += u64::try_from(affected).unwrap_or(u64::MAX);
             if !changed.leases.is_empty() {
                 let manner = Manner { note: None, silent: false };
-                cancel::cancel(&self.office.spool, &self.notices, changed.leases, &manner, clock::now()).await.map_err(|error| Trouble::of(&error))?;
+                cancel::cancel(&self.office.spool, &self.office.outbound.notices(), changed.leases, &manner, clock::now())
+                    .await
+                    .map_err(|error| Trouble::of(&error))?;
             }
             after = changed.next;
             if after.is_none() {
                 break;
             }
         }
-        self.delivery.wake();
+        self.office.outbound.carried_out(&order, done);
         *lock(&self.gathered) = None;
         Ok(done)
     }
@@ -461,7 +468,8 @@ impl Sources {
         let said = lock(&self.doctor.said);
         let of = |(domain, examination): (&String, &Examination)| {
             let bad = examination.findings.iter().filter(|finding| finding.grade == Grade::Bad);
-            bad.map(|finding| (domain.clone(), finding.rule.clone(), format!("{}: {}", finding.about, finding.seen), finding.remedy.clone())).collect::<Vec<_>>()
+            bad.map(|finding| (domain.clone(), finding.rule.clone(), format!("{}: {}", finding.about, finding.seen), finding.remedy.clone()))
+                .collect::<Vec<_>>()
         };
         said.domains.iter().flat_map(of).collect()
     }
