@@ -7,8 +7,8 @@ use crate::admin::page::journey::{self, Known};
 use crate::admin::page::matters::{self, Complaint, Facts, Matter, Paused};
 use crate::admin::page::queue;
 use crate::admin::page::view::{
-    Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, GroupView, Grade, Journey,
-    MISHAPS_MAX, Mishap, Now, Outlook, QueueView, Span, Stage, Standing, Trouble, WAITING_MAX,
+    Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, Grade, GroupView, Journey, MISHAPS_MAX,
+    Mishap, Now, Outlook, QueueView, Span, Stage, Standing, Trouble, WAITING_MAX,
 };
 use crate::admin::{Office, api::domains::KeyStanding};
 use crate::clock;
@@ -120,7 +120,10 @@ fn until(over: &CancellationToken, work: impl Future<Output = ()> + Send + 'stat
 /// Delivery keeps totals; what they rose by since the last look happened now.
 async fn count(sources: &Sources) {
     let tally = sources.delivery.tally();
-    let totals = || [(Beat::Delivered, &tally.delivered), (Beat::Deferred, &tally.deferred), (Beat::Failed, &tally.failed)].map(|(beat, total)| (beat, total.load(Ordering::Relaxed)));
+    let totals = || {
+        [(Beat::Delivered, &tally.delivered), (Beat::Deferred, &tally.deferred), (Beat::Failed, &tally.failed)]
+            .map(|(beat, total)| (beat, total.load(Ordering::Relaxed)))
+    };
     let mut before = totals();
     loop {
         tokio::time::sleep(COUNT_EVERY).await;
@@ -252,7 +255,12 @@ impl Outlook for Sources {
                 examination: said.domains.get(domain.domain.as_str()).cloned(),
             }
         };
-        Ok(DomainsView { domains: standings.into_iter().map(view).collect(), all, relay: said.relay.clone(), examining: self.is_examining() || said.relay.is_none() })
+        Ok(DomainsView {
+            domains: standings.into_iter().map(view).collect(),
+            all,
+            relay: said.relay.clone(),
+            examining: self.is_examining() || said.relay.is_none(),
+        })
     }
 
     async fn journey(&self, id: MailId) -> Result<Option<Journey>, Trouble> {
@@ -458,7 +466,8 @@ impl Sources {
         let said = lock(&self.doctor.said);
         let of = |(domain, examination): (&String, &Examination)| {
             let bad = examination.findings.iter().filter(|finding| finding.grade == Grade::Bad);
-            bad.map(|finding| (domain.clone(), finding.rule.clone(), format!("{}: {}", finding.about, finding.seen), finding.remedy.clone())).collect::<Vec<_>>()
+            bad.map(|finding| (domain.clone(), finding.rule.clone(), format!("{}: {}", finding.about, finding.seen), finding.remedy.clone()))
+                .collect::<Vec<_>>()
         };
         said.domains.iter().flat_map(of).collect()
     }

@@ -116,7 +116,18 @@ async fn every_page_is_html_without_a_fault() {
     }
     let world = World::start();
     let script = "import sys, html5lib\nhtml5lib.HTMLParser(strict=True).parse(sys.stdin.buffer.read(), transport_encoding='utf-8')\n";
-    for path in ["/", "/?span=day", "/queue", "/queue/example.net", "/domains", "/mail", "/mail?q=slow%40example.net", &format!("/mail/{}", world.deferred_mail()), "/attention", "/mail/none"] {
+    for path in [
+        "/",
+        "/?span=day",
+        "/queue",
+        "/queue/example.net",
+        "/domains",
+        "/mail",
+        "/mail?q=slow%40example.net",
+        &format!("/mail/{}", world.deferred_mail()),
+        "/attention",
+        "/mail/none",
+    ] {
         let text = reqwest::get(world.at(path)).await.unwrap().text().await.unwrap();
         let (code, said) = run(Command::new(python()).args(["-c", script]), text.as_bytes());
         assert_eq!(code, 0, "{path}: {said}\n{text}");

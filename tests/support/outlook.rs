@@ -7,9 +7,9 @@ use postseal::admin::page::view::{
     Act, DomainStanding, DomainView, DomainsView, Examination, FindingView, Found, Frame, Grade, Group, GroupView, Journey, KeyView, Mishap, Now, Outlook,
     QueueView, Span, Stage, Standing, Step, Trip, TripState, Trouble, Waiting, Words,
 };
-use postseal::events::traffic::{Beat, Counts, Traffic, Series};
-use postseal::spool::control::State;
+use postseal::events::traffic::{Beat, Counts, Series, Traffic};
 use postseal::mail::{MailId, Reason, Timestamp};
+use postseal::spool::control::State;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -266,7 +266,15 @@ impl Outlook for Scene {
         self.whole()?;
         let groups = self.groups();
         let recipients = groups.iter().map(|group| group.recipients).sum();
-        Ok(QueueView { groups_all: groups.len() as u64, recipients, mails: recipients, quarantined: 0, held: 2 * u64::from(!groups.is_empty()), in_part: self.day == Day::TooMuch, groups })
+        Ok(QueueView {
+            groups_all: groups.len() as u64,
+            recipients,
+            mails: recipients,
+            quarantined: 0,
+            held: 2 * u64::from(!groups.is_empty()),
+            in_part: self.day == Day::TooMuch,
+            groups,
+        })
     }
 
     async fn group(&self, name: &str) -> Result<Option<GroupView>, Trouble> {

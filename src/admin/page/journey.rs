@@ -24,7 +24,8 @@ pub fn journey(id: MailId, known: &Known) -> Option<Journey> {
     let Known { events, history, shown } = known;
     let entries: &[Entry] = shown.as_ref().map_or(&[], |shown| &shown.recipients);
     let first = events.first().map(|event| &event.news);
-    let accepted_at = entries.first().map(|entry| entry.accepted_at).or_else(|| history.as_ref().map(|history| history.accepted_at)).or_else(|| first.map(|news| news.at))?;
+    let accepted_at =
+        entries.first().map(|entry| entry.accepted_at).or_else(|| history.as_ref().map(|history| history.accepted_at)).or_else(|| first.map(|news| news.at))?;
     let mut recipients = recipients(known);
     let recipients_all = recipients.len();
     let trips: Vec<Trip> = recipients.drain(..).map(|recipient| trip(&recipient, known)).collect();
@@ -131,7 +132,11 @@ fn step(news: &News) -> Step {
         _ => "",
     };
     let named = |name: &'static str, value: Option<String>| value.map(|value| (name, value));
-    let facts = [named("attempt", about.attempts.map(|attempts| attempts.to_string())), named("provider", about.provider.clone().filter(|provider| provider != "other")), named("status", about.status.clone())];
+    let facts = [
+        named("attempt", about.attempts.map(|attempts| attempts.to_string())),
+        named("provider", about.provider.clone().filter(|provider| provider != "other")),
+        named("status", about.status.clone()),
+    ];
     Step { at: news.at, grade, title: title.to_owned(), text: text.to_owned(), words: words(about), facts: facts.into_iter().flatten().collect() }
 }
 
@@ -210,7 +215,10 @@ fn facts(known: &Known) -> Vec<(&'static str, String)> {
     let entry = known.shown.as_ref().and_then(|shown| shown.recipients.first());
     let history = known.history.as_ref();
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let message_id = about.and_then(|about| about.message_id.clone()).or_else(|| entry.map(|entry| entry.message_id.clone())).or_else(|| history.map(|history| history.message_id.clone()));
+    let message_id = about
+        .and_then(|about| about.message_id.clone())
+        .or_else(|| entry.map(|entry| entry.message_id.clone()))
+        .or_else(|| history.map(|history| history.message_id.clone()));
     let stream = about.and_then(|about| about.stream.clone()).or_else(|| history.map(|history| history.stream.to_string()));
     let track_id = about.and_then(|about| about.track_id.clone()).or_else(|| history.and_then(|history| history.track_id.clone()));
     let tag = about.and_then(|about| about.tag.clone()).or_else(|| history.and_then(|history| history.tag.clone()));

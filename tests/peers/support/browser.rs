@@ -28,7 +28,8 @@ impl Browser {
     pub async fn start() -> Self {
         let folder = folder("browser");
         let port = free_port();
-        let driver = Process::spawn("chromedriver", &program("chromedriver").unwrap(), &[&format!("--port={port}")], &folder.path().join("log")).wait_for_port(port);
+        let driver =
+            Process::spawn("chromedriver", &program("chromedriver").unwrap(), &[&format!("--port={port}")], &folder.path().join("log")).wait_for_port(port);
         let client = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         // Its sandbox cannot be had by root or in a container; all it is shown is our own.
