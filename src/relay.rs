@@ -2,18 +2,22 @@
 
 mod front;
 mod home;
+mod meters;
 pub mod office;
+mod process;
 mod rotation;
 mod snapshot;
 mod watch;
+mod webhooks;
 pub mod world;
 
 use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
-use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
+use crate::deliver::{Delivery, Outside};
 use crate::dns::{self, Authority, Resolver};
+use crate::events::meters::Meters;
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -28,6 +32,7 @@ use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
@@ -39,6 +44,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::{Orders, Target, Watch};
+use webhooks::Webhooks;
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -63,9 +69,11 @@ pub struct Relay {
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
     sweeping: Sweeping,
+    measuring: Measuring,
     watch: Arc<Watch>,
     in_force: Arc<InForce>,
     rotating: Rotating,
+    webhooks: Webhooks,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
@@ -118,11 +126,14 @@ impl Relay {
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
         let ids = Arc::new(IdSource::from(rand::random()));
-        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone() });
-        let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
+        let meters = Arc::new(Meters::default());
+        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone(), meters: meters.front.clone() });
+        let webhooks = Webhooks::begin(spool.clone(), &config.webhooks, &material.client_tls);
+        let resolver = Arc::new(material.resolver.counting(meters.dns.clone()));
+        let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
-        let resolver = material.resolver.clone();
-        let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
+        let outside = Outside { notices: home.clone(), reseal: home, clock: Arc::new(clock::now), meters: meters.deliver.clone() };
+        let delivery = Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside);
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
@@ -132,18 +143,39 @@ impl Relay {
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
             examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
+            meters: meters.front.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
-        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot, watch.clone(), spool.clone());
-        let office = life.office();
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone());
+        let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
+        let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
+        let office = life.office(meters);
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let delivery = Arc::new(delivery);
-        let mut relay =
-            Self { front, spool, delivery, sweeping, watch, in_force, rotating, gate, memory, doors, admin, life, office, reloads, closing, config };
+        let mut relay = Self {
+            front,
+            spool,
+            delivery,
+            sweeping,
+            measuring,
+            watch,
+            in_force,
+            rotating,
+            webhooks,
+            gate,
+            memory,
+            doors,
+            admin,
+            life,
+            office,
+            reloads,
+            closing,
+            config,
+        };
         if let Err(fault) = relay.open_admin(material.admin_tls.as_ref()).and_then(|()| relay.open_doors(&guard)) {
             relay.drain().await;
             return Err(fault);
@@ -178,11 +210,13 @@ impl Relay {
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
+        self.webhooks.replace(&config.webhooks, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
         self.admin.replace(admin, &self.office);
+        self.measuring.own.look_at_certificates(&self.config);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
@@ -210,9 +244,16 @@ impl Relay {
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
+        self.measuring.end().await;
+        self.webhooks.end().await;
         self.spool.close().await;
         self.admin.close().await;
         tracing::info!("relay.stopped");
+    }
+
+    /// Counts a reload that was asked for; whether it was taken.
+    pub fn count_reload(&self, taken: bool) {
+        self.measuring.own.reloaded(taken);
     }
 
     /// The next wish for a reload that came over the admin's listener; whoever keeps the configuration answers it.
@@ -239,7 +280,7 @@ impl Relay {
     fn replace_doors(&mut self, openings: Vec<(config::Listener, Opening)>, guard: &Arc<Guard>) {
         let mut old: Vec<_> = std::mem::take(&mut self.doors).into_iter().map(Some).collect();
         for (configured, opening) in openings {
-            let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, self.config.server.drain));
+            let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, &self.measuring.meters, self.config.server.drain));
             let door = match opening {
                 Opening::Kept(at) => old[at].take().map(|door| door.under(configured, terms)),
                 Opening::Bound(listener) => OpenDoor::open(configured, listener, terms),
@@ -322,6 +363,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
                 history = swept.history,
                 senders = swept.senders,
                 queues = swept.queues,
+                events = swept.events,
                 rescheduled = swept.rescheduled,
                 quarantined = swept.quarantined.len(),
                 "spool.swept"
@@ -343,7 +385,7 @@ struct Material {
     tls: Option<tls::Tls>,
     admin_tls: Option<tls::Tls>,
     client_tls: ClientTls,
-    resolver: Arc<Resolver>,
+    resolver: Resolver,
     authenticator: mail_auth::MessageAuthenticator,
 }
 
@@ -371,7 +413,7 @@ impl Material {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver: Arc::new(resolver), authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver, authenticator })
     }
 }
 
@@ -381,7 +423,14 @@ fn guard(config: &Config, gate: &Arc<sasl::Gate>, tls: Option<&tls::Tls>) -> Res
     Ok(Arc::new(Guard { identities: Arc::new(identities), sasl: Arc::new(sasl), tls: tls.map(tls::Tls::current) }))
 }
 
-fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &Arc<Guard>, memory: &Arc<Memory>, drain: Duration) -> Terms<Front<SqliteSpool>> {
+fn terms(
+    listener: &config::Listener,
+    front: &Arc<Front<SqliteSpool>>,
+    guard: &Arc<Guard>,
+    memory: &Arc<Memory>,
+    meters: &Meters,
+    drain: Duration,
+) -> Terms<Front<SqliteSpool>> {
     let encryption = match (listener.implicit_tls, listener.dialogue.starttls) {
         (true, _) => Encryption::Implicit,
         (false, StartTls::Offered) => Encryption::StartTls,
@@ -401,6 +450,7 @@ fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &A
             ..connection::Settings::default()
         },
         dialogue: listener.dialogue.clone(),
+        meters: meters.ingress.clone(),
     }
 }
 

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("returns", &["mail", "reasons"]),
     ("keys", &["mail", "seal", "readdress", "clock"]),
     ("dns", &["mail", "clock", "events"]),
-    ("events", &["mail", "clock"]),
+    ("events", &["mail", "spool", "clock"]),
     ("migrate", &["mail", "keys"]),
     ("rotation", &["mail", "keys", "dns", "clock"]),
     ("doctor", &["mail", "deliver", "dns", "keys", "verdict"]),

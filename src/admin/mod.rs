@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! /healthz  /readyz   for probes: no token, and no detail for strangers
+//! /metrics            for Prometheus
 //! /api/v1/…           JSON, one file a subject below `api`; /api/v1/openapi.json says what there is
 //! ```
 //!
@@ -14,9 +15,11 @@ pub mod form;
 pub mod guard;
 pub mod health;
 pub mod listener;
+pub mod metrics;
 
+use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Records, Spool};
+use crate::spool::{Journal, Records, Spool};
 use api::Problem;
 use api::domains::Domains;
 use axum::Router;
@@ -74,8 +77,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records {}
-impl<S: Spool + Records> Store for S {}
+pub trait Store: Spool + Records + Journal {}
+impl<S: Spool + Records + Journal> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {
@@ -83,6 +86,8 @@ pub struct Office<S> {
     pub spool: Arc<S>,
     /// The relay as a whole.
     pub life: Arc<dyn Life>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     /// The author domains and their keys.
     pub domains: Arc<dyn Domains>,
     /// For the forms of the page.
@@ -150,11 +155,12 @@ pub struct Room {
 
 /// Everything that is answered. Who may ask is not looked at here.
 pub fn router<S: Store>(office: Arc<Office<S>>) -> Router {
-    Router::new().merge(health::router()).nest("/api/v1", api::router()).fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(office)
+    let paths = Router::new().merge(health::router()).merge(metrics::router()).nest("/api/v1", api::router());
+    paths.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(office)
 }
 
 async fn unknown(uri: Uri) -> Problem {
-    Problem::unknown(format!("there is nothing at {}", uri.path()), "a path of /api/v1/openapi.json, /healthz or /readyz")
+    Problem::unknown(format!("there is nothing at {}", uri.path()), "a path of /api/v1/openapi.json, /healthz, /readyz or /metrics")
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {

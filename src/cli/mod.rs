@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod dns;
 mod doctor;
+mod events;
 mod explain;
 mod health;
 mod import;
@@ -40,6 +41,8 @@ enum Command {
     ///
     /// Exit code 0: it takes mail; 3: it runs, but takes none, the reasons are printed; 1: it did not answer.
     Status(status::Args),
+    /// Print what happens to mail, or has happened: accepted, deferred, delivered, bounced and why
+    Events(events::Args),
     /// Say by exit code whether the relay takes mail, or merely lives; for probes of containers
     ///
     /// Exit code 0: yes; 1: no, or no answer. What is wrong is printed.
@@ -96,6 +99,7 @@ pub fn run() -> ExitCode {
     let done = match Args::parse().command {
         Command::Serve(file) => serve::run(&file.config),
         Command::Status(args) => status::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
         Command::Admin(command) => admin::run(&command),

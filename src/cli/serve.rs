@@ -58,6 +58,7 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<End> {
 fn reload(relay: &mut Relay, path: &Path) -> Result<(), Vec<String>> {
     let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
     let faults: Vec<String> = reloaded.err().iter().flat_map(|faults| faults.lines()).map(str::to_owned).collect();
+    relay.count_reload(faults.is_empty());
     for error in &faults {
         tracing::error!(error, "config.rejected");
     }

@@ -20,7 +20,7 @@ pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
-use crate::events::log;
+use crate::events::{log, webhook};
 use crate::ingress::{sasl, tls};
 use crate::keys::KeyFile;
 use crate::mail::Stream;
@@ -65,6 +65,8 @@ pub struct Config {
     pub seal: seal::Rules,
     /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
+    /// `[webhooks]`.
+    pub webhooks: Vec<webhook::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.
@@ -166,12 +168,14 @@ fn meant(root: &Reader<'_>) -> Config {
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
     let watch = watch::watch(root);
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
+    let journal = events::events(root);
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
     let mut config = Config {
         auth: how::auth(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
+        webhooks: events::webhooks(root, &journal),
+        spool: spool::Settings { journal, ..how::spool(root) },
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),

@@ -6,8 +6,10 @@
 //! | [`provider`], [`shaping`], [`throttle`] | who stands behind a host; how much, how fast; what replies change about it | pure |
 //! | [`tls_policy`] | what is asked of TLS | pure |
 //! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what an ending means | pure |
+//! | [`whereabouts`], [`failing`] | which provider a queue goes to; when all of a provider is out of reach | pure |
 //! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
+//! | `counted` | what is counted of sessions and endings | pure |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
@@ -19,7 +21,9 @@
 mod attempt;
 pub mod classify;
 pub mod connection;
+mod counted;
 pub mod ending;
+pub mod failing;
 pub mod finding;
 mod lane;
 pub mod pool;
@@ -34,12 +38,13 @@ pub mod throttle;
 pub mod tls;
 pub mod tls_policy;
 pub mod way;
+pub mod whereabouts;
 pub mod worker;
 
 pub use ending::{Action, Told};
 pub use provider::{Limits, Providers};
 pub use settings::{HostPort, Settings, SmartHost, Source};
-pub use worker::{Clock, Delivery, Tally};
+pub use worker::{Clock, Delivery, Outside, Tally};
 
 use crate::mail::Timestamp;
 use crate::seal::{Seal, Sealed};

@@ -1,5 +1,7 @@
 //! The station *report*: every event that a line of the log can tell, how lines are written, and what is counted.
 
 pub mod catalogue;
+pub mod event;
 pub mod log;
 pub mod meters;
+pub mod webhook;

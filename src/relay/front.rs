@@ -1,6 +1,9 @@
 //! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
 
+use super::meters::count_seal;
 use crate::clock;
+use crate::events::meters;
+use crate::events::meters::words::{MailKind, SubmissionStep};
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -12,7 +15,7 @@ use arc_swap::ArcSwap;
 use mail_auth::MessageAuthenticator;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 /// The front half of the relay.
@@ -33,6 +36,8 @@ pub struct Front<S> {
     pub examinations: Semaphore,
     /// What each identity has used of its rates.
     pub usage: Mutex<Usage>,
+    /// Where it counts.
+    pub meters: Arc<meters::Front>,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -84,9 +89,12 @@ impl<S: Spool> Front<S> {
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
             let mails = self.prepared(submission, facts).await?;
             let told: Vec<_> = mails.iter().map(Told::of).collect();
+            let began = Instant::now();
             match self.spool.commit(mails).await {
                 Ok(receipt) => {
+                    self.meters.steps.of(SubmissionStep::Commit).took(began.elapsed());
                     self.due.notify_one();
+                    self.count_accepted(submission, told.len());
                     for mail in &told {
                         mail.report(submission);
                     }
@@ -101,12 +109,24 @@ impl<S: Spool> Front<S> {
         Err(Refusal::ourselves())
     }
 
+    fn count_accepted(&self, submission: &Submission, mails: usize) {
+        self.meters.accepted.one();
+        self.meters.recipients.many(submission.envelope.recipients.len() as u64);
+        self.meters.octets.many(submission.message.len() as u64);
+        self.meters.spooled.of(MailKind::Submission).many(mails as u64);
+    }
+
     /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
     async fn prepared(&self, submission: &Arc<Submission>, facts: Facts) -> Result<Vec<Sealed>, Refusal> {
+        let began = Instant::now();
         let turn = self.sealing.clone().acquire_owned().await.map_err(|_| Refusal::ourselves())?;
-        let (submission, snapshot) = (submission.clone(), self.snapshot.load_full());
+        let (submission, snapshot, meters) = (submission.clone(), self.snapshot.load_full(), self.meters.clone());
         let work = move || {
+            let turn_came = Instant::now();
+            meters.steps.of(SubmissionStep::Wait).took(turn_came - began);
             let prepared = prepare::prepare(&submission, &snapshot, facts, clock::now());
+            meters.steps.of(SubmissionStep::Prepare).took(turn_came.elapsed());
+            prepared.iter().flatten().for_each(|mail| count_seal(&meters, &mail.seal));
             drop(turn);
             prepared
         };
@@ -123,7 +143,10 @@ impl<S: Spool> Front<S> {
             let _turn = self.examinations.acquire().await;
             verify::examine(&submission.message, &self.authenticator, clock::now()).await
         };
-        tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await.unwrap_or_else(|_| {
+        let began = Instant::now();
+        let examined = tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await;
+        self.meters.steps.of(SubmissionStep::Examine).took(began.elapsed());
+        examined.unwrap_or_else(|_| {
             tracing::warn!(identity = %submission.client.identity, within_ms = EXAMINATION_TIMEOUT.as_secs() * 1000, "examination.failed");
             Headers::parse(&submission.message).map(|headers| Examined::unanswered(&headers)).unwrap_or_default()
         })

@@ -1,7 +1,10 @@
 //! What delivery asks of the relay: notices to submitters, and fresh seals.
 
 use super::front::IdSource;
+use super::meters::count_seal;
 use crate::deliver::{self, Held, Notices, Reseal, Told};
+use crate::events::meters;
+use crate::events::meters::words::MailKind;
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
 use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp};
 use crate::prepare::{self, NoticeAbout, Snapshot};
@@ -19,6 +22,8 @@ pub struct Home {
     pub hostname: Domain,
     /// Serial numbers of mail ids.
     pub ids: Arc<IdSource>,
+    /// Where it counts.
+    pub meters: Arc<meters::Front>,
 }
 
 impl Notices for Home {
@@ -41,6 +46,8 @@ impl Notices for Home {
         let about = NoticeAbout { signing_domain: &mail.signing_domain, identity: &mail.identity, stream: &mail.stream };
         match prepare::notice(&dsn, message, &about, &snapshot) {
             Ok(notice) => {
+                count_seal(&self.meters, &notice.seal);
+                self.meters.spooled.of(MailKind::Notice).one();
                 tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), "notice.made");
                 vec![notice]
             }
@@ -90,10 +97,11 @@ impl Reseal for Home {
             .and_then(|message| seal::make(&mail.seal.plan, &message, rules, now).map_err(|error| error.to_string()));
         match made {
             Ok(seal) => {
+                count_seal(&self.meters, &seal);
                 tracing::info!(mail_id = %mail.id, author_domain = %mail.signing_domain, "mail.sealed_again");
                 Ok(Some(seal))
             }
-            Err(error) => without_a_key(mail, rules, now, &error),
+            Err(error) => without_a_key(mail, rules, now, &error).inspect(|seal| seal.iter().for_each(|bare| count_seal(&self.meters, bare))),
         }
     }
 }

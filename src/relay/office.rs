@@ -10,6 +10,7 @@ use crate::admin::listener::{Listener, Terms};
 use crate::admin::{self, Door, Life, Office, Room, Standing};
 use crate::clock;
 use crate::config::Config;
+use crate::events::meters::Meters;
 use crate::ingress::tls::Tls;
 use crate::keys::Ledger;
 use crate::mail::{Domain, KeyId, Timestamp};
@@ -62,9 +63,9 @@ impl RelayLife {
     }
 
     /// What the admin's handlers share.
-    pub fn office(self: &Arc<Self>) -> Arc<Office<SqliteSpool>> {
+    pub fn office(self: &Arc<Self>, meters: Arc<Meters>) -> Arc<Office<SqliteSpool>> {
         let forms = FormKey::new(&rand::random());
-        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), domains: self.clone(), forms, looks: Looks::default() })
+        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), meters, domains: self.clone(), forms, looks: Looks::default() })
     }
 
     /// The listeners there are now.

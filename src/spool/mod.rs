@@ -27,11 +27,13 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub mod depth;
 pub mod journal;
 mod row;
 mod schema;
 pub mod sqlite;
 
+pub use depth::Depth;
 pub use journal::{Journal, Meaning};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 

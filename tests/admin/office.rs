@@ -85,8 +85,14 @@ impl Admin {
         let (spool, _) = SqliteSpool::open(spool_settings, NOW).unwrap();
         let spool = Arc::new(spool);
         let relay = Arc::new(MadeUp { standing: Mutex::new(well()), reload_takes });
-        let office =
-            Arc::new(Office { spool: spool.clone(), life: relay.clone(), domains: relay.clone(), forms: FormKey::new(&[7; 32]), looks: Looks::default() });
+        let office = Arc::new(Office {
+            spool: spool.clone(),
+            life: relay.clone(),
+            meters: Arc::default(),
+            domains: relay.clone(),
+            forms: FormKey::new(&[7; 32]),
+            looks: Looks::default(),
+        });
         let mut of = local();
         settings(&mut of);
         let terms = Terms { access: Access::of(&of), bounds: of.bounds, tls: None };

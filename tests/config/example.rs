@@ -77,6 +77,8 @@ fn commented_lines_are_good_or_say_what_they_need() {
         ("smart_hosts.NAME.user", "smart_hosts.provider.password: missing"),
         ("smart_hosts.NAME.password", "smart_hosts.provider.user: missing"),
         ("smart_hosts.NAME.password_file", "cannot be read"),
+        ("webhooks.NAME.secret_file", "set, and secret too"),
+        ("webhooks.NAME.previous_secret_file", "cannot be read"),
     ]);
     let text = std::fs::read_to_string(path("postseal.toml")).unwrap();
     for line in commented() {
@@ -195,6 +197,7 @@ const CHOSEN: &[&[&str]] = &[
     &["streams"],
     &["tls", "certificates"],
     &["users"],
+    &["webhooks"],
 ];
 
 const NAME: &str = "NAME";

@@ -9,6 +9,7 @@ mod identity;
 mod inventory;
 mod ledger;
 mod life;
+mod meters;
 mod notices;
 mod proxy_protocol;
 mod tls;

@@ -6,6 +6,7 @@
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
+//! | `metrics.rs` | Prometheus scrapes, evaluates the alert rules and answers the dashboard |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
@@ -22,6 +23,7 @@ mod api;
 mod authority;
 mod clients;
 mod keys;
+mod metrics;
 mod next_hops;
 mod publishing;
 mod rotation;

@@ -3,6 +3,7 @@
 #[macro_use]
 mod contract;
 mod damage;
+mod depth;
 mod embedded;
 mod journal;
 mod kill;

@@ -6,5 +6,6 @@ pub mod http;
 pub mod next_hop;
 pub mod odd_signatures;
 pub mod relay_process;
+pub mod scrape;
 pub mod smtp_client;
 pub mod spf_zone;

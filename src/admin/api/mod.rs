@@ -6,6 +6,7 @@
 //! - What changes something takes a JSON body ([`Body`]), if only `{}`: a page of another site cannot have a browser send one.
 
 pub mod domains;
+pub mod events;
 pub mod openapi;
 pub mod status;
 
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 /// The paths below `/api/v1`.
 pub fn router<S: Store>() -> Router<Arc<Office<S>>> {
-    Router::new().merge(openapi::router()).merge(status::router()).merge(domains::router())
+    Router::new().merge(openapi::router()).merge(status::router()).merge(domains::router()).merge(events::router())
 }
 
 /// Why a call was not answered as it was meant.
@@ -129,6 +130,12 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// From parameters that stand among others.
+    #[must_use]
+    pub fn of(after: Option<String>, limit: Option<usize>) -> Self {
+        Self { after, limit: limit.unwrap_or(LIMIT) }
+    }
+
     /// How many at most.
     ///
     /// # Errors

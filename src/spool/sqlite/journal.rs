@@ -251,13 +251,10 @@ pub(super) fn cursor(batch: &Batch<'_>, name: &str) -> Refusable<u64> {
     Ok(Ok(batch.journal.last.unsigned_abs()))
 }
 
-/// A reader never goes back.
+/// A reader never goes back; one that was forgotten does not come back by a late word.
 pub(super) fn confirm(batch: &Batch<'_>, name: &str, number: u64) -> Refusable<()> {
     let number = i64::try_from(number).unwrap_or(i64::MAX).min(batch.journal.last);
-    batch
-        .db
-        .prepare_cached("INSERT INTO webhooks (name, number) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET number = max(number, excluded.number)")?
-        .execute(params![name, number])?;
+    batch.db.prepare_cached("UPDATE webhooks SET number = max(number, ?2) WHERE name = ?1")?.execute(params![name, number])?;
     Ok(Ok(()))
 }
 

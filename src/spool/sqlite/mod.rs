@@ -16,6 +16,7 @@
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
 //! | `commit`, `queries`, `journal` | the statements of that work |
 //! | `readers` | short reads beside it |
+//! | `depth` | the queues counted |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
 //! | `audit` | what damage has hidden |
@@ -26,6 +27,7 @@
 mod audit;
 mod bodies;
 mod commit;
+mod depth;
 mod disk;
 mod housekeeper;
 mod journal;
@@ -145,6 +147,8 @@ pub struct Work {
     pub transactions: u64,
     /// Commits, claims, settles … in them.
     pub jobs: u64,
+    /// How long the writer was at it, waits for the disk included.
+    pub busy: Duration,
     /// Octets of the log at the last look.
     pub wal_octets: u64,
 }
@@ -247,7 +251,12 @@ impl SqliteSpool {
     #[must_use]
     pub fn work(&self) -> Work {
         let state = &self.writer.state;
-        Work { transactions: state.transactions.load(Ordering::Relaxed), jobs: state.jobs.load(Ordering::Relaxed), wal_octets: self.wal.octets() }
+        Work {
+            transactions: state.transactions.load(Ordering::Relaxed),
+            jobs: state.jobs.load(Ordering::Relaxed),
+            busy: Duration::from_micros(state.busy_micros.load(Ordering::Relaxed)),
+            wal_octets: self.wal.octets(),
+        }
     }
 
     fn open_for_reading(&self) -> Result<(), SpoolError> {
@@ -423,6 +432,7 @@ impl Spool for SqliteSpool {
     async fn close(&self) {
         self.writer.close();
         let Some(threads) = hold(&self.threads).take() else { return };
+        self.writer.state.last_event.send_modify(|_| ()); // who waits for events asks, and hears that it is closed
         self.readers.close().await;
         let ended = tokio::task::spawn_blocking(move || {
             // A panic was told by `health` already.

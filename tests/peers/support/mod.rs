@@ -12,6 +12,8 @@ pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
+#[path = "../../support/scrape.rs"]
+pub mod scrape;
 #[path = "../../support/smtp_client.rs"]
 pub mod smtp_client;
 pub mod smtp_sink;
@@ -35,6 +37,7 @@ use tempfile::TempDir;
 pub enum Peer {
     Bind,
     Postfix,
+    Prometheus,
     SmtpSink,
     Swaks,
     Python,
@@ -59,6 +62,7 @@ impl Peer {
         match self {
             Self::Bind => ("BIND", "Debian: bind9"),
             Self::Postfix => ("Postfix", "Debian: postfix"),
+            Self::Prometheus => ("Prometheus with promtool", "Debian: prometheus"),
             Self::SmtpSink => ("smtp-sink", "Debian: postfix"),
             Self::Swaks => ("swaks with TLS", "Debian: swaks, libnet-ssleay-perl"),
             Self::Python => ("Python", "Debian: python3"),
@@ -85,6 +89,7 @@ impl Peer {
         match self {
             Self::Bind => ["named", "rndc", "named-checkzone"].iter().all(|name| program(name).is_some()),
             Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
+            Self::Prometheus => program("prometheus").is_some() && program("promtool").is_some(),
             Self::SmtpSink => program("smtp-sink").is_some(),
             Self::Swaks => program("swaks").is_some() && succeeds(Command::new("perl").args(["-MNet::SSLeay", "-e", "1"])),
             Self::Python => program("python3").is_some(),
