@@ -58,6 +58,7 @@ fn every_knob_with_a_default_shows_it() {
 fn commented_lines_are_good_or_say_what_they_need() {
     let needs = BTreeMap::from([
         ("identities.NAME.forward_domain", "set, though mode is \"author\""),
+        ("otlp.headers_file", "No such file"),
         ("users.NAME.credential_file", "set, and credential too"),
         ("domains.NAME.key_selector", "set, though there is no key_file"),
         ("domains.NAME.third_party_domain", "\"platform.example\"; expected a domain with a table"),

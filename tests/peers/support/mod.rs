@@ -51,6 +51,7 @@ pub enum Peer {
     Shells,
     Mandoc,
     Groff,
+    OtlpDefinition,
     Root,
 }
 
@@ -80,6 +81,7 @@ impl Peer {
             Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
             Self::Mandoc => ("mandoc", "Debian: mandoc"),
             Self::Groff => ("groff", "Debian: groff-base"),
+            Self::OtlpDefinition => ("OTLP's definition", "PyPI: opentelemetry-proto for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Systemd => ("the tools of systemd", "Debian: systemd"),
             Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
         }
@@ -107,6 +109,7 @@ impl Peer {
             Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
             Self::Mandoc => program("mandoc").is_some(),
             Self::Groff => program("groff").is_some(),
+            Self::OtlpDefinition => succeeds(Command::new(python()).args(["-c", "import opentelemetry.proto.collector.trace.v1.trace_service_pb2"])),
             Self::Root => geteuid().is_root(),
         }
     }
