@@ -34,9 +34,7 @@ pub fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
 
 pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
     let Some(directory) = &args.directory else {
-        let mut page = Vec::new();
-        page_of(root()).render(&mut page)?;
-        return printed(&page);
+        return printed(page_of(root())?.1.as_bytes());
     };
     let unwritten = || format!("the pages cannot be written to \"{}\"; name a folder that you may write to", directory.display());
     std::fs::create_dir_all(directory).with_context(unwritten)?;
@@ -55,16 +53,26 @@ fn write_pages(command: Command, directory: &Path) -> std::io::Result<()> {
     for command in command.get_subcommands().filter(|command| !command.is_hide_set()).cloned() {
         write_pages(command, directory)?;
     }
-    page_of(command).generate_to(directory).map(drop)
+    let (name, page) = page_of(command)?;
+    std::fs::write(directory.join(name), page)
 }
 
-/// With the day it is made on, which mandoc and groff want to see: today, or that of a build that can be repeated
+/// The name of its file, and the page, with the day it is made on, which mandoc and groff want to see: today, or that of a build that can be repeated
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
-fn page_of(command: Command) -> Man {
+fn page_of(command: Command) -> std::io::Result<(String, String)> {
     let chosen = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let day = chosen.map_or_else(clock::now, Timestamp::from_unix_seconds).to_rfc3339();
     let version = concat!("postseal ", env!("CARGO_PKG_VERSION"));
-    Man::new(command).date(day.split('T').next().unwrap_or_default()).source(version)
+    let man = Man::new(command).date(day.split('T').next().unwrap_or_default()).source(version);
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    Ok((man.get_filename(), plain(&String::from_utf8_lossy(&page))))
+}
+
+/// In ASCII, as every roff reads it, and without the line breaks around empty lines that mandoc objects to.
+fn plain(page: &str) -> String {
+    let escaped = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) };
+    page.replace("\n.br\n\n.br\n", "\n.sp\n").chars().map(escaped).collect()
 }
 
 /// A reader that has enough, as `head`, is no fault.
