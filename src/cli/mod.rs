@@ -14,11 +14,13 @@ mod import;
 mod inventory;
 mod key;
 pub mod paint;
+mod queue;
 mod reach;
 mod reload;
 pub mod remote;
 mod serve;
 mod sign;
+mod spool;
 mod status;
 mod user;
 
@@ -50,6 +52,9 @@ enum Command {
     Health(health::Args),
     /// Have the running relay read its configuration, keys, certificates and users anew: all of it, or nothing
     Reload(reload::Args),
+    /// Look into the queue of the running relay, and decide what becomes of mail: retry, hold, release, cancel, reroute
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Make tokens for those who ask the running relay
     #[command(subcommand)]
     Admin(admin::Command),
@@ -79,6 +84,9 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Copy the queue, restore a copy, look for damage
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
     #[command(subcommand)]
     Import(import::Command),
@@ -107,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Events(args) => events::run(&args),
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
+        Command::Queue(command) => queue::run(command),
         Command::Admin(command) => admin::run(&command),
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
@@ -116,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Spool(command) => spool::run(command),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
         Command::Completions(args) => completions::completions(&args),
