@@ -8,13 +8,13 @@ use postseal::mail::Domain;
 use postseal::spool::{Health, Spool as _};
 use std::time::Duration;
 
-fn told(standing: &Standing, store: StoreLook) -> String {
-    let readiness = readiness(standing, &store);
+fn told(standing: &Standing, store: &StoreLook) -> String {
+    let readiness = readiness(standing, store);
     assert_eq!(readiness.ready, readiness.reasons.is_empty());
     readiness.reasons.iter().map(|reason| format!("{}: {}", reason.code, reason.message)).collect::<Vec<_>>().join("\n")
 }
 
-const WORKS: StoreLook = StoreLook::Answered(Health::Working);
+const WORKS: &StoreLook = &StoreLook::Answered(Health::Working);
 
 #[test]
 fn a_relay_that_takes_mail_is_ready() {
@@ -29,10 +29,10 @@ fn a_store_that_takes_nothing_is_a_reason() {
         (Health::Closed, "spool: the spool is closed"),
     ];
     for (health, expected) in stores {
-        assert_eq!(told(&well(), StoreLook::Answered(health)), expected);
+        assert_eq!(told(&well(), &StoreLook::Answered(health)), expected);
     }
-    assert_eq!(told(&well(), StoreLook::Refused("locked".to_owned())), "spool: locked");
-    assert_eq!(told(&well(), StoreLook::Silent), "spool: the spool did not answer within 800 ms; look at its disk");
+    assert_eq!(told(&well(), &StoreLook::Refused("locked".to_owned())), "spool: locked");
+    assert_eq!(told(&well(), &StoreLook::Silent), "spool: the spool did not answer within 800 ms; look at its disk");
     assert!(PATIENCE < Duration::from_secs(1), "a probe of Kubernetes waits for a second");
 }
 
