@@ -1,10 +1,13 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
+mod desk;
+pub mod examination;
 mod front;
 mod home;
 mod lasting;
 mod meters;
 pub mod office;
+mod page;
 mod process;
 mod pulse;
 mod rotation;
@@ -14,7 +17,6 @@ mod watch;
 mod webhooks;
 pub mod world;
 
-use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::tls::ClientTls;
@@ -22,6 +24,7 @@ use crate::deliver::{Delivery, Outside};
 use crate::dns::{self, Authority, Resolver};
 use crate::events::meters::Meters;
 use crate::events::otlp::{Exporter, Tracer};
+use crate::events::traffic::Traffic;
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -40,6 +43,7 @@ use home::Home;
 use lasting::Lasting;
 use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
+use page::PageKeeper;
 pub use pulse::Pulse;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
@@ -87,7 +91,8 @@ pub struct Relay {
     doors: Vec<OpenDoor>,
     admin: Admin,
     life: Arc<RelayLife>,
-    office: Arc<Office<SqliteSpool>>,
+    page: Arc<page::Sources>,
+    page_keeper: PageKeeper,
     reloads: mpsc::Receiver<ReloadAsked>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
@@ -148,7 +153,7 @@ impl Relay {
 
         let (tracer, exporter) = export(&config, &material.client_tls)?;
         let ids = Arc::new(IdSource::from(rand::random()));
-        let meters = Arc::new(Meters::default());
+        let (meters, traffic) = (Arc::new(Meters::default()), Arc::new(Traffic::default()));
         let home = Arc::new(Home {
             snapshot: snapshot.clone(),
             hostname: config.server.hostname.clone(),
@@ -161,8 +166,8 @@ impl Relay {
         let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
         let lasting = Lasting::begin(&config, &resolver, &material.client_tls, &meters.deliver, &spool, scratch);
-        let outside = Outside { notices: home.clone(), reseal: home, clock: Arc::new(clock::now), meters: meters.deliver.clone() };
-        let delivery = Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside);
+        let outside = Outside { notices: home.clone(), reseal: home.clone(), clock: Arc::new(clock::now), meters: meters.deliver.clone() };
+        let delivery = Arc::new(Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
@@ -175,18 +180,21 @@ impl Relay {
             usage: Mutex::new(Usage::default()),
             meters: meters.front.clone(),
             tracer,
+            traffic: traffic.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
-        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver.clone(), spool.clone());
         let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone(), lasting.through.clone());
         let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
-        let office = life.office(meters);
+        let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
+        let office = life.office(meters, Arc::new(desk));
+        let page = page::Sources::new(office, in_force.clone(), delivery.clone(), resolver, traffic, report.commits_lost);
+        let page_keeper = PageKeeper::begin(&page);
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
-        let delivery = Arc::new(delivery);
         let mut relay = Self {
             front,
             spool,
@@ -203,7 +211,8 @@ impl Relay {
             doors,
             admin,
             life,
-            office,
+            page,
+            page_keeper,
             reloads,
             closing,
             config,
@@ -250,24 +259,24 @@ impl Relay {
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
-        self.lasting.reload(&config, &material.client_tls);
         self.webhooks.replace(&config.webhooks, &material.client_tls);
+        self.lasting.reload(&config, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
-        self.admin.replace(admin, &self.office);
+        self.admin.replace(admin, &self.page);
         self.measuring.own.look_at_certificates(&self.config);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
     }
 
-    /// How long a drain waits for what is under way, and for the upstream where there is one.
+    /// How long a drain waits for what is under way, and for an upstream to take what waits.
     #[must_use]
     pub fn drain_within(&self) -> Duration {
-        let server = &self.config.server;
-        server.drain + server.upstream.as_ref().map_or(Duration::ZERO, |_| server.handover)
+        let handover = self.config.server.upstream.as_ref().map_or(Duration::ZERO, |_| self.config.server.handover);
+        self.config.server.drain + handover
     }
 
     /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the upstream gets what waits, the spool closes.
@@ -291,6 +300,7 @@ impl Relay {
         self.sweeping.over.cancel();
         self.rotating.over.cancel();
         self.watch.end().await;
+        self.page_keeper.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
         self.lasting.drain(within.saturating_sub(clock::now().since(began_at))).await;
         let _ = self.sweeping.running.await; // it ends at its next page
@@ -319,7 +329,7 @@ impl Relay {
 
     fn open_admin(&mut self, tls: Option<&tls::Tls>) -> Result<(), StartFault> {
         let opening = self.admin.opening(&self.config, tls)?;
-        self.admin.replace(opening, &self.office);
+        self.admin.replace(opening, &self.page);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rotation", &["mail", "keys", "dns", "clock"]),
     ("doctor", &["mail", "deliver", "dns", "keys", "verdict"]),
     ("verdict", &["mail", "normalise", "seal", "dns", "clock"]),
-    ("admin", &["mail", "spool", "events", "clock", "keys", "dns", "doctor", "deliver", "reasons"]),
+    ("admin", &["mail", "spool", "events", "clock", "keys", "dns", "doctor", "deliver", "reasons", "seal"]),
     ("prepare", &["mail", "policy", "normalise", "readdress", "seal"]),
     (
         "config",
@@ -58,6 +58,7 @@ const SHELLS: &[&str] = &[
     "deliver/finding.rs",
     "deliver/tls.rs",
     "deliver/worker.rs",
+    "deliver/cancel.rs",
     "deliver/pool.rs",
     "deliver/lane.rs",
     "deliver/attempt.rs",

@@ -14,6 +14,7 @@ mod import;
 mod inventory;
 mod key;
 pub mod paint;
+mod queue;
 mod reach;
 mod reload;
 pub mod remote;
@@ -51,6 +52,9 @@ enum Command {
     Health(health::Args),
     /// Have the running relay read its configuration, keys, certificates and users anew: all of it, or nothing
     Reload(reload::Args),
+    /// Look into the queue of the running relay, and decide what becomes of mail: retry, hold, release, cancel, reroute
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Make tokens for those who ask the running relay
     #[command(subcommand)]
     Admin(admin::Command),
@@ -111,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Events(args) => events::run(&args),
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
+        Command::Queue(command) => queue::run(command),
         Command::Admin(command) => admin::run(&command),
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),

@@ -67,10 +67,10 @@ pub struct Config {
     pub seal: seal::Rules,
     /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
-    /// `[through]`, where `spool.mode` is that.
-    pub through: Option<deliver::through::Settings>,
     /// `[webhooks]`.
     pub webhooks: Vec<webhook::Settings>,
+    /// `[through]`, where `spool.mode` is that.
+    pub through: Option<deliver::through::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.

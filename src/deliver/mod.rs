@@ -9,6 +9,7 @@
 //! | [`whereabouts`], [`failing`] | which provider a queue goes to; when all of a provider is out of reach | pure |
 //! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
+//! | [`cancel`] | takes mail out of the queue for a person, and tells its submitter | shell |
 //! | `counted` | what is counted of sessions and endings | pure |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
@@ -22,6 +23,7 @@
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
 
 mod attempt;
+pub mod cancel;
 pub mod classify;
 pub mod connection;
 mod counted;

@@ -175,6 +175,16 @@ impl Delivery {
         let _ = rounds.changed().await;
     }
 
+    /// A person wants mail to go to a next hop now. A host that did not answer is tried again; a pause that the provider asked for is kept
+    /// unless `ends_pause`. Gives the time until which the provider is still paused.
+    #[must_use]
+    pub fn resume(&self, provider: &str, host: &str, ends_pause: bool) -> Option<Timestamp> {
+        let host = host.to_ascii_lowercase();
+        let of_smart_host = format!("{provider}/");
+        let groups = if provider == super::provider::OTHER { [host.as_str(), host.as_str()] } else { [provider, of_smart_host.as_str()] };
+        groups.into_iter().filter_map(|group| self.handle.pool().resume(group, &host, ends_pause)).max()
+    }
+
     /// What has happened since the start.
     #[must_use]
     pub fn tally(&self) -> &Tally {
@@ -191,6 +201,12 @@ impl Delivery {
     #[must_use]
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.handle.pool().connections(group)
+    }
+
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.handle.pool().pauses()
     }
 }
 
@@ -309,7 +325,7 @@ impl Tally {
                 self.unknown_ends.fetch_add(u64::from(evidence.unknown_end), Ordering::Relaxed);
                 &self.deferred
             }
-            How::Released { .. } => return,
+            How::Cancelled(_) | How::Released { .. } => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -448,7 +464,7 @@ pub(super) mod log {
             How::Delivered(evidence) => ("attempt.delivered", evidence),
             How::Failed(evidence) => ("attempt.failed", evidence),
             How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
-            How::Released { .. } => return,
+            How::Cancelled(_) | How::Released { .. } => return,
         };
         let Facts { host, address, reply, tls } = Facts::of(evidence);
         let reason = conclusion.judged.map(|judged| judged.reason.as_str());

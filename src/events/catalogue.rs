@@ -519,6 +519,30 @@ pub const EVENTS: &[Event] = &[
         means: "A mail is due, but its domain is held: it was put back, without an attempt, and told again each time it is looked at.",
         remedy: "See `domain.held`.",
     },
+    Event {
+        name: "mail.cancelled",
+        levels: &[Info],
+        fields: &["mail_id", "recipient", "author_domain", "stream", "error"],
+        means: "A person took the mail out of the queue for this recipient; its submitter was told, unless that was not wanted.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "queue.held",
+        levels: &[Info],
+        fields: &["recipients"],
+        means: "A person holds so many recipients: nothing is sent to them.",
+        remedy: "`postseal queue release`, when they may go.",
+    },
+    Event { name: "queue.released", levels: &[Info], fields: &["recipients"], means: "A person let recipients go that were held.", remedy: "Nothing." },
+    Event { name: "queue.retried", levels: &[Info], fields: &["recipients"], means: "A person called for an attempt now.", remedy: "Nothing." },
+    Event { name: "queue.rerouted", levels: &[Info], fields: &["recipients", "route"], means: "A person gave recipients another route.", remedy: "Nothing." },
+    Event {
+        name: "queue.cancelled",
+        levels: &[Info],
+        fields: &["recipients"],
+        means: "A person cancelled so many recipients, each told by `mail.cancelled`.",
+        remedy: "Nothing.",
+    },
     // Spool.
     Event {
         name: "spool.swept",

@@ -6,4 +6,5 @@ pub mod log;
 pub mod meters;
 pub mod otlp;
 pub mod span;
+pub mod traffic;
 pub mod webhook;

@@ -8,6 +8,7 @@ use crate::deliver::through::Through;
 use crate::events::meters;
 use crate::events::meters::words::{MailKind, SubmissionStep};
 use crate::events::otlp::Tracer;
+use crate::events::traffic::{Beat, Traffic};
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -46,6 +47,8 @@ pub struct Front<S> {
     pub meters: Arc<meters::Front>,
     /// Is told what took how long.
     pub tracer: Tracer,
+    /// Counts for the page.
+    pub traffic: Arc<Traffic>,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -68,12 +71,14 @@ impl IdSource {
 impl<S: Spool> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
-        let allowance = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())?;
+        let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now());
+        let allowance = begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
         Ok(Allowance { recipients_max: allowance.recipients_max.min(self.recipients_max()), ..allowance })
     }
 
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
-        let mailbox = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken)?;
+        let judged = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken);
+        let mailbox = judged.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
         if taken >= self.recipients_max() {
             let text = format!("the next hop takes at most {} recipients in one transaction, send the others in another", self.recipients_max());
             return Err(Refusal::submitter(452, EnhancedCode::new(4, 5, 3), text));
@@ -86,6 +91,8 @@ impl<S: Spool> Accept for Front<S> {
         let submission = Arc::new(submission);
         let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
         let accepted = self.commit(&submission, &following).await;
+        let beat = if accepted.is_ok() { Beat::Accepted } else { Beat::Refused };
+        self.traffic.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), clock::now());
         if let Err(refusal) = &accepted {
             report_refusal(&submission, refusal, &following.trace_id());
         }

@@ -1,9 +1,11 @@
 //! The admin's part of the wiring: its listener, and what it asks of the relay.
 
+use super::page::Sources;
 use super::rotation::InForce;
 use super::watch::Watch;
 use super::{OpenDoor, StartFault};
 use crate::admin::api::domains::{DomainStanding, Domains, KeyStanding};
+use crate::admin::api::queue::Outbound;
 use crate::admin::guard::{Access, FormKey};
 use crate::admin::health::Looks;
 use crate::admin::listener::{Listener, Terms};
@@ -66,9 +68,9 @@ impl RelayLife {
     }
 
     /// What the admin's handlers share.
-    pub fn office(self: &Arc<Self>, meters: Arc<Meters>) -> Arc<Office<SqliteSpool>> {
+    pub fn office(self: &Arc<Self>, meters: Arc<Meters>, outbound: Arc<dyn Outbound>) -> Arc<Office<SqliteSpool>> {
         let forms = FormKey::new(&rand::random());
-        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), meters, domains: self.clone(), forms, looks: Looks::default() })
+        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), meters, domains: self.clone(), outbound, forms, looks: Looks::default() })
     }
 
     /// The listeners there are now.
@@ -226,12 +228,12 @@ impl Admin {
     }
 
     /// Opens, changes or closes it.
-    pub fn replace(&mut self, opening: Opening, office: &Arc<Office<SqliteSpool>>) {
+    pub(super) fn replace(&mut self, opening: Opening, page: &Arc<Sources>) {
         match (opening, &self.open) {
             (Opening::Kept(terms), Some(open)) => open.terms.store(Arc::new(terms)),
             (Opening::Bound(configured, listener, terms), _) => {
                 self.give_up();
-                self.open = Open::begin(configured, listener, terms, office);
+                self.open = Open::begin(configured, listener, terms, page);
             }
             (Opening::Off | Opening::Kept(_), _) => self.give_up(),
         }
@@ -256,10 +258,11 @@ impl Admin {
 
 impl Open {
     /// `None` where the system does not say which address it gave.
-    fn begin(configured: SocketAddr, listener: Listener, terms: Terms, office: &Arc<Office<SqliteSpool>>) -> Option<Self> {
+    fn begin(configured: SocketAddr, listener: Listener, terms: Terms, page: &Arc<Sources>) -> Option<Self> {
         let address = listener.address().ok()?;
         let (terms, over) = (Arc::new(ArcSwap::from_pointee(terms)), CancellationToken::new());
-        let running = tokio::spawn(listener.run(admin::router(office.clone()), terms.clone(), over.clone()));
+        let router = admin::router(page.office().clone()).merge(admin::page::router(page.clone()));
+        let running = tokio::spawn(listener.run(router, terms.clone(), over.clone()));
         tracing::info!(%address, "admin.opened");
         Some(Self { configured, address, terms, over, running })
     }

@@ -57,8 +57,30 @@ pub fn plan(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, r
         third_party: third_party.filter(|platform| !rules.rsa(platform.as_str()).is_empty()).map(ToString::to_string),
         ed25519: signs && profile.ed25519 && !rules.ed25519(request.signing_domain.as_str()).is_empty(),
         arc,
-        unsigned: profile.unsigned.iter().map(|name| name.to_ascii_lowercase()).filter(|name| name != "from").collect(),
+        unsigned: unsigned(profile),
     })
+}
+
+/// The plan of a message that a person sends by another route than it was planned for: what that route's profile asks, of what the domain
+/// has keys for now. An ARC set is kept or left away; none is added, since the header of the submission is no longer examined.
+#[must_use]
+pub fn plan_again(plan: &Plan, request: &Request<'_>, rules: &Rules) -> Plan {
+    let standard = RouteProfile::default();
+    let profile = rules.profiles.get(request.route).unwrap_or(&standard);
+    let domain = rules.domains.get(request.signing_domain);
+    let signs = profile.dkim && request.mode == Mode::Author && domain.is_some_and(|domain| !domain.rsa.is_empty());
+    let third_party = domain.and_then(|domain| domain.third_party.as_ref()).filter(|platform| profile.dkim && *platform != request.signing_domain);
+    Plan {
+        author: signs.then(|| request.signing_domain.to_string()),
+        third_party: third_party.filter(|platform| !rules.rsa(platform.as_str()).is_empty()).map(ToString::to_string),
+        ed25519: signs && profile.ed25519 && !rules.ed25519(request.signing_domain.as_str()).is_empty(),
+        arc: plan.arc.clone().filter(|_| profile.arc),
+        unsigned: unsigned(profile),
+    }
+}
+
+fn unsigned(profile: &RouteProfile) -> Vec<String> {
+    profile.unsigned.iter().map(|name| name.to_ascii_lowercase()).filter(|name| name != "from").collect()
 }
 
 /// The refusal of mail that has no key: the operator's to mend, but a client that waits is not helped.

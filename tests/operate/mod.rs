@@ -13,6 +13,7 @@ mod life;
 mod meters;
 mod notices;
 mod proxy_protocol;
+mod queue;
 mod restored;
 mod service;
 mod through;

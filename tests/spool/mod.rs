@@ -3,6 +3,7 @@
 mod backup;
 #[macro_use]
 mod contract;
+mod control;
 mod damage;
 mod depth;
 mod embedded;

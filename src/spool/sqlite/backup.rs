@@ -383,7 +383,7 @@ fn mail_damage(db: &Connection, id: i64, directory: &Path, checked: &mut Checked
         None => return Ok(None), // settled since its number was read
     };
     let mut statement =
-        db.prepare_cached("SELECT sum, message, number, mailbox, notify, orcpt_type, orcpt, reverse_path, state FROM recipients WHERE message = ?1")?;
+        db.prepare_cached("SELECT sum, message, number, mailbox, notify, orcpt_type, orcpt, reverse_path, state, route FROM recipients WHERE message = ?1")?;
     let mut rows = statement.query([id])?;
     while let Some(row) = rows.next()? {
         let read = || -> rusqlite::Result<(i64, RecipientRow, i64)> {
@@ -395,6 +395,7 @@ fn mail_damage(db: &Connection, id: i64, directory: &Path, checked: &mut Checked
                 orcpt_type: row.get(5)?,
                 orcpt: row.get(6)?,
                 reverse_path: row.get(7)?,
+                route: row.get(9)?,
             };
             Ok((row.get(0)?, who, row.get(8)?))
         };

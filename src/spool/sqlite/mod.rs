@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
 //! | `commit`, `queries`, `journal` | the statements of that work |
+//! | `control` | what a person asks and orders |
 //! | `readers` | short reads beside it |
 //! | `depth` | the queues counted |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
@@ -29,6 +30,7 @@ mod audit;
 pub mod backup;
 mod bodies;
 mod commit;
+mod control;
 mod depth;
 mod disk;
 mod housekeeper;
@@ -42,6 +44,7 @@ mod writer;
 
 pub use recovery::RecoveryReport;
 
+use super::control::{By, Changed, Control, Cursor, Listed, ORDER_ROWS_MAX, Order, Selection, Shown, States, Summed};
 use super::journal::{Event, Filter, Journal, News, Page};
 use super::{Claimed, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
 use crate::mail::{KeyId, MailId, Mailbox, Receipt, Timestamp};
@@ -526,6 +529,39 @@ impl Records for SqliteSpool {
             (_, Err(other)) => Health::Failed(other.to_string()),
             (health, Ok(())) => health,
         }
+    }
+}
+
+impl Control for SqliteSpool {
+    async fn list(&self, selection: &Selection, after: Option<Cursor>, rows_max: NonZeroUsize, now: Timestamp) -> Result<Listed, SpoolError> {
+        let selection = selection.clone();
+        self.read(move |db| control::list(db, &selection, after, rows_max.get(), now)).await
+    }
+
+    async fn sum_up(&self, selection: &Selection, by: By, after: Option<Cursor>, now: Timestamp) -> Result<Summed, SpoolError> {
+        let selection = selection.clone();
+        self.read(move |db| control::sum_up(db, &selection, by, after, now)).await
+    }
+
+    async fn show(&self, id: MailId, now: Timestamp) -> Result<Option<Shown>, SpoolError> {
+        self.read(move |db| control::show(db, id, now)).await
+    }
+
+    async fn change(&self, selection: &Selection, order: &Order, after: Option<Cursor>, rows_max: NonZeroUsize, now: Timestamp) -> Result<Changed, SpoolError> {
+        let rows_max = rows_max.min(NonZeroUsize::new(ORDER_ROWS_MAX).unwrap_or(rows_max));
+        let page = self.list(selection, after, rows_max, now).await?;
+        let found: Vec<(MailId, u32)> = page.entries.iter().map(|entry| (entry.mail, entry.index)).collect();
+        if found.is_empty() {
+            return Ok(Changed { next: page.next, ..Changed::default() });
+        }
+        let (selection, order) = (selection.clone(), order.clone());
+        let changed = self.writer.write(Safety::Durable, 0, move |batch| control::change(batch, &found, &selection, &order, now)).await?;
+        Ok(Changed { next: page.next, ..changed })
+    }
+
+    async fn states(&self, now: Timestamp) -> Result<States, SpoolError> {
+        let recipients = self.counts().await?.recipients;
+        self.read(move |db| control::states(db, recipients, now)).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod bind_pair;
+pub mod browser;
 pub mod certificates;
 #[path = "../../support/dns.rs"]
 pub mod dns;
@@ -53,6 +54,8 @@ pub enum Peer {
     Rspamd,
     ScramPlugin,
     OpenSpf,
+    Chromium,
+    Html5lib,
     Systemd,
     Shells,
     Mandoc,
@@ -86,6 +89,8 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
+            Self::Chromium => ("Chromium with its driver", "Debian: chromium, chromium-driver"),
+            Self::Html5lib => ("html5lib", "PyPI: html5lib for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
             Self::Mandoc => ("mandoc", "Debian: mandoc"),
             Self::Groff => ("groff", "Debian: groff-base"),
@@ -115,6 +120,8 @@ impl Peer {
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
+            Self::Chromium => program("chromium").is_some() && program("chromedriver").is_some(),
+            Self::Html5lib => succeeds(Command::new(python()).args(["-c", "import html5lib"])),
             Self::Systemd => ["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"].iter().all(|name| program(name).is_some()),
             Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
             Self::Mandoc => program("mandoc").is_some(),
