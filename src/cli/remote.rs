@@ -121,6 +121,17 @@ impl Remote {
         self.runtime.block_on(async { understood(self.send(Method::GET, path, query, None).await?).await })
     }
 
+    /// Asks for octets that are no JSON.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub fn octets(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Vec<u8>> {
+        self.runtime.block_on(async {
+            let response = accepted(self.send(Method::GET, path, query, None).await?).await?;
+            Ok(response.bytes().await.context("the connection to the relay broke")?.to_vec())
+        })
+    }
+
     /// Has something done.
     ///
     /// # Errors

@@ -80,6 +80,8 @@ pub(super) struct Report {
     pub kept: Option<Box<Kept>>,
     /// No host of the way could be talked to.
     pub unreachable: Option<Evidence>,
+    /// When it began.
+    pub began_at: Option<Timestamp>,
 }
 
 /// A recipient with its outcome.
@@ -237,7 +239,10 @@ impl<'a, S: Spool> Attempt<'a, S> {
     /// RFC 6376 §3.5 `x=`, and keys that went out of use while the mail waited.
     async fn seal_again(&mut self, message: &Bytes) -> Result<(), Held> {
         let Some(seal) = self.shared.reseal.fresh(&self.mail, message, self.shared.now())? else { return Ok(()) };
-        if let Err(fault) = self.shared.spool.reseal(self.mail.id, seal.clone()).await {
+        // The stored one is for the message's own route, which other recipients may still go by.
+        if !self.mail.rerouted
+            && let Err(fault) = self.shared.spool.reseal(self.mail.id, seal.clone()).await
+        {
             self.shared.note_fault("reseal", &fault);
         }
         self.mail = Arc::new(Mail { seal, ..(*self.mail).clone() });

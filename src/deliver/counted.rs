@@ -57,7 +57,7 @@ pub(super) fn ended(meters: &Deliver, provider: &str, mail: &Mail, conclusion: &
             provider.unknown_ends.many(u64::from(evidence.unknown_end));
         }
         How::Failed(_) => provider.bounced.of(reason).one(),
-        How::Released { .. } => {}
+        How::Cancelled(_) | How::Released { .. } => {}
     }
 }
 

@@ -199,6 +199,13 @@ impl Pool {
         self.shaping().silent(place, (self.clock)())
     }
 
+    /// Has mail go to a host again, see [`Shaping::resume`].
+    pub fn resume(&self, group: &str, host: &str, ends_pause: bool) -> Option<Timestamp> {
+        let until = self.shaping().resume(group, host, ends_pause, (self.clock)());
+        self.changed();
+        until
+    }
+
     /// How many recipients to name in one transaction there.
     #[must_use]
     pub fn recipients_max(&self, place: &Place) -> usize {
@@ -214,6 +221,12 @@ impl Pool {
     #[must_use]
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.shaping().connections(group)
+    }
+
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.shaping().pauses((self.clock)())
     }
 
     fn take_id(&self, id: u64) -> Option<Kept> {

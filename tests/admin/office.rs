@@ -1,12 +1,19 @@
 //! An admin over a spool of its own and a relay that is made up.
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use postseal::admin::api::domains::{DomainStanding, Domains};
+use postseal::admin::api::queue::Outbound;
 use postseal::admin::guard::{Access, FormKey, Token};
 use postseal::admin::health::Looks;
 use postseal::admin::listener::{Listener, Terms};
 use postseal::admin::{self, Bounds, Door, Life, Office, Room, Settings, Standing, guard};
+use postseal::deliver::{Notices, Told};
+use postseal::events::meters::Meters;
 use postseal::mail::{Domain, Timestamp};
+use postseal::seal::Sealed;
+use postseal::spool::Mail;
+use postseal::spool::control::Order;
 use postseal::spool::sqlite::FileSystems;
 use postseal::spool::{self, SqliteSpool};
 use std::future::Future;
@@ -53,6 +60,35 @@ impl Life for MadeUp {
     }
 }
 
+impl Outbound for MadeUp {
+    fn routes(&self) -> Vec<String> {
+        vec!["mx".to_owned()]
+    }
+
+    fn providers(&self) -> Vec<String> {
+        vec!["other".to_owned()]
+    }
+
+    fn resume(&self, _: &str, _: &str, _: bool) -> Option<Timestamp> {
+        None
+    }
+
+    fn notices(&self) -> Arc<dyn Notices> {
+        Arc::new(Silence)
+    }
+
+    fn carried_out(&self, _: &Order, _: u64) {}
+}
+
+/// Nobody is told anything.
+struct Silence;
+
+impl Notices for Silence {
+    fn notices(&self, _: &Mail, _: &Bytes, _: &[Told], _: Timestamp) -> Vec<Sealed> {
+        Vec::new()
+    }
+}
+
 impl Domains for MadeUp {
     fn names(&self) -> Vec<Domain> {
         Vec::new()
@@ -88,10 +124,12 @@ impl Admin {
         let office = Arc::new(Office {
             spool: spool.clone(),
             life: relay.clone(),
-            meters: Arc::default(),
             domains: relay.clone(),
+            meters: Arc::new(Meters::default()),
+            outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
             looks: Looks::default(),
+            meters: Arc::default(),
         });
         let mut of = local();
         settings(&mut of);
@@ -130,6 +168,7 @@ pub fn well() -> Standing {
         listeners: vec![Door { name: "app".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 2525)), is_open: true }],
         is_draining: false,
         held: None,
+        next_hop: None,
         keyless: Vec::new(),
     }
 }

@@ -90,11 +90,13 @@ pub(super) fn tell_ending(batch: &mut Batch<'_>, lease: &Lease, ending: &Ending)
     let (kind, evidence, next_at) = match &ending.how {
         How::Delivered(evidence) => (Kind::Delivered, evidence, None),
         How::Failed(evidence) => (Kind::Bounced, evidence, None),
+        How::Cancelled(evidence) => (Kind::Cancelled, evidence, None),
         How::Deferred { evidence, next_at, .. } => (Kind::Deferred, evidence, Some(next_at.unix_millis())),
         How::Released { .. } => return Ok(()),
     };
     let Some(leased) = lease.recipients.iter().find(|leased| leased.index == ending.index) else { return Ok(()) };
-    let about = About { attempts: Some(leased.attempts + 1), next_at, ..About::mail(&lease.mail).ended(evidence, ending.meaning.as_ref()) };
+    let attempts = leased.attempts + u32::from(kind != Kind::Cancelled);
+    let about = About { attempts: Some(attempts), next_at, ..About::mail(&lease.mail).ended(evidence, ending.meaning.as_ref()) };
     tell(batch, &News { at: evidence.at, kind, mail: lease.mail.id, recipient: Some(leased.mailbox.clone()), about })
 }
 
