@@ -4,6 +4,7 @@ mod desk;
 pub mod examination;
 mod front;
 mod home;
+mod lasting;
 mod meters;
 pub mod office;
 mod page;
@@ -35,10 +36,11 @@ use crate::prepare::Snapshot;
 use crate::service::sockets::Sockets;
 use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
-use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
+use crate::spool::{Records, RecoveryReport, Spool, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use lasting::Lasting;
 use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
 use page::PageKeeper;
@@ -77,6 +79,7 @@ pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
+    lasting: Lasting,
     sweeping: Sweeping,
     measuring: Measuring,
     watch: Arc<Watch>,
@@ -142,8 +145,8 @@ impl Relay {
         let began_at = clock::now();
         let config = Arc::new(config);
         let key_files = rotation::fingerprint(&config);
-        let material = Material::read(&config, FirstSecret::Make)?;
-        let (spool, report) = open_spool(&config)?;
+        let material = Material::read(&config, first_secret(&config))?;
+        let (spool, report, scratch) = lasting::open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
         let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
@@ -162,11 +165,13 @@ impl Relay {
         let resolver = Arc::new(material.resolver.counting(meters.dns.clone()));
         let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
+        let lasting = Lasting::begin(&config, &resolver, &material.client_tls, &meters.deliver, &spool, scratch);
         let outside = Outside { notices: home.clone(), reseal: home.clone(), clock: Arc::new(clock::now), meters: meters.deliver.clone() };
         let delivery = Arc::new(Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
+            through: lasting.through.clone(),
             foreign_keys: material.foreign_keys,
             due: delivery.waker(),
             ids,
@@ -182,7 +187,7 @@ impl Relay {
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
         let rotating = Rotating::begin(in_force.clone(), key_files, resolver.clone(), spool.clone());
-        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone());
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone(), lasting.through.clone());
         let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
         let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
@@ -194,6 +199,7 @@ impl Relay {
             front,
             spool,
             delivery,
+            lasting,
             sweeping,
             measuring,
             watch,
@@ -245,7 +251,7 @@ impl Relay {
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
         let config = Arc::new(config);
-        let material = Material::read(&config, FirstSecret::Make)?;
+        let material = Material::read(&config, first_secret(&config))?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors, &self.sockets)?;
         let admin = self.admin.opening(&config, material.admin_tls.as_ref())?;
@@ -254,6 +260,7 @@ impl Relay {
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
         self.webhooks.replace(&config.webhooks, &material.client_tls);
+        self.lasting.reload(&config, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
@@ -265,15 +272,18 @@ impl Relay {
         Ok(())
     }
 
-    /// How long a drain waits for what is under way.
+    /// How long a drain waits for what is under way, and for an upstream to take what waits.
     #[must_use]
     pub fn drain_within(&self) -> Duration {
-        self.config.server.drain
+        let handover = self.config.server.upstream.as_ref().map_or(Duration::ZERO, |_| self.config.server.handover);
+        self.config.server.drain + handover
     }
 
-    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
+    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the upstream gets what waits, the spool closes.
+    /// Bounded by `server.drain` and `server.handover`.
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
+        let began_at = clock::now();
         tracing::info!(within_ms = millis(within), "drain.started");
         self.life.drain(); // probes see it until the very end
         self.reloads.close();
@@ -292,8 +302,10 @@ impl Relay {
         self.watch.end().await;
         self.page_keeper.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
+        self.lasting.drain(within.saturating_sub(clock::now().since(began_at))).await;
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
+        self.lasting.hand_over(&self.config).await;
         self.webhooks.end().await;
         self.measuring.end().await;
         self.spool.close().await;
@@ -350,6 +362,7 @@ impl Relay {
     fn report_what_stays(&self, config: &Config) {
         let changed = [
             ("spool", config.spool != self.config.spool),
+            ("through", config.through != self.config.through),
             ("resolver", config.resolver != self.config.resolver),
             ("otlp", config.otlp != self.config.otlp),
             ("auth", config.auth != self.config.auth),
@@ -428,6 +441,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
             if swept.rescheduled > 0 {
                 due.notify_one();
             }
+            lasting::look_at_held(spool).await;
         }
         // A failed spool has said so itself.
         Err(error) => tracing::warn!(during = "sweep", %error, "spool.refused"),
@@ -551,9 +565,9 @@ fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {
     Some(Arc::new(Proxies { trusted, timeout: listener.handshake_timeout }))
 }
 
-fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), StartFault> {
-    let opened = SqliteSpool::open(config.spool.clone(), clock::now());
-    opened.map(|(spool, report)| (Arc::new(spool), report)).map_err(|error: SpoolError| StartFault(vec![error.to_string()]))
+/// What is passed through keeps its reverse-path, so no secret of bounce tokens is needed, nor a folder where one could be made.
+fn first_secret(config: &Config) -> FirstSecret {
+    if config.through.is_some() { FirstSecret::StandIn } else { FirstSecret::Make }
 }
 
 fn report_recovery(report: &RecoveryReport) {
@@ -561,6 +575,7 @@ fn report_recovery(report: &RecoveryReport) {
         tracing::error!(commits = report.commits_lost, "commits.lost");
     }
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "spool.warned"));
+    report.restored.iter().for_each(lasting::report_held);
     tracing::info!(
         took_ms = millis(report.took),
         mails = report.mails,

@@ -20,6 +20,7 @@ mod reload;
 pub mod remote;
 mod serve;
 mod sign;
+mod spool;
 mod status;
 mod user;
 
@@ -83,6 +84,9 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Copy the queue, restore a copy, look for damage
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
     #[command(subcommand)]
     Import(import::Command),
@@ -121,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Spool(command) => spool::run(command),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
         Command::Completions(args) => completions::completions(&args),

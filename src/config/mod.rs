@@ -69,6 +69,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// `[webhooks]`.
     pub webhooks: Vec<webhook::Settings>,
+    /// `[through]`, where `spool.mode` is that.
+    pub through: Option<deliver::through::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.
@@ -172,13 +174,16 @@ fn meant(root: &Reader<'_>) -> Config {
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let journal = events::events(root);
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
+    let (spool, mode) = how::spool(root);
+    let through = how::through(root, mode, &policy.default_route, server.upstream.as_ref());
     let mut config = Config {
         auth: how::auth(root),
         otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
         webhooks: events::webhooks(root, &journal),
-        spool: spool::Settings { journal, ..how::spool(root) },
+        spool: spool::Settings { journal, ..spool },
+        through,
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),

@@ -15,6 +15,9 @@
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
 //! | [`connection`], [`target`], [`tls`] | one session with a next hop | shell |
+//! | [`passage`] | one message to a smart host while somebody waits | shell |
+//! | [`through`] | `through` mode: the client hears what the next hop says, nothing is spooled | shell |
+//! | [`handover`] | at the end, the queue goes to an upstream postseal | shell |
 //!
 //! It does not know how mail was made. What it needs of keys and DSNs it asks through [`Reseal`] and [`Notices`]; `relay.rs` joins them.
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
@@ -27,7 +30,9 @@ mod counted;
 pub mod ending;
 pub mod failing;
 pub mod finding;
+pub mod handover;
 mod lane;
+pub mod passage;
 pub mod pool;
 pub mod provider;
 pub mod route;
@@ -37,6 +42,7 @@ pub mod shaping;
 pub mod shaping_file;
 pub mod target;
 pub mod throttle;
+pub mod through;
 pub mod tls;
 pub mod tls_policy;
 pub mod way;

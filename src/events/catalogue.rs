@@ -51,6 +51,7 @@ pub const FIELDS: &[Field] = &[
     ("identity", "the identity that submits"),
     ("key", "a signing key, by the name of its record"),
     ("leases", "deliveries that were under way when the relay last stopped; each may have reached its next hop"),
+    ("left", "recipients that could not be handed over"),
     ("listener", "the listener's name in the configuration"),
     ("mail_id", "the mail: stands in its `Received` line, and on every line of its way from `mail.accepted` on"),
     ("mails", "mails in the spool"),
@@ -77,6 +78,7 @@ pub const FIELDS: &[Field] = &[
     ("sender_id", "the number that stands for a sender in bounce addresses"),
     ("senders", "senders that were forgotten"),
     ("servers", "name servers, a comma between"),
+    ("since", "when it began"),
     ("spans", "pieces of traces"),
     ("state", "where a key stands: `created`, `published`, `visible`, `active`, `retiring`, `revoked`"),
     ("status", "the enhanced status code (RFC 3463)"),
@@ -141,6 +143,13 @@ pub const EVENTS: &[Event] = &[
         fields: &["warning"],
         means: "Something about the spool should be known.",
         remedy: "Do what the warning says.",
+    },
+    Event {
+        name: "spool.held",
+        levels: &[Warn],
+        fields: &["recipients", "since"],
+        means: "The spool was restored from a backup, and its mail is held: some of it may have been sent after the backup was made. New mail flows.",
+        remedy: "See what was sent since the backup (the log tells), cancel that, then `postseal spool release`.",
     },
     Event {
         name: "config.warned",
@@ -309,6 +318,13 @@ pub const EVENTS: &[Event] = &[
         means: "A second SIGTERM or SIGINT came while the relay drained: it ends at once. What was accepted is in the spool; what was being delivered is tried again at the next start, and may arrive twice.",
         remedy: "Give the drain its time, unless somebody was in a hurry.",
     },
+    Event {
+        name: "queue.handed_over",
+        levels: &[Error, Warn, Info],
+        fields: &["route", "recipients", "left", "took_ms"],
+        means: "At the end of the relay what waited was given to `server.upstream`. What is `left` stays in the spool; at error it is lost with the spool's disk.",
+        remedy: "See why the upstream did not take it in time; raise `server.handover`, and the time that the pod is given, or give the spool a disk that stays.",
+    },
     Event { name: "relay.stopped", levels: &[Info], fields: &[], means: "The spool is closed; nothing is under way.", remedy: "Nothing." },
     // Ingress: connections.
     Event {
@@ -423,6 +439,27 @@ pub const EVENTS: &[Event] = &[
         ],
         means: "A mail is in the spool and promised: one line for each route that its recipients take.",
         remedy: "Nothing.",
+    },
+    Event {
+        name: "mail.passed",
+        levels: &[Info],
+        fields: &["mail_id", "identity", "client", "listener", "author_domain", "stream", "route", "recipients", "octets", "message_id", "track_id", "took_ms"],
+        means: "`through` mode: the next hop has taken the mail for all its recipients, and the client is told so. Nothing is kept here.",
+        remedy: "Nothing.",
+    },
+    Event {
+        name: "passage.failed",
+        levels: &[Warn, Info],
+        fields: &["mail_id", "route", "recipients", "unknown_end", "took_ms", "error"],
+        means: "`through` mode: the next hop did not take the mail, and the client is told why. With `unknown_end` it may have it all the same, and get it twice when the client tries again.",
+        remedy: "warn: see what the next hop says of our credentials, or why it answers so late; a longer `through.timeout` helps only as long as clients wait.",
+    },
+    Event {
+        name: "receipt.missed",
+        levels: &[Warn],
+        fields: &["mail_id", "listener", "client"],
+        means: "The client was gone when its 250 was ready. The mail goes its way; a client that tries again sends it twice.",
+        remedy: "If frequent: let the client wait longer for the answer to a message (RFC 5321 wants ten minutes).",
     },
     // Keys, as the DNS shows them.
     Event {

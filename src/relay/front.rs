@@ -1,8 +1,10 @@
-//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
+//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit; in `through` mode the next hop's answer for
+//! a commit.
 
 use super::meters::count_seal;
 use super::spans::Following;
 use crate::clock;
+use crate::deliver::through::Through;
 use crate::events::meters;
 use crate::events::meters::words::{MailKind, SubmissionStep};
 use crate::events::otlp::Tracer;
@@ -29,6 +31,8 @@ pub struct Front<S> {
     pub spool: Arc<S>,
     /// Asks DNS about signatures of others.
     pub foreign_keys: TokioResolver,
+    /// `through` mode: where accepted mail goes instead.
+    pub through: Option<Arc<Through>>,
     /// Told after each commit.
     pub due: Arc<Notify>,
     /// Serial numbers of mail ids.
@@ -68,12 +72,17 @@ impl<S: Spool> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
         let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now());
-        begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))
+        let allowance = begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
+        Ok(Allowance { recipients_max: allowance.recipients_max.min(self.recipients_max()), ..allowance })
     }
 
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
         let judged = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken);
         let mailbox = judged.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
+        if taken >= self.recipients_max() {
+            let text = format!("the next hop takes at most {} recipients in one transaction, send the others in another", self.recipients_max());
+            return Err(Refusal::submitter(452, EnhancedCode::new(4, 5, 3), text));
+        }
         self.usage().took_recipients(&client.identity, 1);
         Ok(mailbox)
     }
@@ -102,6 +111,9 @@ impl<S: Spool> Front<S> {
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
             let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
             mails.iter_mut().for_each(|mail| mail.trace = following.context());
+            if let Some(through) = &self.through {
+                return following.step("pass", self.pass(through, submission, mails)).await;
+            }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
             let began = Instant::now();
             match following.step("commit", self.spool.commit(mails)).await {
@@ -123,11 +135,33 @@ impl<S: Spool> Front<S> {
         Err(Refusal::ourselves())
     }
 
+    /// `through` mode: the next hop's answer is the client's.
+    async fn pass(&self, through: &Through, submission: &Submission, mails: Vec<Sealed>) -> Result<Receipt, Refusal> {
+        let [mail] = mails.as_slice() else { return Err(Refusal::ourselves()) }; // one route was configured, and one route makes one message
+        if let Some(why) = self.snapshot.load().seal.held(&mail.signing_domain, &mail.seal) {
+            return Err(Refusal::operator(451, EnhancedCode::new(4, 7, 0), format!("mail of {} cannot be verified at present: {why}", mail.signing_domain)));
+        }
+        let began_at = clock::now();
+        let receipt = through.pass(mail).await?;
+        self.count_passed(submission);
+        Told::of(mail).report_passed(submission, clock::now().since(began_at));
+        Ok(receipt)
+    }
+
+    /// As many as the next hop takes, where it is waited for.
+    fn recipients_max(&self) -> usize {
+        self.through.as_ref().map_or(usize::MAX, |through| through.recipients_max())
+    }
+
     fn count_accepted(&self, submission: &Submission, mails: usize) {
+        self.count_passed(submission);
+        self.meters.spooled.of(MailKind::Submission).many(mails as u64);
+    }
+
+    fn count_passed(&self, submission: &Submission) {
         self.meters.accepted.one();
         self.meters.recipients.many(submission.envelope.recipients.len() as u64);
         self.meters.octets.many(submission.message.len() as u64);
-        self.meters.spooled.of(MailKind::Submission).many(mails as u64);
     }
 
     /// Its mail is its own, not passed on for others.
@@ -216,6 +250,26 @@ impl Told {
             track_id = self.track_id,
             trace_id,
             "mail.accepted"
+        );
+    }
+}
+
+impl Told {
+    fn report_passed(&self, submission: &Submission, took: Duration) {
+        tracing::info!(
+            mail_id = %self.mail_id,
+            identity = %submission.client.identity,
+            client = %submission.client.address,
+            listener = %submission.client.listener,
+            author_domain = %self.author_domain,
+            stream = %self.stream,
+            route = %self.route,
+            recipients = self.recipients,
+            octets = submission.message.len(),
+            message_id = self.message_id,
+            track_id = self.track_id,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "mail.passed"
         );
     }
 }

@@ -126,7 +126,7 @@ fn plan_for_route(mail: &Mail, snapshot: &Snapshot) -> Plan {
         None if mail.kind == Kind::Notice || mail.seal.plan.author.is_some() => Mode::Author,
         None => Mode::Forward,
     };
-    let request = seal::Request { mode, signing_domain: &mail.signing_domain, route: &mail.route, authenticated: false };
+    let request = seal::Request { mode, signing_domain: &mail.signing_domain, route: &mail.route, authenticated: false, trusted_upstream: false };
     seal::plan_again(&mail.seal.plan, &request, &snapshot.seal)
 }
 

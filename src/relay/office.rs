@@ -12,6 +12,7 @@ use crate::admin::listener::{Listener, Terms};
 use crate::admin::{self, Door, Life, Office, Room, Standing};
 use crate::clock;
 use crate::config::Config;
+use crate::deliver::through::Through;
 use crate::events::meters::Meters;
 use crate::ingress::tls::Tls;
 use crate::keys::Ledger;
@@ -35,6 +36,7 @@ pub struct RelayLife {
     snapshot: Arc<ArcSwap<Snapshot>>,
     watch: Arc<Watch>,
     spool: Arc<SqliteSpool>,
+    through: Option<Arc<Through>>,
     doors: Mutex<Vec<(String, SocketAddr, AbortHandle)>>,
     is_draining: AtomicBool,
     orders: mpsc::Sender<ReloadAsked>,
@@ -58,10 +60,11 @@ impl RelayLife {
         snapshot: Arc<ArcSwap<Snapshot>>,
         watch: Arc<Watch>,
         spool: Arc<SqliteSpool>,
+        through: Option<Arc<Through>>,
     ) -> (Arc<Self>, mpsc::Receiver<ReloadAsked>) {
         let (orders, asked) = mpsc::channel(1);
         let (doors, is_draining) = (Mutex::default(), AtomicBool::new(false));
-        (Arc::new(Self { started_at, in_force, snapshot, watch, spool, doors, is_draining, orders }), asked)
+        (Arc::new(Self { started_at, in_force, snapshot, watch, spool, through, doors, is_draining, orders }), asked)
     }
 
     /// What the admin's handlers share.
@@ -108,7 +111,11 @@ impl Life for RelayLife {
             started_at: self.started_at,
             listeners: doors.into_iter().map(door).collect(),
             is_draining,
-            held: None,
+            held: self.spool.held().map(|held| {
+                let since = held.at.to_rfc3339();
+                format!("mail for {} recipients is held since the spool was restored at {since}; let it go with `postseal spool release`", held.recipients)
+            }),
+            next_hop: self.through.as_ref().and_then(|through| through.trouble()),
             keyless: self.keyless(&config),
         }
     }

@@ -1,7 +1,7 @@
 //! Keys while the relay runs: what the command line or a person changes among the key files is taken up within seconds, and domains
 //! whose keys are on their way are driven on.
 
-use super::snapshot::{self, FirstSecret};
+use super::snapshot;
 use super::watch::{Orders, Target, Watch};
 use super::world::{Outside, Queue, plan};
 use crate::clock;
@@ -59,7 +59,7 @@ impl InForce {
     /// Every fault; what was in force stays so, but for keys that are revoked: those must not sign on because of another file.
     fn read_keys(&self) -> Result<Vec<String>, Vec<String>> {
         let in_force = self.lock();
-        match snapshot::read(&in_force, FirstSecret::Make, clock::now()) {
+        match snapshot::read(&in_force, super::first_secret(&in_force), clock::now()) {
             Ok(read) => {
                 self.store(read.snapshot, Orders::of(&in_force, read.watched));
                 Ok(read.warnings)

@@ -16,6 +16,7 @@
 //! | held | recipient row of a person who said so; never due | [`Control`], by a person | changes nothing |
 //! | settled | recipient row with its outcome | the last settle of the message | after `settle` returned: changes nothing; before: as *leased* |
 //! | closed | a row of history; message and body gone | [`Records::sweep`], after the history's days | a body file may outlive its row; it is removed at the next start |
+//! | held since a restore | as it was, but held | [`Restored::release_restored`] | changes nothing |
 //! | quarantined | as it was, but held and reported | a person | changes nothing |
 //!
 //! The parts: [`journal`] is what happened, event by event, [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
@@ -33,6 +34,7 @@ use std::sync::Arc;
 pub mod control;
 pub mod depth;
 pub mod journal;
+pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
@@ -40,6 +42,7 @@ pub mod sqlite;
 pub use control::Control;
 pub use depth::Depth;
 pub use journal::{Journal, Meaning};
+pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
 /// Keeps accepted mail until every recipient has an outcome.

@@ -31,6 +31,21 @@ fn an_empty_file_lacks_three_things() {
 }
 
 #[test]
+fn what_goes_through_has_one_way_that_keeps_the_reverse_path() {
+    let faults = |more: &str| read(&good_and(more), &[]).unwrap_err();
+    let mx = faults("[spool]\nmode = \"through\"\n");
+    assert!(mx.contains("spool.mode: \"through\", and routes.default is \"mx\"; expected routes.default with the name of a smart host"), "{mx}");
+    let hosts = "[smart_hosts.central]\nhost = \"192.0.2.1\"\n[smart_hosts.other]\nhost = \"192.0.2.2\"\n[spool]\nmode = \"through\"\n";
+    let two = faults(&format!("{hosts}[routes]\ndefault = \"central\"\n[routes.recipients]\n\"example.net\" = \"other\"\n"));
+    assert!(two.contains("routes.recipients.\"example.net\": \"other\"; expected \"central\", as routes.default"), "{two}");
+    assert!(two.contains("smart_hosts.central.reverse_path: \"rewrite\"; expected reverse_path = \"keep\""), "{two}");
+    let late = faults(&format!("{hosts}[routes]\ndefault = \"central\"\n[through]\ntimeout = \"10m\"\n"));
+    assert!(late.contains("through.timeout: \"10m\"; expected a time with its unit from \"1s\" to \"570s\""), "{late}");
+    let nobody = read(&good(&[("[server]", "[server]\nupstream = \"central\"")]), &[]).unwrap_err();
+    assert!(nobody.contains("server.upstream: \"central\"; expected one of "), "{nobody}");
+}
+
+#[test]
 fn a_file_that_is_missing_is_named() {
     let faults = Config::load(Path::new("nowhere/postseal.toml")).unwrap_err().to_string();
     assert_eq!(faults, "nowhere/postseal.toml: cannot be read: No such file or directory (os error 2); expected a configuration file; name it with --config");
@@ -439,4 +454,28 @@ fn a_watch_that_could_not_be_kept_is_a_fault() {
 "#,
     );
     check(&good_and("[watch]\nevery_min = \"2h\"\nevery_max = \"30m\"\n"), ":11: watch.every_max: \"30m\"; expected at least every_min, \"2h\"");
+}
+
+#[test]
+fn a_collector_that_could_not_be_told_is_a_fault() {
+    check(
+        &good_and(
+            "[otlp]\nendpoint = \"127.0.0.1:4318\"\nsample = \"1.1\"\nrecipients = \"none\"\nheaders = \"secret without a name\"\ntimeout = \"0s\"\nqueue_max = 0\n",
+        ),
+        r#"
+:10: otlp.endpoint: "127.0.0.1:4318"; expected a collector's URL without the path of a signal, as in "http://127.0.0.1:4318"
+:11: otlp.sample: "1.1"; expected "parent", or a share from "0" to "1"
+:12: otlp.recipients: "none"; expected one of "domain", "address"
+:13: otlp.headers: line 1 is no header field; expected a field of HTTP a line, as in "Authorization: Bearer …"
+:14: otlp.timeout: "0s"; expected a time with its unit from "1ms" to "1d"
+:15: otlp.queue_max: 0; expected a whole number from 1 to 1000000
+"#,
+    );
+    for good in [
+        "endpoint = \"https://collector.example\"\nsample = \"0\"",
+        "endpoint = \"http://[::1]:4318/otlp/\"\nsample = \"1.0\"\nheaders = \"a: b\\nc: d\"",
+        "sample = \"0.25\"",
+    ] {
+        assert!(read(&good_and(&format!("[otlp]\n{good}\n")), &[]).is_ok(), "{good}");
+    }
 }

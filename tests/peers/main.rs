@@ -5,6 +5,7 @@
 //! | `api.rs` | schemathesis calls the API of a relay with mail in it as its OpenAPI document says, and as it does not |
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
+//! | `disks.rs` | the kernel's tmpfs, overlay and bind mounts hold a spool, or a backup |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
 //! | `metrics.rs` | Prometheus scrapes, evaluates the alert rules and answers the dashboard |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
@@ -15,6 +16,7 @@
 //! | `schemas.rs` | jsonschema holds what `check` and `doctor` print against the schemas they print |
 //! | `shells.rs` | bash, zsh and fish read completions, mandoc and groff the manual pages |
 //! | `systemd.rs` | systemd reads the units, scores the sandbox, makes user and folders, passes a socket |
+//! | `traces.rs` | opentelemetry-proto reads the spans that are posted |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
@@ -25,6 +27,7 @@
 mod api;
 mod authority;
 mod clients;
+mod disks;
 mod keys;
 mod metrics;
 mod next_hops;
@@ -36,4 +39,5 @@ mod shells;
 mod spf_suite;
 mod support;
 mod systemd;
+mod traces;
 mod verdicts;
