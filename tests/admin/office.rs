@@ -129,7 +129,6 @@ impl Admin {
             outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
             looks: Looks::default(),
-            meters: Arc::default(),
         });
         let mut of = local();
         settings(&mut of);
