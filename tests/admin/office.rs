@@ -123,6 +123,7 @@ impl Admin {
         let office = Arc::new(Office {
             spool: spool.clone(),
             life: relay.clone(),
+            meters: Arc::default(),
             domains: relay.clone(),
             outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
@@ -165,6 +166,7 @@ pub fn well() -> Standing {
         listeners: vec![Door { name: "app".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 2525)), is_open: true }],
         is_draining: false,
         held: None,
+        next_hop: None,
         keyless: Vec::new(),
     }
 }
