@@ -124,6 +124,7 @@ impl Admin {
         let office = Arc::new(Office {
             spool: spool.clone(),
             life: relay.clone(),
+            meters: Arc::default(),
             domains: relay.clone(),
             meters: Arc::new(Meters::default()),
             outbound: relay.clone(),
