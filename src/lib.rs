@@ -39,6 +39,7 @@
 //! | [`migrate`] | what other mail systems are configured with, and what of it becomes ours | the machine they run on |
 //! | [`events`] | the catalogues of the log's lines and of the metrics, and how they look | what happens |
 //! | [`clock`] | the present | |
+//! | [`service`] | the service manager that started us: told of our state, asked for its sockets | what a relay is |
 //! | [`admin`] | answers people, probes and programs about the running relay, over HTTP | configuration, who is behind a token |
 //! | | *around it* | |
 //! | [`config`] | what was written becomes the rooms' `Settings`, with all faults at once | what the rooms do with them |
@@ -89,6 +90,7 @@ pub mod relay;
 pub mod returns;
 pub mod rotation;
 pub mod seal;
+pub mod service;
 pub mod smtp;
 pub mod spool;
 pub mod verdict;

@@ -1,24 +1,30 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
 mod desk;
+pub mod examination;
 mod front;
 mod home;
+mod lasting;
 mod meters;
 pub mod office;
+mod page;
 mod process;
+mod pulse;
 mod rotation;
 mod snapshot;
+mod spans;
 mod watch;
 mod webhooks;
 pub mod world;
 
-use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::tls::ClientTls;
 use crate::deliver::{Delivery, Outside};
 use crate::dns::{self, Authority, Resolver};
 use crate::events::meters::Meters;
+use crate::events::otlp::{Exporter, Tracer};
+use crate::events::traffic::Traffic;
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -27,14 +33,18 @@ use crate::ingress::{sasl, tls};
 use crate::mail::Timestamp;
 use crate::policy::Usage;
 use crate::prepare::Snapshot;
+use crate::service::sockets::Sockets;
 use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
-use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
+use crate::spool::{Records, RecoveryReport, Spool, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use lasting::Lasting;
 use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
+use page::PageKeeper;
+pub use pulse::Pulse;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 pub use snapshot::keyring;
@@ -69,6 +79,7 @@ pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
+    lasting: Lasting,
     sweeping: Sweeping,
     measuring: Measuring,
     watch: Arc<Watch>,
@@ -80,17 +91,23 @@ pub struct Relay {
     doors: Vec<OpenDoor>,
     admin: Admin,
     life: Arc<RelayLife>,
-    office: Arc<Office<SqliteSpool>>,
+    page: Arc<page::Sources>,
+    page_keeper: PageKeeper,
     reloads: mpsc::Receiver<ReloadAsked>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
     /// The configuration in force; what a reload compares with.
     config: Arc<Config>,
+    /// What the service manager passed.
+    sockets: Sockets,
+    exporter: Exporter,
 }
 
 /// A listener that takes connections.
 struct OpenDoor {
     address: SocketAddr,
+    /// The number of its socket, where the service manager passed one.
+    passed: Option<usize>,
     configured: config::Listener,
     terms: Arc<ArcSwap<Terms<Front<SqliteSpool>>>>,
     admission: Arc<Admission>,
@@ -102,8 +119,8 @@ struct OpenDoor {
 enum Opening {
     /// The open door at this place of the list: its socket is at the right address.
     Kept(usize),
-    /// A new socket.
-    Bound(Listener),
+    /// A new socket, or the one of this number that was passed.
+    Bound(Listener, Option<usize>),
 }
 
 /// Why a relay cannot start, or cannot take a new configuration: each a sentence with its remedy.
@@ -117,50 +134,72 @@ impl Relay {
     /// # Errors
     /// Every fault of keys and certificates at once; a spool or an address that cannot be had. Nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartFault> {
+        Self::start_with(config, Sockets::none()).await
+    }
+
+    /// As [`Relay::start`], with listening sockets that the service manager passed.
+    ///
+    /// # Errors
+    /// As [`Relay::start`]; a socket that no listener takes.
+    pub async fn start_with(config: Config, sockets: Sockets) -> Result<Self, StartFault> {
         let began_at = clock::now();
         let config = Arc::new(config);
         let key_files = rotation::fingerprint(&config);
-        let material = Material::read(&config, FirstSecret::Make)?;
-        let (spool, report) = open_spool(&config)?;
+        let material = Material::read(&config, first_secret(&config))?;
+        let (spool, report, scratch) = lasting::open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
         let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
+        let (tracer, exporter) = export(&config, &material.client_tls)?;
         let ids = Arc::new(IdSource::from(rand::random()));
-        let meters = Arc::new(Meters::default());
-        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone(), meters: meters.front.clone() });
+        let (meters, traffic) = (Arc::new(Meters::default()), Arc::new(Traffic::default()));
+        let home = Arc::new(Home {
+            snapshot: snapshot.clone(),
+            hostname: config.server.hostname.clone(),
+            ids: ids.clone(),
+            meters: meters.front.clone(),
+            tracer: tracer.clone(),
+        });
         let webhooks = Webhooks::begin(spool.clone(), &config.webhooks, &material.client_tls);
         let resolver = Arc::new(material.resolver.counting(meters.dns.clone()));
         let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
+        let lasting = Lasting::begin(&config, &resolver, &material.client_tls, &meters.deliver, &spool, scratch);
         let outside = Outside { notices: home.clone(), reseal: home.clone(), clock: Arc::new(clock::now), meters: meters.deliver.clone() };
         let delivery = Arc::new(Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
-            authenticator: material.authenticator,
+            through: lasting.through.clone(),
+            foreign_keys: material.foreign_keys,
             due: delivery.waker(),
             ids,
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
             examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
             meters: meters.front.clone(),
+            tracer,
+            traffic: traffic.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
-        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
-        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone());
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver.clone(), spool.clone());
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone(), lasting.through.clone());
         let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
         let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
         let office = life.office(meters, Arc::new(desk));
+        let page = page::Sources::new(office, in_force.clone(), delivery.clone(), resolver, traffic, report.commits_lost);
+        let page_keeper = PageKeeper::begin(&page);
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let mut relay = Self {
             front,
             spool,
             delivery,
+            lasting,
             sweeping,
             measuring,
             watch,
@@ -172,10 +211,13 @@ impl Relay {
             doors,
             admin,
             life,
-            office,
+            page,
+            page_keeper,
             reloads,
             closing,
             config,
+            sockets,
+            exporter,
         };
         if let Err(fault) = relay.open_admin(material.admin_tls.as_ref()).and_then(|()| relay.open_doors(&guard)) {
             relay.drain().await;
@@ -185,6 +227,12 @@ impl Relay {
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!(hostname = %relay.config.server.hostname, took_ms = millis(clock::now().since(began_at)), version = env!("CARGO_PKG_VERSION"), "relay.started");
         Ok(relay)
+    }
+
+    /// Where the heartbeat of this relay is felt.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(self.spool.clone(), self.delivery.clone())
     }
 
     /// The listeners by name, with the addresses they got.
@@ -203,29 +251,39 @@ impl Relay {
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
         let config = Arc::new(config);
-        let material = Material::read(&config, FirstSecret::Make)?;
+        let material = Material::read(&config, first_secret(&config))?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
-        let openings = openings(&config, &self.doors)?;
+        let openings = openings(&config, &self.doors, &self.sockets)?;
         let admin = self.admin.opening(&config, material.admin_tls.as_ref())?;
         self.report_what_stays(&config);
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
         self.webhooks.replace(&config.webhooks, &material.client_tls);
+        self.lasting.reload(&config, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
-        self.admin.replace(admin, &self.office);
+        self.admin.replace(admin, &self.page);
         self.measuring.own.look_at_certificates(&self.config);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
     }
 
-    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
+    /// How long a drain waits for what is under way, and for an upstream to take what waits.
+    #[must_use]
+    pub fn drain_within(&self) -> Duration {
+        let handover = self.config.server.upstream.as_ref().map_or(Duration::ZERO, |_| self.config.server.handover);
+        self.config.server.drain + handover
+    }
+
+    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the upstream gets what waits, the spool closes.
+    /// Bounded by `server.drain` and `server.handover`.
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
+        let began_at = clock::now();
         tracing::info!(within_ms = millis(within), "drain.started");
         self.life.drain(); // probes see it until the very end
         self.reloads.close();
@@ -242,12 +300,16 @@ impl Relay {
         self.sweeping.over.cancel();
         self.rotating.over.cancel();
         self.watch.end().await;
+        self.page_keeper.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
+        self.lasting.drain(within.saturating_sub(clock::now().since(began_at))).await;
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
-        self.measuring.end().await;
+        self.lasting.hand_over(&self.config).await;
         self.webhooks.end().await;
+        self.measuring.end().await;
         self.spool.close().await;
+        self.exporter.end().await;
         self.admin.close().await;
         tracing::info!("relay.stopped");
     }
@@ -267,12 +329,12 @@ impl Relay {
 
     fn open_admin(&mut self, tls: Option<&tls::Tls>) -> Result<(), StartFault> {
         let opening = self.admin.opening(&self.config, tls)?;
-        self.admin.replace(opening, &self.office);
+        self.admin.replace(opening, &self.page);
         Ok(())
     }
 
     fn open_doors(&mut self, guard: &Arc<Guard>) -> Result<(), StartFault> {
-        let openings = openings(&self.config, &self.doors)?;
+        let openings = openings(&self.config, &self.doors, &self.sockets)?;
         self.replace_doors(openings, guard);
         Ok(())
     }
@@ -284,7 +346,7 @@ impl Relay {
             let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, &self.measuring.meters, self.config.server.drain));
             let door = match opening {
                 Opening::Kept(at) => old[at].take().map(|door| door.under(configured, terms)),
-                Opening::Bound(listener) => OpenDoor::open(configured, listener, terms),
+                Opening::Bound(listener, passed) => OpenDoor::open(configured, listener, passed, terms),
             };
             self.doors.extend(door);
         }
@@ -300,7 +362,9 @@ impl Relay {
     fn report_what_stays(&self, config: &Config) {
         let changed = [
             ("spool", config.spool != self.config.spool),
+            ("through", config.through != self.config.through),
             ("resolver", config.resolver != self.config.resolver),
+            ("otlp", config.otlp != self.config.otlp),
             ("auth", config.auth != self.config.auth),
             ("server.sealing_threads", config.server.sealing_threads != self.config.server.sealing_threads),
             ("server.hostname", config.server.hostname != self.config.server.hostname),
@@ -313,12 +377,17 @@ impl Relay {
 
 impl OpenDoor {
     /// `None` where the system does not say which address it gave.
-    fn open(configured: config::Listener, listener: Listener, terms: Arc<Terms<Front<SqliteSpool>>>) -> Option<Self> {
+    fn open(configured: config::Listener, listener: Listener, passed: Option<usize>, terms: Arc<Terms<Front<SqliteSpool>>>) -> Option<Self> {
         let address = listener.address().ok()?;
         let (terms, admission, closing) = (Arc::new(ArcSwap::new(terms)), listener.admission(), CancellationToken::new());
         let running = tokio::spawn(listener.run(terms.clone(), closing.clone()));
         tracing::info!(listener = configured.name, %address, "listener.opened");
-        Some(Self { address, configured, terms, admission, closing, running })
+        if passed.is_some() && address != configured.address {
+            let (name, declared) = (&configured.name, configured.address);
+            let warning = format!("listener \"{name}\" has a socket of the service manager at {address}; its own address, {declared}, is not used");
+            tracing::warn!(warning, "config.warned");
+        }
+        Some(Self { address, passed, configured, terms, admission, closing, running })
     }
 
     /// The same socket under new settings; who is connected stays.
@@ -372,6 +441,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
             if swept.rescheduled > 0 {
                 due.notify_one();
             }
+            lasting::look_at_held(spool).await;
         }
         // A failed spool has said so itself.
         Err(error) => tracing::warn!(during = "sweep", %error, "spool.refused"),
@@ -387,7 +457,7 @@ struct Material {
     admin_tls: Option<tls::Tls>,
     client_tls: ClientTls,
     resolver: Resolver,
-    authenticator: mail_auth::MessageAuthenticator,
+    foreign_keys: hickory_resolver::TokioResolver,
 }
 
 impl Material {
@@ -406,15 +476,15 @@ impl Material {
         let admin_tls = load(config.admin.as_ref().and_then(|admin| admin.tls.as_ref()));
         let client_tls = ClientTls::new(&config.roots).map_err(|fault| faults.push(fault.to_string())).ok();
         let resolver = Resolver::new(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let authenticator = dns::authenticator(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else {
+        let foreign_keys = dns::client(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
+        let (Some(read), Some(client_tls), Some(resolver), Some(foreign_keys)) = (read, client_tls, resolver, foreign_keys) else {
             return Err(StartFault(faults));
         };
         if !faults.is_empty() {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver, authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver, foreign_keys })
     }
 }
 
@@ -457,14 +527,20 @@ fn terms(
 
 /// Binds the listeners at addresses that are not open yet; all or none. An open door is kept for a listener at its address, by name first:
 /// a socket cannot be bound twice, and need not be, whatever else of the listener changes.
-fn openings(config: &Config, open: &[OpenDoor]) -> Result<Vec<(config::Listener, Opening)>, StartFault> {
+fn openings(config: &Config, open: &[OpenDoor], sockets: &Sockets) -> Result<Vec<(config::Listener, Opening)>, StartFault> {
+    let wanted: Vec<_> = config.listeners.iter().map(|listener| (listener.name.as_str(), listener.address)).collect();
+    let claims = sockets.claims(&wanted).map_err(StartFault)?;
     let mut free: Vec<usize> = (0..open.len()).collect();
-    let mut keep = |fits: &dyn Fn(&config::Listener) -> bool| free.iter().position(|at| fits(&open[*at].configured)).map(|found| free.remove(found));
-    let by_name: Vec<_> = config.listeners.iter().map(|wanted| keep(&|old| old.name == wanted.name && old.address == wanted.address)).collect();
+    let mut keep = |passed: Option<usize>, fits: &dyn Fn(&config::Listener) -> bool| {
+        let found = free.iter().position(|at| open[*at].passed == passed && (passed.is_some() || fits(&open[*at].configured)));
+        found.map(|found| free.remove(found))
+    };
+    let claimed = || config.listeners.iter().zip(claims.iter().copied());
+    let by_name: Vec<_> = claimed().map(|(wanted, claim)| keep(claim, &|old| old.name == wanted.name && old.address == wanted.address)).collect();
     let (mut openings, mut faults) = (Vec::new(), Vec::new());
-    for (wanted, by_name) in config.listeners.iter().zip(by_name) {
-        let kept = by_name.or_else(|| keep(&|old| old.address == wanted.address));
-        match kept.map_or_else(|| bind(wanted).map(Opening::Bound), |at| Ok(Opening::Kept(at))) {
+    for ((wanted, claim), by_name) in claimed().zip(by_name) {
+        let kept = by_name.or_else(|| keep(claim, &|old| old.address == wanted.address));
+        match kept.map_or_else(|| listen(wanted, claim, sockets).map(|listener| Opening::Bound(listener, claim)), |at| Ok(Opening::Kept(at))) {
             Ok(opening) => openings.push((wanted.clone(), opening)),
             Err(error) => faults.push(format!("listener \"{}\" cannot listen at {}: {error}", wanted.name, wanted.address)),
         }
@@ -472,13 +548,16 @@ fn openings(config: &Config, open: &[OpenDoor]) -> Result<Vec<(config::Listener,
     if faults.is_empty() { Ok(openings) } else { Err(StartFault(faults)) }
 }
 
-fn bind(listener: &config::Listener) -> std::io::Result<Listener> {
+fn listen(listener: &config::Listener, claim: Option<usize>, sockets: &Sockets) -> std::io::Result<Listener> {
     let settings = listener::Settings {
         connections_max: listener.connections_max,
         connections_per_client_max: listener.connections_per_client_max,
         ..listener::Settings::at(listener.address)
     };
-    Listener::bind(settings, proxy(listener))
+    match claim {
+        Some(number) => Listener::adopt(sockets.get(number)?, settings, proxy(listener)),
+        None => Listener::bind(settings, proxy(listener)),
+    }
 }
 
 fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {
@@ -486,9 +565,9 @@ fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {
     Some(Arc::new(Proxies { trusted, timeout: listener.handshake_timeout }))
 }
 
-fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), StartFault> {
-    let opened = SqliteSpool::open(config.spool.clone(), clock::now());
-    opened.map(|(spool, report)| (Arc::new(spool), report)).map_err(|error: SpoolError| StartFault(vec![error.to_string()]))
+/// What is passed through keeps its reverse-path, so no secret of bounce tokens is needed, nor a folder where one could be made.
+fn first_secret(config: &Config) -> FirstSecret {
+    if config.through.is_some() { FirstSecret::StandIn } else { FirstSecret::Make }
 }
 
 fn report_recovery(report: &RecoveryReport) {
@@ -496,6 +575,7 @@ fn report_recovery(report: &RecoveryReport) {
         tracing::error!(commits = report.commits_lost, "commits.lost");
     }
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "spool.warned"));
+    report.restored.iter().for_each(lasting::report_held);
     tracing::info!(
         took_ms = millis(report.took),
         mails = report.mails,
@@ -504,6 +584,12 @@ fn report_recovery(report: &RecoveryReport) {
         orphans = report.orphans_removed,
         "spool.opened"
     );
+}
+
+/// Whom spans are told to: nobody, without a collector.
+fn export(config: &Config, tls: &ClientTls) -> Result<(Tracer, Exporter), StartFault> {
+    let Some(settings) = &config.otlp else { return Ok(Default::default()) };
+    Tracer::begin(settings, &config.server.hostname, tls.https()).map_err(|fault| StartFault(vec![format!("otlp: {fault}")]))
 }
 
 fn sealing_threads(config: &Config) -> usize {

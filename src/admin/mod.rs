@@ -4,6 +4,7 @@
 //! /healthz  /readyz   for probes: no token, and no detail for strangers
 //! /metrics            for Prometheus
 //! /api/v1/…           JSON, one file a subject below `api`; /api/v1/openapi.json says what there is
+//! /  /queue  /domains  /mail  /attention   for people: see [`page`]
 //! ```
 //!
 //! Handlers see an [`Office`]: the spool, and small traits that the relay implements. They know no configuration, no socket and no
@@ -16,10 +17,11 @@ pub mod guard;
 pub mod health;
 pub mod listener;
 pub mod metrics;
+pub mod page;
 
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Control, Journal, Records, Spool};
+use crate::spool::{Control, Journal, Records, Restored, Spool};
 use api::Problem;
 use api::domains::Domains;
 use api::queue::Outbound;
@@ -78,8 +80,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records + Control + Journal {}
-impl<S: Spool + Records + Control + Journal> Store for S {}
+pub trait Store: Spool + Records + Journal + Control + Restored {}
+impl<S: Spool + Records + Journal + Control + Restored> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {
@@ -130,8 +132,10 @@ pub struct Standing {
     pub listeners: Vec<Door>,
     /// It is about to end.
     pub is_draining: bool,
-    /// Why the spool is held and nothing of it is sent; `None` when it is not.
+    /// Why restored mail is held, in words; `None` when none is. New mail flows all the same.
     pub held: Option<String>,
+    /// `through` mode: why no mail can be passed on at present.
+    pub next_hop: Option<String>,
     /// Author domains that send and have no key to seal with.
     pub keyless: Vec<Domain>,
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod classify;
+mod completions;
 mod config;
 mod dns;
 mod doctor;
@@ -19,6 +20,7 @@ mod reload;
 pub mod remote;
 mod serve;
 mod sign;
+mod spool;
 mod status;
 mod user;
 
@@ -82,12 +84,19 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Copy the queue, restore a copy, look for damage
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
     #[command(subcommand)]
     Import(import::Command),
     /// Make password hashes for clients that authenticate
     #[command(subcommand)]
     User(user::Command),
+    /// Print what a shell needs to complete commands and options, to be sourced or installed
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(completions::ManArgs),
 }
 
 /// Which configuration.
@@ -116,8 +125,11 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Spool(command) => spool::run(command),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     };
     match done {
         Ok(code) => code,

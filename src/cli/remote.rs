@@ -22,7 +22,7 @@ pub struct Place {
     /// The relay's configuration file, whose [admin] says where it listens
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
     pub config: PathBuf,
-    /// The relay's address instead, as in <https://relay.example.com:8025>
+    /// The relay's address instead, as in `https://relay.example.com:8025`
     #[arg(long, value_name = "URL", env = "POSTSEAL_URL")]
     pub url: Option<String>,
     /// A file with the token to show

@@ -3,16 +3,25 @@
 use crate::config::Config;
 use crate::events::log;
 use crate::relay::Relay;
-use anyhow::Context;
+use crate::service::heart;
+use crate::service::notify::{Manager, State, monotonic};
+use crate::service::sockets::Sockets;
+use anyhow::{Context, anyhow};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
-    let config = Config::load(path)?;
+    let sockets = Sockets::of_environment().map_err(|faults| anyhow!(faults.join("\n")))?;
+    let manager = Arc::new(Manager::of(|name| std::env::var_os(name), std::process::id()).map_err(anyhow::Error::msg)?);
+    let config = Config::load(path).inspect_err(|faults| manager.tell(&[State::Status(&format!("cannot start: {faults}"))]))?;
     let logging = log::begin(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
-    let served = runtime.block_on(serve(path, config));
+    let served = runtime.block_on(serve(path, config, sockets, manager));
     match served {
         Ok(End::Cut) => runtime.shutdown_background(), // waits for nobody
         Ok(End::Drained) | Err(_) => drop(runtime),
@@ -30,20 +39,24 @@ enum End {
     Cut,
 }
 
-async fn serve(path: &Path, config: Config) -> anyhow::Result<End> {
+async fn serve(path: &Path, config: Config, sockets: Sockets, manager: Arc<Manager>) -> anyhow::Result<End> {
     // Signals are caught before anything starts: one that comes early is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
-    let mut relay = Relay::start(config).await?;
+    let mut relay = started(config, sockets, &manager).await?;
+    let heart = Heart::begin(&manager, &relay);
     loop {
         tokio::select! {
-            _ = hang_up.recv() => drop(reload(&mut relay, path)),
-            asked = relay.reload_asked() => asked.answer(reload(&mut relay, path)),
+            _ = hang_up.recv() => drop(reload(&mut relay, path, &manager)),
+            asked = relay.reload_asked() => asked.answer(reload(&mut relay, path, &manager)),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
+    heart.end().await;
+    manager.tell(&[State::Stopping, State::Status("draining: what is under way ends")]);
+    let _waiting = manager.keep_waiting(relay.drain_within() + ENDING);
     tokio::select! {
         () = relay.drain() => return Ok(End::Drained),
         _ = terminate.recv() => {}
@@ -54,13 +67,54 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<End> {
     Ok(End::Cut)
 }
 
+/// Opening a spool may take its time after a crash.
+async fn started(config: Config, sockets: Sockets, manager: &Arc<Manager>) -> anyhow::Result<Relay> {
+    manager.tell(&[State::Status("starting: the spool is opened")]);
+    let waiting = manager.keep_waiting(RECOVERY);
+    let started = Relay::start_with(config, sockets).await;
+    drop(waiting);
+    match &started {
+        Ok(_) => manager.tell(&[State::Ready, State::Status("taking mail")]),
+        Err(fault) => manager.tell(&[State::Status(&format!("cannot start: {fault}"))]),
+    }
+    Ok(started?)
+}
+
+/// The heartbeat, while the relay runs.
+struct Heart {
+    over: CancellationToken,
+    beating: Option<JoinHandle<()>>,
+}
+
+impl Heart {
+    fn begin(manager: &Arc<Manager>, relay: &Relay) -> Self {
+        let over = CancellationToken::new();
+        let beating = manager.is_there().then(|| tokio::spawn(heart::beat(manager.clone(), relay.pulse(), over.clone())));
+        Self { over, beating }
+    }
+
+    async fn end(self) {
+        self.over.cancel();
+        if let Some(beating) = self.beating {
+            let _ = beating.await;
+        }
+    }
+}
+
 /// Gives the faults that it logged.
-fn reload(relay: &mut Relay, path: &Path) -> Result<(), Vec<String>> {
+fn reload(relay: &mut Relay, path: &Path, manager: &Manager) -> Result<(), Vec<String>> {
+    manager.tell(&[State::Reloading(monotonic())]);
     let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
     let faults: Vec<String> = reloaded.err().iter().flat_map(|faults| faults.lines()).map(str::to_owned).collect();
     relay.count_reload(faults.is_empty());
     for error in &faults {
         tracing::error!(error, "config.rejected");
     }
+    manager.tell(&[State::Ready]);
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
+
+/// The service manager waits for a spool that is recovered no longer than this: whoever starts one with millions of large bodies sees it move.
+const RECOVERY: Duration = Duration::from_mins(15);
+/// What a drain may need beyond `server.drain`: endings are written, connections say goodbye, the spool closes.
+const ENDING: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
-use crate::events::{log, webhook};
+use crate::events::{log, otlp, webhook};
 use crate::ingress::{sasl, tls};
 use crate::keys::KeyFile;
 use crate::mail::Stream;
@@ -39,6 +39,8 @@ pub struct Config {
     pub server: Server,
     /// `[log]`.
     pub log: log::Settings,
+    /// `[otlp]`; none without a collector.
+    pub otlp: Option<otlp::Settings>,
     /// `[tls]`.
     pub tls: Option<tls::Settings>,
     /// `[admin]`; `None` where it is off.
@@ -67,6 +69,8 @@ pub struct Config {
     pub spool: spool::Settings,
     /// `[webhooks]`.
     pub webhooks: Vec<webhook::Settings>,
+    /// `[through]`, where `spool.mode` is that.
+    pub through: Option<deliver::through::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.
@@ -170,12 +174,16 @@ fn meant(root: &Reader<'_>) -> Config {
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let journal = events::events(root);
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
+    let (spool, mode) = how::spool(root);
+    let through = how::through(root, mode, &policy.default_route, server.upstream.as_ref());
     let mut config = Config {
         auth: how::auth(root),
+        otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
         webhooks: events::webhooks(root, &journal),
-        spool: spool::Settings { journal, ..how::spool(root) },
+        spool: spool::Settings { journal, ..spool },
+        through,
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),

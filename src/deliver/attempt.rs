@@ -80,6 +80,8 @@ pub(super) struct Report {
     pub kept: Option<Box<Kept>>,
     /// No host of the way could be talked to.
     pub unreachable: Option<Evidence>,
+    /// When it began.
+    pub began_at: Option<Timestamp>,
 }
 
 /// A recipient with its outcome.

@@ -126,7 +126,20 @@ impl Connection {
     /// # Cancel safety
     /// Not safe: dropped, the mail may have been delivered, and the connection is not [open](Self::is_open) any more.
     pub async fn transact(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
-        let mut dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        self.converse(dialogue, before_end).await
+    }
+
+    /// As [`Self::transact`], for all recipients or none: see [`Dialogue::whole`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::transact`].
+    pub async fn transact_whole(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
+        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        self.converse(dialogue.whole(), before_end).await
+    }
+
+    async fn converse(&mut self, mut dialogue: Dialogue<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
         let used_before = self.transactions > 0;
         let mut before_end = Some(before_end);
         let (mut begun, mut was_closed) = (false, false);

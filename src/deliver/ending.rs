@@ -154,6 +154,7 @@ mod tests {
             message_id: "<1@example.com>".to_owned(),
             track_id: None,
             tag: None,
+            trace: None,
             seal: Seal { fields: Vec::new(), expires: None, plan: Plan::default() },
             rerouted: false,
             message_octets: 10,

@@ -14,6 +14,7 @@ use super::settings::Settings;
 use super::shaping::Admission;
 use super::way::Way;
 use super::worker::{Shared, log};
+use super::{Attempted, Tried};
 use crate::mail::{Outcome, Timestamp};
 use crate::spool::{Ending, How, Lease, Queue, Spool, SpoolError};
 use std::collections::VecDeque;
@@ -267,6 +268,7 @@ impl<S: Spool> Lane<S> {
 
 /// One lease: tried, renewed while it is tried, settled.
 async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way: Arc<Way>, queue: Queue, line: Line, mut lease: Lease) -> Report {
+    let began_at = shared.now();
     let tenure = Tenure::new(lease.until);
     let mut attempt = Attempt::new(&shared, &settings, &way, line, &lease, tenure.clone());
     let was_cut = {
@@ -284,7 +286,7 @@ async fn attempt<S: Spool>(shared: Arc<Shared<S>>, settings: Arc<Settings>, way:
     if was_cut {
         attempt.cut();
     }
-    let mut report = attempt.report();
+    let mut report = Report { began_at: Some(began_at), ..attempt.report() };
     settle(&shared, &settings, &queue, lease, &mut report).await;
     report
 }
@@ -313,13 +315,17 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
     let mail = lease.mail.clone();
     let around = Report::circumstances(shared, settings, &mail);
+    let began_at = report.began_at.unwrap_or(around.now);
     let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending::of(leased.index, How::Released { next_at })).collect();
-    let (mut told, mut bounced) = (Vec::new(), Vec::new());
+    let (mut told, mut bounced, mut tried) = (Vec::new(), Vec::new(), Vec::new());
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
         counted::ended(&shared.meters, &ended.provider, &mail, &conclusion);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion);
         told.extend(conclusion.told);
+        if mail.trace.is_some() {
+            tried.push((ended.recipient.clone(), ended.provider, conclusion.ending.how.clone()));
+        }
         if matches!(conclusion.ending.how, How::Failed(_)) {
             bounced.push((ended.recipient, conclusion.ending.clone()));
         }
@@ -341,6 +347,11 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
     for ending in &counted {
         shared.tally.count(&ending.how);
+    }
+    if !tried.is_empty() {
+        let tried = tried.iter().map(|(leased, provider, how)| Tried { recipient: &leased.mailbox, attempts: leased.attempts + 1, provider, how });
+        let recipients: Vec<_> = tried.collect();
+        shared.notices.attempted(&Attempted { mail: &mail, queue, began_at, ended_at: shared.now(), recipients: &recipients });
     }
 }
 

@@ -15,6 +15,9 @@
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
 //! | [`connection`], [`target`], [`tls`] | one session with a next hop | shell |
+//! | [`passage`] | one message to a smart host while somebody waits | shell |
+//! | [`through`] | `through` mode: the client hears what the next hop says, nothing is spooled | shell |
+//! | [`handover`] | at the end, the queue goes to an upstream postseal | shell |
 //!
 //! It does not know how mail was made. What it needs of keys and DSNs it asks through [`Reseal`] and [`Notices`]; `relay.rs` joins them.
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
@@ -27,7 +30,9 @@ mod counted;
 pub mod ending;
 pub mod failing;
 pub mod finding;
+pub mod handover;
 mod lane;
+pub mod passage;
 pub mod pool;
 pub mod provider;
 pub mod route;
@@ -37,6 +42,7 @@ pub mod shaping;
 pub mod shaping_file;
 pub mod target;
 pub mod throttle;
+pub mod through;
 pub mod tls;
 pub mod tls_policy;
 pub mod way;
@@ -48,9 +54,9 @@ pub use provider::{Limits, Providers};
 pub use settings::{HostPort, Settings, SmartHost, Source};
 pub use worker::{Clock, Delivery, Outside, Tally};
 
-use crate::mail::Timestamp;
+use crate::mail::{Mailbox, Timestamp};
 use crate::seal::{Seal, Sealed};
-use crate::spool::Mail;
+use crate::spool::{How, Mail, Queue};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -59,6 +65,37 @@ pub trait Notices: Send + Sync + 'static {
     /// The sealed notices about these recipients of a mail: usually one. `message` is the mail below its seal. None where none can be
     /// made (no key, no route home); that is logged by whoever makes them.
     fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed>;
+
+    /// Is told of an attempt once its endings are written down. To be quick: the connection waits.
+    fn attempted(&self, _: &Attempted<'_>) {}
+}
+
+/// An attempt that has ended, for whoever follows mail across programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempted<'a> {
+    /// The mail.
+    pub mail: &'a Mail,
+    /// Where it waited.
+    pub queue: &'a Queue,
+    /// When it was taken from there.
+    pub began_at: Timestamp,
+    /// When its endings were written down.
+    pub ended_at: Timestamp,
+    /// Each recipient that was tried.
+    pub recipients: &'a [Tried<'a>],
+}
+
+/// A recipient of an [`Attempted`].
+#[derive(Debug, Clone, Copy)]
+pub struct Tried<'a> {
+    /// Whom.
+    pub recipient: &'a Mailbox,
+    /// The how-manieth time.
+    pub attempts: u32,
+    /// As logs name it.
+    pub provider: &'a str,
+    /// What came of it.
+    pub how: &'a How,
 }
 
 /// Why a mail waits though it is due.

@@ -223,6 +223,12 @@ impl Pool {
         self.shaping().connections(group)
     }
 
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.shaping().pauses((self.clock)())
+    }
+
     fn take_id(&self, id: u64) -> Option<Kept> {
         self.take_first(|_, known, _| known == id)
     }

@@ -234,6 +234,12 @@ impl Shaping {
         self.groups.get(group).map_or((0, WINDOW_FIRST), |group| (group.open, group.window))
     }
 
+    /// Who asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self, now: Timestamp) -> Vec<(Arc<str>, Timestamp)> {
+        self.groups.iter().filter(|(_, group)| group.paused_until > now).map(|(name, group)| (name.clone(), group.paused_until)).collect()
+    }
+
     /// What was not used for long is forgotten before memory grows.
     fn make_room(&mut self, now: Timestamp) {
         if self.groups.len() >= REMEMBERED_MAX {

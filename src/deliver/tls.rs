@@ -72,6 +72,12 @@ pub enum TlsSettingsFault {
 }
 
 impl ClientTls {
+    /// As for next hops whose name is to be proved, for HTTP.
+    #[must_use]
+    pub fn https(&self) -> ClientConfig {
+        self.verified.config().as_ref().clone()
+    }
+
     /// Reads the authorities and makes both configurations.
     ///
     /// # Errors

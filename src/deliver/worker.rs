@@ -22,7 +22,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,8 @@ pub(super) struct Shared<S: Spool> {
     pub whereabouts: Arc<Whereabouts>,
     pub started_at: Timestamp,
     pub wake: Arc<Notify>,
+    /// Told each time the dispatcher has looked at what is due.
+    pub rounds: watch::Sender<()>,
     /// No new attempts.
     pub draining: CancellationToken,
     /// Running attempts end now.
@@ -120,6 +122,7 @@ impl Delivery {
             whereabouts: Arc::default(),
             started_at: clock(),
             wake: Arc::default(),
+            rounds: watch::Sender::default(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clock,
@@ -163,6 +166,15 @@ impl Delivery {
         let _ = tokio::time::timeout(FAREWELL, self.handle.pool().close()).await;
     }
 
+    /// Returns once the dispatcher has gone round: it neither hangs nor has ended. Never returns after a drain.
+    pub async fn beat(&self) {
+        let mut rounds = self.handle.rounds().subscribe();
+        rounds.borrow_and_update();
+        self.wake();
+        // The sender is ours: it is not gone.
+        let _ = rounds.changed().await;
+    }
+
     /// A person wants mail to go to a next hop now. A host that did not answer is tried again; a pause that the provider asked for is kept
     /// unless `ends_pause`. Gives the time until which the provider is still paused.
     #[must_use]
@@ -190,6 +202,12 @@ impl Delivery {
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.handle.pool().connections(group)
     }
+
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.handle.pool().pauses()
+    }
 }
 
 /// The station without the type of its spool.
@@ -201,6 +219,7 @@ trait Handle: Send + Sync {
     fn pool(&self) -> &Arc<Pool>;
     fn tally(&self) -> &Tally;
     fn whereabouts(&self) -> &Arc<Whereabouts>;
+    fn rounds(&self) -> &watch::Sender<()>;
 }
 
 impl<S: Spool> Handle for Arc<Shared<S>> {
@@ -223,6 +242,9 @@ impl<S: Spool> Handle for Arc<Shared<S>> {
     }
     fn tally(&self) -> &Tally {
         &self.tally
+    }
+    fn rounds(&self) -> &watch::Sender<()> {
+        &self.rounds
     }
     fn whereabouts(&self) -> &Arc<Whereabouts> {
         &self.whereabouts
@@ -340,6 +362,7 @@ async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
     let mut lanes = Lanes { tasks: JoinSet::new(), queues: HashMap::new(), nudges: HashMap::new() };
     loop {
         let wait = if shared.draining.is_cancelled() { IDLE_MAX } else { lanes.fill(&shared).await };
+        shared.rounds.send_replace(());
         if shared.draining.is_cancelled() && lanes.tasks.is_empty() {
             return;
         }
@@ -449,11 +472,12 @@ pub(super) mod log {
         let (id, status, attempts, stream) = (mail.id, evidence.status, recipient.attempts + 1, &mail.stream);
         let error = if matches!(how, How::Delivered(_)) { "" } else { evidence.text.as_str() };
         let (author_domain, unknown_end) = (&mail.signing_domain, evidence.unknown_end);
+        let trace_id = trace_id(mail);
         // A rule of doctor's means that the operator can mend it.
         if rule.is_some() {
-            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, "{event}");
+            warn!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, rule, trace_id, "{event}");
         } else {
-            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, "{event}");
+            info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, trace_id, "{event}");
         }
     }
 
@@ -472,7 +496,11 @@ pub(super) mod log {
 
     /// It is due, but nobody could verify its seal.
     pub fn held(mail: &Mail, recipients: usize, why: &str) {
-        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, "mail.held");
+        info!(mail_id = %mail.id, author_domain = %mail.signing_domain, recipients, error = %why, trace_id = trace_id(mail), "mail.held");
+    }
+
+    fn trace_id(mail: &Mail) -> String {
+        mail.trace.as_ref().map(crate::mail::TraceContext::trace_id).unwrap_or_default()
     }
 
     struct Facts {

@@ -14,6 +14,8 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,9 +153,19 @@ impl Default for Settings {
 ///
 /// # Errors
 /// As [`Resolver::new`].
-pub fn authenticator(settings: &Settings) -> Result<mail_auth::MessageAuthenticator, ResolverFault> {
+pub fn client(settings: &Settings) -> Result<TokioResolver, ResolverFault> {
     let (config, options) = configuration(settings)?;
-    mail_auth::MessageAuthenticator::new(config, options).map_err(|error| ResolverFault(error.to_string()))
+    built(config, options)
+}
+
+/// Name servers are asked over UDP and TCP alone. Without settings for TLS the resolver would make some that are never used, and fail
+/// where the system has no authorities, as in a bare container.
+fn built(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, ResolverFault> {
+    let fault = |why: String| ResolverFault(why);
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions();
+    let tls = tls.map_err(|error| fault(error.to_string()))?.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).with_tls_config(tls);
+    builder.build().map_err(|error| fault(error.to_string()))
 }
 
 impl Resolver {
@@ -165,8 +177,7 @@ impl Resolver {
         let (config, options) = configuration(settings)?;
         let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let nameservers = config.name_servers().iter().map(address_of).collect();
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
-        let client = builder.build().map_err(|error| ResolverFault(error.to_string()))?;
+        let client = built(config, options)?;
         let lookup_timeout = settings.timeout.saturating_mul(rounds).saturating_mul(2);
         Ok(Self { client, nameservers, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout, meters: Arc::default() })
     }

@@ -4,4 +4,7 @@ pub mod catalogue;
 pub mod event;
 pub mod log;
 pub mod meters;
+pub mod otlp;
+pub mod span;
+pub mod traffic;
 pub mod webhook;

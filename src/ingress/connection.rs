@@ -8,7 +8,7 @@ use super::refused::reason_of;
 use crate::clock;
 use crate::events::meters;
 use crate::events::meters::words::{Authenticated, ListenerTls, RefusedAt, Tls};
-use crate::mail::{EnhancedCode, IdentityName, Proof, Refusal, Submission, Timestamp, TlsSession};
+use crate::mail::{EnhancedCode, IdentityName, Proof, Receipt, Refusal, Submission, Timestamp, TlsSession};
 use crate::smtp::memory::Memory;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Action, Bounds, Dialogue, Input, Peer, User};
@@ -165,6 +165,8 @@ struct Connection<S, A> {
     draining: bool,
     /// The next refusal is that of a message, which is in the log already.
     refusal_told: bool,
+    /// A 250 that is not said yet.
+    owed: Option<Owed>,
     /// The last octet of a message was read then, and its `250` is not written yet.
     message_ended: Option<Instant>,
     presence: Presence,
@@ -176,6 +178,33 @@ struct Presence {
     meters: Arc<meters::Ingress>,
     policy: ListenerTls,
     tls: Tls,
+}
+
+/// Whose receipt it will be.
+struct Unheard {
+    listener: Arc<str>,
+    client: IpAddr,
+}
+
+/// A receipt that its client should hear of: tells when it is dropped unheard.
+struct Owed {
+    receipt: Receipt,
+    to: Unheard,
+    is_said: bool,
+}
+
+impl Unheard {
+    const fn of(self, receipt: Receipt) -> Owed {
+        Owed { receipt, to: self, is_said: false }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if !self.is_said {
+            tracing::warn!(mail_id = %self.receipt.id(), listener = %self.to.listener, client = %self.to.client, "receipt.missed");
+        }
+    }
 }
 
 enum Wire<S> {
@@ -211,7 +240,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         };
         let dialogue = Dialogue::new(settings, peer, time.now()).within(Arc::clone(&terms.memory));
         let (exchange, unsent, draining, refusal_told, message_ended) = (None, Vec::new(), false, false, None);
-        Ok(Self { wire, origin, terms, tls, dialogue, exchange, unsent, drain, draining, refusal_told, message_ended, presence, time })
+        Ok(Self { wire, origin, terms, tls, dialogue, exchange, unsent, drain, draining, refusal_told, owed: None, message_ended, presence, time })
     }
 
     /// Read, feed, perform.
@@ -323,11 +352,17 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let ended = Instant::now();
         let submission = Submission { received_at: clock::now(), ..submission };
         let accept = Arc::clone(&self.terms.accept);
-        let commit = tokio::spawn(async move { accept.accept(submission).await });
+        let unheard = Unheard { listener: Arc::clone(&self.terms.listener), client: self.origin.address };
+        let commit = tokio::spawn(async move { accept.accept(submission).await.map(|receipt| unheard.of(receipt)) });
         Ok(match self.meanwhile(commit).await {
             Some(Ok(committed)) => {
                 self.refusal_told = committed.is_err();
                 self.message_ended = committed.is_ok().then_some(ended);
+                let committed = committed.map(|owed| {
+                    let receipt = owed.receipt.clone();
+                    self.owed = Some(owed);
+                    receipt
+                });
                 Input::Committed(committed)
             }
             Some(Err(error)) => {
@@ -370,6 +405,9 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let write = timeout(self.terms.settings.write_timeout, self.wire.write(&self.unsent));
         write.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies"))??;
         self.unsent.clear();
+        if let Some(mut owed) = self.owed.take() {
+            owed.is_said = true;
+        }
         if let Some(ended) = self.message_ended.take() {
             self.presence.meters.submission.took(ended.elapsed());
         }

@@ -84,9 +84,17 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&settings.address.into())?;
         socket.listen(settings.backlog.into())?;
+        Self::adopt(socket.into(), settings, proxy)
+    }
+
+    /// Takes over a socket that listens already, at whatever address. It does not block.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn adopt(socket: std::net::TcpListener, settings: Settings, proxy: Option<Arc<dyn Unwrap>>) -> io::Result<Self> {
         let places = Arc::new(Places::new(settings.connections_max, settings.connections_per_client_max));
         let admission = Arc::new(Admission { places, proxy: ArcSwap::from_pointee(proxy) });
-        Ok(Self { socket: TcpListener::from_std(socket.into())?, settings, admission })
+        Ok(Self { socket: TcpListener::from_std(socket)?, settings, admission })
     }
 
     /// Whom it lets in, to be changed while it runs.

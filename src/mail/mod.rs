@@ -18,6 +18,7 @@ pub mod reason;
 pub mod receipt;
 pub mod submission;
 pub mod timestamp;
+pub mod trace;
 
 pub use address::{AddressError, Host, LocalPart, Mailbox};
 pub use author::{Address, AuthorFault};
@@ -32,3 +33,4 @@ pub use reason::Reason;
 pub use receipt::Receipt;
 pub use submission::{Client, Proof, Submission, TlsSession};
 pub use timestamp::Timestamp;
+pub use trace::TraceContext;

@@ -49,13 +49,14 @@ fn loops(headers: &Headers<'_>, limits: &Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Removes what must not travel: postseal's control fields and Return-Path always, hidden recipients where the author is ours.
+/// Removes what must not travel: postseal's control fields, the trace of the application and Return-Path always, hidden recipients where the author is ours.
 pub(super) fn remove(headers: &Headers<'_>, mode: Mode, edits: &mut Edits) {
     for (range, field) in placed(headers) {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         let control = field.name.get(..CONTROL.len()).is_some_and(|start| start.eq_ignore_ascii_case(CONTROL));
+        let traced = is("traceparent") || is("tracestate");
         let hidden = mode == Mode::Author && (is("Bcc") || is("Resent-Bcc"));
-        if control || hidden || is("Return-Path") {
+        if control || traced || hidden || is("Return-Path") {
             edits.remove(range);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | family | file | rule |
 //! |---|---|---|
-//! | refused, removed | `forbidden` | what RFC 5322 forbids and Gmail refuses; Bcc, Return-Path, `X-Postseal-*` |
+//! | refused, removed | `forbidden` | what RFC 5322 forbids and Gmail refuses; Bcc, Return-Path, `X-Postseal-*`, `traceparent` |
 //! | supplied | `required` | Date, Message-ID, MIME-Version (RFC 6409 §8.2, §8.3, RFC 2045 §4) |
 //! | re-encoded | `encoding` | 8-bit octets and over-long lines, before anything is signed (RFC 6376 §5.3) |
 //! | told | `trace` | the Received field (RFC 5321 §4.4) |

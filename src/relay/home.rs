@@ -2,11 +2,13 @@
 
 use super::front::IdSource;
 use super::meters::count_seal;
-use crate::deliver::{self, Held, Notices, Reseal, Told};
+use super::spans;
+use crate::deliver::{self, Attempted, Held, Notices, Reseal, Told};
 use crate::events::meters;
 use crate::events::meters::words::MailKind;
+use crate::events::otlp::Tracer;
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
-use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp};
+use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp, TraceContext};
 use crate::policy;
 use crate::prepare::{self, NoticeAbout, Snapshot};
 use crate::seal::{self, Kind, Mode, NoKey, Plan, Rules, Seal, Sealed};
@@ -25,6 +27,8 @@ pub struct Home {
     pub ids: Arc<IdSource>,
     /// Where it counts.
     pub meters: Arc<meters::Front>,
+    /// Is told of attempts.
+    pub tracer: Tracer,
 }
 
 impl Notices for Home {
@@ -49,14 +53,19 @@ impl Notices for Home {
             Ok(notice) => {
                 count_seal(&self.meters, &notice.seal);
                 self.meters.spooled.of(MailKind::Notice).one();
-                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), "notice.made");
-                vec![notice]
+                let trace_id = mail.trace.as_ref().map(TraceContext::trace_id).unwrap_or_default();
+                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), trace_id, "notice.made");
+                vec![Sealed { trace: mail.trace.clone(), ..notice }]
             }
             Err(error) => {
                 tracing::error!(mail_id = %mail.id, %error, "notice.broke");
                 Vec::new()
             }
         }
+    }
+
+    fn attempted(&self, attempt: &Attempted<'_>) {
+        spans::attempted(&self.tracer, attempt);
     }
 }
 
@@ -117,7 +126,7 @@ fn plan_for_route(mail: &Mail, snapshot: &Snapshot) -> Plan {
         None if mail.kind == Kind::Notice || mail.seal.plan.author.is_some() => Mode::Author,
         None => Mode::Forward,
     };
-    let request = seal::Request { mode, signing_domain: &mail.signing_domain, route: &mail.route, authenticated: false };
+    let request = seal::Request { mode, signing_domain: &mail.signing_domain, route: &mail.route, authenticated: false, trusted_upstream: false };
     seal::plan_again(&mail.seal.plan, &request, &snapshot.seal)
 }
 

@@ -17,7 +17,9 @@
 //! A successor of DKIM would be one more [`FieldKind`], one more flag of [`Plan`] and one more call in [`make`]: DKIM2 signs
 //! envelopes, so its fields go in front of one transaction, above all of these, and none of these may cover them.
 
-use crate::mail::{Domain, IdentityName, KeyId, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::mail::{
+    Domain, IdentityName, KeyId, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext,
+};
 use serde::{Deserialize, Serialize};
 
 pub mod arc;
@@ -73,6 +75,8 @@ pub struct Sealed {
     pub track_id: Option<String>,
     /// `X-Postseal-Tag`.
     pub tag: Option<String>,
+    /// The span that what is done with it belongs to.
+    pub trace: Option<TraceContext>,
     /// The header fields to put in front.
     pub seal: Seal,
     /// The message below the seal.

@@ -16,11 +16,14 @@
 //! | held | recipient row of a person who said so; never due | [`Control`], by a person | changes nothing |
 //! | settled | recipient row with its outcome | the last settle of the message | after `settle` returned: changes nothing; before: as *leased* |
 //! | closed | a row of history; message and body gone | [`Records::sweep`], after the history's days | a body file may outlive its row; it is removed at the next start |
+//! | held since a restore | as it was, but held | [`Restored::release_restored`] | changes nothing |
 //! | quarantined | as it was, but held and reported | a person | changes nothing |
 //!
 //! The parts: [`journal`] is what happened, event by event, [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
 
-use crate::mail::{Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::mail::{
+    Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext,
+};
 use crate::seal::{Kind, Needs, Seal, Sealed};
 use bytes::Bytes;
 use std::fmt;
@@ -31,6 +34,7 @@ use std::sync::Arc;
 pub mod control;
 pub mod depth;
 pub mod journal;
+pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
@@ -38,6 +42,7 @@ pub mod sqlite;
 pub use control::Control;
 pub use depth::Depth;
 pub use journal::{Journal, Meaning};
+pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
 /// Keeps accepted mail until every recipient has an outcome.
@@ -370,6 +375,8 @@ pub struct Mail {
     pub track_id: Option<String>,
     /// `X-Postseal-Tag`.
     pub tag: Option<String>,
+    /// The span that attempts belong to.
+    pub trace: Option<TraceContext>,
     /// The fields to put in front.
     pub seal: Seal,
     /// Octets of the message below the seal.
@@ -437,6 +444,14 @@ pub enum How {
         /// When to try.
         next_at: Timestamp,
     },
+}
+
+impl How {
+    /// How the attempt ended; none where none was made.
+    #[must_use]
+    pub const fn evidence(&self) -> Option<&Evidence> {
+        row::evidence(self)
+    }
 }
 
 /// How much a spool holds.

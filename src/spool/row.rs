@@ -5,11 +5,11 @@
 
 use super::journal::Class;
 use super::{Ending, How, Leased, Mail, Meaning, Queue};
-use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp};
+use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext};
 use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
 use serde::{Deserialize, Serialize};
 
-/// A row of `messages`: everything its sum covers.
+/// A row of `messages`: what its sum covers, and the trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MailRow {
     pub id: i64,
@@ -32,6 +32,8 @@ pub(super) struct MailRow {
     pub body_octets: i64,
     pub body_sum: i64,
     pub body_file: Option<String>,
+    /// Not under the sum: a wrong one misleads a chart, nobody's mail.
+    pub trace: Option<String>,
 }
 
 /// A row of `recipients`: everything its sum covers.
@@ -92,6 +94,7 @@ impl MailRow {
             body_octets: count(mail.message.octets().len()),
             body_sum: i64::from(body_sum),
             body_file,
+            trace: mail.trace.as_ref().map(TraceContext::stored),
         }
     }
 
@@ -125,6 +128,7 @@ impl MailRow {
             message_id: self.message_id.clone(),
             track_id: self.track_id.clone(),
             tag: self.tag.clone(),
+            trace: self.trace.as_deref().and_then(TraceContext::read),
             seal: serde_json::from_str(&self.seal).map_err(|e| format!("its seal does not read: {e}"))?,
             rerouted: false,
             message_octets: u64::try_from(self.body_octets).map_err(|_| "a negative length")?,

@@ -88,6 +88,7 @@ async fn a_drain_is_seen_by_probes_until_the_end() {
     assert!(text(&reload.stderr).contains("the relay is ending and takes no new configuration"), "{reload:?}");
     client.write(&message("last")).unwrap();
     assert!(client.command(".").unwrap().starts_with("250 "));
+    relay.wait_for("relay.stopped"); // a second signal would cut the drain
     let (code, log) = relay.stop();
     let names: Vec<&str> = log.iter().filter_map(|event| event["event"].as_str()).collect();
     assert_eq!(code, Some(0));
@@ -143,8 +144,9 @@ async fn domains_show_their_keys_and_nothing_private() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn off_loopback_nothing_is_told_without_tls_and_token() {
+    let mut relay = RelayProcess::new(CONFIG);
     let open = |more: &str| {
-        let relay = RelayProcess::new(&format!("{CONFIG}[admin]\naddress = \"0.0.0.0:0\"\n{more}"));
+        std::fs::write(relay.config(), format!("{CONFIG}[admin]\naddress = \"0.0.0.0:0\"\n{more}")).unwrap();
         text(&relay.postseal(&["config", "check", "--config", &relay.config().display().to_string()]).stderr)
     };
     let told = open("");
@@ -153,7 +155,6 @@ async fn off_loopback_nothing_is_told_without_tls_and_token() {
     let told = open("[admin.tokens.a]\nhash = \"postseal_not_the_hash\"\n");
     assert!(told.contains("admin.tokens.a.hash: something else; expected \"sha256:\"") && !told.contains("not_the_hash"), "{told}");
 
-    let mut relay = RelayProcess::new(CONFIG);
     let certified = generate_simple_self_signed(vec!["relay.example.com".to_owned()]).unwrap();
     std::fs::write(relay.path().join("admin.pem"), certified.cert.pem()).unwrap();
     std::fs::write(relay.path().join("admin.key"), certified.signing_key.serialize_pem()).unwrap();

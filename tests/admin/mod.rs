@@ -5,4 +5,5 @@ mod documents;
 mod guard;
 mod live;
 mod office;
+mod page;
 mod ready;

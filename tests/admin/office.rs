@@ -168,6 +168,7 @@ pub fn well() -> Standing {
         is_draining: false,
         held: None,
         keyless: Vec::new(),
+        next_hop: None,
     }
 }
 

@@ -57,6 +57,8 @@ fn every_knob_with_a_default_shows_it() {
 #[test]
 fn commented_lines_are_good_or_say_what_they_need() {
     let needs = BTreeMap::from([
+        ("admin.chain", "set, but key is not"),
+        ("admin.key", "set, but chain is not"),
         ("identities.NAME.forward_domain", "set, though mode is \"author\""),
         ("users.NAME.credential_file", "set, and credential too"),
         ("domains.NAME.key_selector", "set, though there is no key_file"),
@@ -184,6 +186,7 @@ fn path(name: &str) -> PathBuf {
 
 /// Tables whose keys are names of the operator's choice.
 const CHOSEN: &[&[&str]] = &[
+    &["admin", "tokens"],
     &["deliver", "tls", "recipients"],
     &["domains"],
     &["identities"],

@@ -123,6 +123,7 @@ impl Rig {
             message_id: format!("<{id}@example.org>"),
             track_id: None,
             tag: None,
+            trace: None,
             seal: Seal { fields: vec![field(FieldKind::Ed25519, "edwards"), field(FieldKind::Rsa, "rivest")], expires: None, plan: Plan::default() },
             message: Message::parse(Bytes::from(format!("Subject: {id}\r\nFrom: shop@example.org\r\n\r\nHello.\r\n"))).unwrap(),
         }

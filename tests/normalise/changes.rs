@@ -31,9 +31,8 @@ fn the_message_id_is_told_as_it_leaves() {
 
 #[test]
 fn what_must_not_travel_is_removed_whatever_its_case() {
-    let lines =
-        "bcc: a@x.example,\n b@x.example\nResent-BCC: c@x.example\nReturn-Path: <d@x.example>\nX-POSTSEAL-Stream: bulk\nx-postseal-tag: t\nX-Postseal-New: n\n";
-    let kept = "X-Postsealed: no\nX-Bcc: e@x.example\n";
+    let lines = "bcc: a@x.example,\n b@x.example\nResent-BCC: c@x.example\nReturn-Path: <d@x.example>\nX-POSTSEAL-Stream: bulk\nx-postseal-tag: t\nX-Postseal-New: n\nTraceparent: p\ntracestate: s\n";
+    let kept = "X-Postsealed: no\nX-Traceparent: p\nX-Bcc: e@x.example\n";
     check(&Case::new(), &format!("{lines}{kept}{HEADER}\nhi\n"), &format!("{kept}{HEADER}\nhi\n"));
     let forwarded = "bcc: a@x.example,\n b@x.example\nResent-BCC: c@x.example\n";
     check(&Case::forward(), &format!("{lines}{kept}{HEADER}\nhi\n"), &format!("{forwarded}{kept}{HEADER}\nhi\n"));

@@ -115,6 +115,7 @@ async fn every_fact_of_a_mail_comes_back(engine: impl Engine) {
         (&mail.stream, &mail.route, &mail.original_reverse_path, &mail.envid, mail.ret, mail.needs)
     );
     assert_eq!((&kept.message_id, &kept.track_id, &kept.tag, &kept.seal), (&mail.message_id, &mail.track_id, &mail.tag, &mail.seal));
+    assert!(kept.trace.is_some() && kept.trace == mail.trace);
     assert_eq!(kept.message_octets, mail.message.octets().len() as u64);
     assert_eq!((&who.mailbox, who.notify, &who.orcpt), (&mail.recipients[0].mailbox, mail.recipients[0].notify, &mail.recipients[0].orcpt));
     assert_eq!((who.index, who.attempts, who.unknown_ends, who.delay_told), (0, 0, 0, false));

@@ -263,9 +263,12 @@ async fn a_disk_in_memory_is_no_disk_unless_that_was_meant() {
     };
     let with = |file_systems| SqliteSpool::open(Settings { file_systems, ..settings(directory.path()) }, at(0));
     let told = refused(with(FileSystems::Durable));
-    assert!(told.contains("it lies on tmpfs") && told.contains("file_systems = \"volatile\""), "{told}");
+    assert!(told.contains("it lies on tmpfs, which does not outlive the machine's power or the pod"), "{told}");
+    for remedy in ["PersistentVolumeClaim", "spool.mode = \"through\"", "spool.file_systems = \"volatile\" together with server.upstream"] {
+        assert!(told.contains(remedy), "{told}");
+    }
     let (spool, report) = with(FileSystems::Volatile).unwrap();
-    assert!(report.warnings[0].contains("does not survive a loss of power"), "{report:?}");
+    assert!(report.warnings[0].contains("a 250 does not outlive the machine's power"), "{report:?}");
     spool.close().await;
 }
 

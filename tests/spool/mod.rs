@@ -1,5 +1,6 @@
 //! The spool: the contract that every engine keeps, what the embedded engine adds, and what it does when killed.
 
+mod backup;
 #[macro_use]
 mod contract;
 mod control;

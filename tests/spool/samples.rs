@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postseal::mail::{
-    EnhancedCode, Evidence, IdentityName, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp,
+    EnhancedCode, Evidence, IdentityName, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext,
 };
 use postseal::seal::{FieldKind, Kind, Needs, Plan, Seal, SealField, Sealed, SealedRecipient, Sender};
 use postseal::spool::sqlite::FileSystems;
@@ -53,6 +53,7 @@ pub fn mail(number: u64, recipients: &[&str]) -> Sealed {
         message_id: format!("<{number}@example.com>"),
         track_id: Some("order-7".to_owned()),
         tag: Some("receipt".to_owned()),
+        trace: TraceContext::read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 vendor=7"),
         seal: seal("first"),
         message: message(number, 100),
     }

@@ -5,6 +5,7 @@ pub mod dns;
 pub mod http;
 pub mod next_hop;
 pub mod odd_signatures;
+pub mod outlook;
 pub mod relay_process;
 pub mod scrape;
 pub mod smtp_client;

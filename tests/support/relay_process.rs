@@ -72,9 +72,21 @@ impl RelayProcess {
 
     /// Starts `serve` and waits until it is ready.
     pub fn start(&mut self) {
+        let mut command = self.program();
+        command.args(["serve", "--config"]).arg(self.config()).stdin(Stdio::null());
+        self.start_by(&mut command);
+    }
+
+    /// Starts `serve` by a command that becomes it, and waits until it is ready.
+    pub fn start_by(&mut self, command: &mut Command) {
+        self.begin_by(command);
+        self.wait_for("relay.started");
+    }
+
+    /// As [`Self::start_by`], without waiting.
+    pub fn begin_by(&mut self, command: &mut Command) {
         assert!(self.running.is_none(), "it runs already");
-        let mut child =
-            self.program().args(["serve", "--config"]).arg(self.config()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = log.clone();
@@ -85,7 +97,6 @@ impl RelayProcess {
             }
         });
         self.running = Some(Running { child, log });
-        self.wait_for("relay.started");
     }
 
     /// The address that a listener got.

@@ -14,7 +14,11 @@ pub struct SmtpClient {
 impl SmtpClient {
     /// Connects, reads the greeting and says EHLO.
     pub fn connect(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// As [`Self::connect`], over a connection that is there.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream: BufReader::new(stream) };

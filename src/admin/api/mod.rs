@@ -9,6 +9,7 @@ pub mod domains;
 pub mod events;
 pub mod openapi;
 pub mod queue;
+pub mod spool;
 pub mod status;
 
 use super::{Office, Store};
@@ -25,7 +26,8 @@ use std::sync::Arc;
 
 /// The paths below `/api/v1`.
 pub fn router<S: Store>() -> Router<Arc<Office<S>>> {
-    Router::new().merge(openapi::router()).merge(status::router()).merge(domains::router()).merge(events::router()).merge(queue::router())
+    let subjects = [status::router(), domains::router(), events::router(), queue::router(), spool::router()];
+    subjects.into_iter().fold(openapi::router(), Router::merge)
 }
 
 /// Why a call was not answered as it was meant.

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod events;
 pub mod how;
 pub mod listeners;
+pub mod otlp;
 pub mod publication;
 pub mod rotation;
 pub mod sending;

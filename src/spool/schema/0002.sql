@@ -3,7 +3,7 @@
 -- Read for PostgreSQL as step 1. Two columns of step 1 take further values: recipients.state 4 is held by a person, 5 cancelled by one;
 -- messages.kind 2 is a bounce or the like on its way home.
 
-ALTER TABLE spool ADD COLUMN held INTEGER NOT NULL DEFAULT 0;   -- 1: a restored spool: nothing is due until a person releases it
+ALTER TABLE spool ADD COLUMN held INTEGER NOT NULL DEFAULT 0;   -- when it was restored: recipients with this held_at wait for a release; 0: never
 ALTER TABLE spool ADD COLUMN events INTEGER NOT NULL DEFAULT 0; -- number of the last event
 
 -- W3C trace context of the submission. Not under the row's sum: a wrong one misleads a chart, nobody's mail.

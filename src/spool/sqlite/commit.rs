@@ -137,6 +137,7 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
         facts.body_octets,
         facts.body_sum,
         facts.body_file,
+        facts.trace,
     ])?;
     match body {
         // From here the row may become durable, whatever is answered: only a start of the spool can tell whether it did.
@@ -182,8 +183,8 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
 
 const INSERT_MESSAGE: &str = "
 INSERT INTO messages (id, state, waiting, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path,
-    envid, ret, needs, message_id, track_id, tag, seal, body_octets, body_sum, body_file)
-VALUES (?1, 0, ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+    envid, ret, needs, message_id, track_id, tag, seal, body_octets, body_sum, body_file, trace)
+VALUES (?1, 0, ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 
 const INSERT_RECIPIENT: &str = "
 INSERT INTO recipients (message, number, state, queue, next_at, fence, attempts, unknown_ends, delay_told, evidence, sum, mailbox, notify, orcpt_type, orcpt,

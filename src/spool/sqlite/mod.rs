@@ -21,11 +21,13 @@
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
 //! | `audit` | what damage has hidden |
+//! | [`backup`] | copies of the whole, and a spool made of one |
 //! | `bodies`, `disk`, `lock` | files, room and file system, one process |
 //!
 //! Leases die with the process: whatever was leased is due at the next start, and counts as an attempt of unknown end.
 
 mod audit;
+pub mod backup;
 mod bodies;
 mod commit;
 mod control;
@@ -44,7 +46,7 @@ pub use recovery::RecoveryReport;
 
 use super::control::{By, Changed, Control, Cursor, Listed, ORDER_ROWS_MAX, Order, Selection, Shown, States, Summed};
 use super::journal::{Event, Filter, Journal, News, Page};
-use super::{Claimed, Counts, Due, Ending, Health, History, Lease, Queue, QueueState, Records, Spool, SpoolError, Swept, row};
+use super::{Claimed, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
 use crate::mail::{KeyId, MailId, Mailbox, Receipt, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
@@ -99,7 +101,7 @@ pub enum FileSystems {
     /// Local ones that outlive the machine.
     #[default]
     Durable,
-    /// tmpfs and ramfs too: queued mail may be lost.
+    /// Those too that go with the power, the container or the pod (tmpfs, an overlay, an `emptyDir`): queued mail may be lost.
     Volatile,
     /// Remote ones too (NFS, CIFS, 9p, FUSE …): locks and shared memory are believed.
     Any,
@@ -128,6 +130,9 @@ impl Settings {
 /// A spool in SQLite.
 pub struct SqliteSpool {
     settings: Settings,
+    is_volatile: bool,
+    /// Restored mail that is held, as of the last look.
+    held: Mutex<Option<HeldSince>>,
     writer: Handle,
     readers: Readers,
     disk: Arc<Disk>,
@@ -167,7 +172,8 @@ impl SqliteSpool {
         let unusable = |why: String| SpoolError::Unusable { path: directory.display().to_string(), why };
         bodies::make_directory(&directory).map_err(|e| unusable(format!("it cannot be made: {e}")))?;
         let mut report = RecoveryReport::default();
-        report.warnings.extend(disk::check_file_system(&directory, settings.file_systems)?);
+        let ground = disk::check_file_system(&directory, settings.file_systems)?;
+        report.warnings.extend(ground.warning);
         let lock = Arc::new(Lock::take(&directory)?);
 
         let database = directory.join(DATABASE);
@@ -222,7 +228,9 @@ impl SqliteSpool {
         let threads = Mutex::new(Some(Threads { writer: writer_thread, housekeeper: keeper }));
         let body_writes = Semaphore::new(BODY_WRITES_MAX);
         report.took = began.elapsed();
-        Ok((Self { settings, writer, readers, disk, bodies, wal, body_writes, threads }, report))
+        let is_volatile = ground.is_volatile;
+        let held = Mutex::new(report.restored);
+        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, wal, body_writes, threads }, report))
     }
 
     /// [`Records::mentions`] of a spool that no process has open; none was made yet is none. Changes nothing. Blocks.
@@ -250,6 +258,18 @@ impl SqliteSpool {
         count().map_err(|error| SpoolError::Unusable { path: directory.display().to_string(), why: error.to_string() })
     }
 
+    /// As [`Restored::restored`], as of the last look: for those who cannot wait.
+    #[must_use]
+    pub fn held(&self) -> Option<HeldSince> {
+        *hold(&self.held)
+    }
+
+    /// It lies where nothing outlives the machine's power, the container or the pod.
+    #[must_use]
+    pub const fn is_volatile(&self) -> bool {
+        self.is_volatile
+    }
+
     /// What it has done since it was opened.
     #[must_use]
     pub fn work(&self) -> Work {
@@ -260,6 +280,14 @@ impl SqliteSpool {
             busy: Duration::from_micros(state.busy_micros.load(Ordering::Relaxed)),
             wal_octets: self.wal.octets(),
         }
+    }
+
+    /// Returns once the writer has come round: it neither hangs nor has failed. Writes nothing.
+    ///
+    /// # Errors
+    /// [`SpoolError::Failed`] or [`SpoolError::Closed`].
+    pub async fn beat(&self) -> Result<(), SpoolError> {
+        self.writer.write(Safety::Lazy, 0, |_| Ok(Ok(()))).await
     }
 
     fn open_for_reading(&self) -> Result<(), SpoolError> {
@@ -534,6 +562,26 @@ impl Control for SqliteSpool {
     async fn states(&self, now: Timestamp) -> Result<States, SpoolError> {
         let recipients = self.counts().await?.recipients;
         self.read(move |db| control::states(db, recipients, now)).await
+    }
+}
+
+impl Restored for SqliteSpool {
+    async fn restored(&self) -> Result<Option<HeldSince>, SpoolError> {
+        let held = self.read(backup::restored).await?;
+        *hold(&self.held) = held;
+        Ok(held)
+    }
+
+    async fn release_restored(&self, now: Timestamp) -> Result<u64, SpoolError> {
+        let mut released = 0;
+        loop {
+            match self.writer.write(Safety::Durable, 0, move |batch| backup::release(batch, now)).await? {
+                0 => break,
+                page => released += page,
+            }
+        }
+        *hold(&self.held) = None;
+        Ok(released)
     }
 }
 

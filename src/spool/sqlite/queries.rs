@@ -195,6 +195,7 @@ fn mail_row(row: &Row<'_>) -> Result<MailRow, String> {
             body_octets: row.get(18)?,
             body_sum: row.get(19)?,
             body_file: row.get(20)?,
+            trace: row.get(21)?,
         };
         Ok((row.get(1)?, facts))
     };
@@ -441,7 +442,7 @@ pub(super) const SWEEP_ROWS: i64 = 500;
 
 const SELECT_MESSAGE: &str = "
 SELECT id, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path, envid, ret, needs, message_id,
-    track_id, tag, seal, body_octets, body_sum, body_file
+    track_id, tag, seal, body_octets, body_sum, body_file, trace
 FROM messages WHERE id = ?1";
 
 const DUE_RECIPIENTS: &str = "

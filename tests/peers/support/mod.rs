@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod bind_pair;
+pub mod browser;
 pub mod certificates;
 #[path = "../../support/dns.rs"]
 pub mod dns;
@@ -53,7 +54,14 @@ pub enum Peer {
     Rspamd,
     ScramPlugin,
     OpenSpf,
+    Chromium,
+    Html5lib,
+    Systemd,
+    Shells,
+    Mandoc,
+    Groff,
     Root,
+    Mounts,
 }
 
 impl Peer {
@@ -81,7 +89,14 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
-            Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
+            Self::Chromium => ("Chromium with its driver", "Debian: chromium, chromium-driver"),
+            Self::Html5lib => ("html5lib", "PyPI: html5lib for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
+            Self::Mandoc => ("mandoc", "Debian: mandoc"),
+            Self::Groff => ("groff", "Debian: groff-base"),
+            Self::Systemd => ("the tools of systemd", "Debian: systemd"),
+            Self::Root => ("the user root, whom Postfix and mounts need", "run the tests as root"),
+            Self::Mounts => ("mounts in a namespace of their own", "Debian: util-linux, and a container that may mount"),
         }
     }
 
@@ -105,7 +120,14 @@ impl Peer {
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
+            Self::Chromium => program("chromium").is_some() && program("chromedriver").is_some(),
+            Self::Html5lib => succeeds(Command::new(python()).args(["-c", "import html5lib"])),
+            Self::Systemd => ["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"].iter().all(|name| program(name).is_some()),
+            Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
+            Self::Mandoc => program("mandoc").is_some(),
+            Self::Groff => program("groff").is_some(),
             Self::Root => geteuid().is_root(),
+            Self::Mounts => succeeds(Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"])),
         }
     }
 }
