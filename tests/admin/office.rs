@@ -129,6 +129,7 @@ impl Admin {
             outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
             looks: Looks::default(),
+            meters: Arc::default(),
         });
         let mut of = local();
         settings(&mut of);
@@ -167,6 +168,7 @@ pub fn well() -> Standing {
         listeners: vec![Door { name: "app".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 2525)), is_open: true }],
         is_draining: false,
         held: None,
+        next_hop: None,
         keyless: Vec::new(),
         next_hop: None,
     }

@@ -60,6 +60,7 @@ fn commented_lines_are_good_or_say_what_they_need() {
         ("admin.chain", "set, but key is not"),
         ("admin.key", "set, but chain is not"),
         ("identities.NAME.forward_domain", "set, though mode is \"author\""),
+        ("otlp.headers_file", "No such file"),
         ("users.NAME.credential_file", "set, and credential too"),
         ("domains.NAME.key_selector", "set, though there is no key_file"),
         ("domains.NAME.third_party_domain", "\"platform.example\"; expected a domain with a table"),

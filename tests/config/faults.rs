@@ -455,3 +455,27 @@ fn a_watch_that_could_not_be_kept_is_a_fault() {
     );
     check(&good_and("[watch]\nevery_min = \"2h\"\nevery_max = \"30m\"\n"), ":11: watch.every_max: \"30m\"; expected at least every_min, \"2h\"");
 }
+
+#[test]
+fn a_collector_that_could_not_be_told_is_a_fault() {
+    check(
+        &good_and(
+            "[otlp]\nendpoint = \"127.0.0.1:4318\"\nsample = \"1.1\"\nrecipients = \"none\"\nheaders = \"secret without a name\"\ntimeout = \"0s\"\nqueue_max = 0\n",
+        ),
+        r#"
+:10: otlp.endpoint: "127.0.0.1:4318"; expected a collector's URL without the path of a signal, as in "http://127.0.0.1:4318"
+:11: otlp.sample: "1.1"; expected "parent", or a share from "0" to "1"
+:12: otlp.recipients: "none"; expected one of "domain", "address"
+:13: otlp.headers: line 1 is no header field; expected a field of HTTP a line, as in "Authorization: Bearer …"
+:14: otlp.timeout: "0s"; expected a time with its unit from "1ms" to "1d"
+:15: otlp.queue_max: 0; expected a whole number from 1 to 1000000
+"#,
+    );
+    for good in [
+        "endpoint = \"https://collector.example\"\nsample = \"0\"",
+        "endpoint = \"http://[::1]:4318/otlp/\"\nsample = \"1.0\"\nheaders = \"a: b\\nc: d\"",
+        "sample = \"0.25\"",
+    ] {
+        assert!(read(&good_and(&format!("[otlp]\n{good}\n")), &[]).is_ok(), "{good}");
+    }
+}

@@ -16,6 +16,7 @@
 //! | `schemas.rs` | jsonschema holds what `check` and `doctor` print against the schemas they print |
 //! | `shells.rs` | bash, zsh and fish read completions, mandoc and groff the manual pages |
 //! | `systemd.rs` | systemd reads the units, scores the sandbox, makes user and folders, passes a socket |
+//! | `traces.rs` | opentelemetry-proto reads the spans that are posted |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
@@ -38,4 +39,5 @@ mod shells;
 mod spf_suite;
 mod support;
 mod systemd;
+mod traces;
 mod verdicts;

@@ -60,6 +60,7 @@ pub enum Peer {
     Shells,
     Mandoc,
     Groff,
+    OtlpDefinition,
     Root,
     Mounts,
 }
@@ -94,6 +95,7 @@ impl Peer {
             Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
             Self::Mandoc => ("mandoc", "Debian: mandoc"),
             Self::Groff => ("groff", "Debian: groff-base"),
+            Self::OtlpDefinition => ("OTLP's definition", "PyPI: opentelemetry-proto for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Systemd => ("the tools of systemd", "Debian: systemd"),
             Self::Root => ("the user root, whom Postfix and mounts need", "run the tests as root"),
             Self::Mounts => ("mounts in a namespace of their own", "Debian: util-linux, and a container that may mount"),
@@ -126,6 +128,7 @@ impl Peer {
             Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
             Self::Mandoc => program("mandoc").is_some(),
             Self::Groff => program("groff").is_some(),
+            Self::OtlpDefinition => succeeds(Command::new(python()).args(["-c", "import opentelemetry.proto.collector.trace.v1.trace_service_pb2"])),
             Self::Root => geteuid().is_root(),
             Self::Mounts => succeeds(Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"])),
         }
