@@ -71,7 +71,7 @@ impl Sources {
         office: Arc<Office<SqliteSpool>>,
         in_force: Arc<InForce>,
         delivery: Arc<Delivery>,
-            resolver: Arc<Resolver>,
+        resolver: Arc<Resolver>,
         traffic: Arc<Traffic>,
         commits_lost: u64,
     ) -> Arc<Self> {
@@ -297,7 +297,9 @@ impl Outlook for Sources {
             done += u64::try_from(affected).unwrap_or(u64::MAX);
             if !changed.leases.is_empty() {
                 let manner = Manner { note: None, silent: false };
-                cancel::cancel(&self.office.spool, &self.office.outbound.notices(), changed.leases, &manner, clock::now()).await.map_err(|error| Trouble::of(&error))?;
+                cancel::cancel(&self.office.spool, &self.office.outbound.notices(), changed.leases, &manner, clock::now())
+                    .await
+                    .map_err(|error| Trouble::of(&error))?;
             }
             after = changed.next;
             if after.is_none() {

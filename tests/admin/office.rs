@@ -170,6 +170,7 @@ pub fn well() -> Standing {
         held: None,
         next_hop: None,
         keyless: Vec::new(),
+        next_hop: None,
     }
 }
 
