@@ -37,7 +37,7 @@
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
 //! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
 //! | [`migrate`] | what other mail systems are configured with, and what of it becomes ours | the machine they run on |
-//! | [`events`] | the catalogue of the log's lines, and how they look | what happens |
+//! | [`events`] | the catalogues of the log's lines and of the metrics, and how they look | what happens |
 //! | [`clock`] | the present | |
 //! | [`service`] | the service manager that started us: told of our state, asked for its sockets | what a relay is |
 //! | [`admin`] | answers people, probes and programs about the running relay, over HTTP | configuration, who is behind a token |
@@ -63,8 +63,8 @@
 //! # What is absent
 //!
 //! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*: the tokens are made and
-//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool, metrics and
-//! the page, reports and the DMARC advisor.
+//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool, the page,
+//! reports and the DMARC advisor.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

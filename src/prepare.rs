@@ -99,7 +99,8 @@ pub fn notice(dsn: &Dsn, original: &[u8], about: &NoticeAbout<'_>, rules: &Snaps
     let now = dsn.at;
     let message = Message::parse(dsn.print(original, &ReturnLimits::default())).map_err(|_| Refusal::ourselves())?;
     let route = policy::route(&dsn.to, &rules.policy).clone();
-    let request = seal::Request { mode: seal::Mode::Author, signing_domain: about.signing_domain, route: &route, authenticated: false };
+    let request =
+        seal::Request { mode: seal::Mode::Author, signing_domain: about.signing_domain, route: &route, authenticated: false, trusted_upstream: false };
     let plan = seal::plan(&request, &message.headers(), &Examined::default(), &rules.seal).unwrap_or_default();
     let seal =
         seal::make(&plan, &message, &rules.seal, now).or_else(|_| seal::make(&Plan::default(), &message, &rules.seal, now)).map_err(|error| error.refusal())?;
@@ -193,7 +194,8 @@ impl Work<'_> {
             policy::Mode::Forward { .. } => seal::Mode::Forward,
         };
         let authenticated = matches!(self.submission.client.proof, Proof::Sasl { .. });
-        let request = seal::Request { mode, signing_domain: &self.permit.signing_domain, route: &part.route, authenticated };
+        let Permit { signing_domain, trusted_upstream, .. } = self.permit;
+        let request = seal::Request { mode, signing_domain, route: &part.route, authenticated, trusted_upstream: *trusted_upstream };
         seal::plan(&request, &message.headers(), self.examined, &self.rules.seal)
     }
 

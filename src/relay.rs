@@ -1,22 +1,30 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
+mod desk;
+pub mod examination;
 mod front;
 mod home;
+mod lasting;
+mod meters;
 pub mod office;
+mod page;
+mod process;
 mod pulse;
 mod rotation;
 mod snapshot;
 mod spans;
 mod watch;
+mod webhooks;
 pub mod world;
 
-use crate::admin::Office;
 use crate::clock;
 use crate::config::{self, Config};
-use crate::deliver::Delivery;
 use crate::deliver::tls::ClientTls;
+use crate::deliver::{Delivery, Outside};
 use crate::dns::{self, Authority, Resolver};
+use crate::events::meters::Meters;
 use crate::events::otlp::{Exporter, Tracer};
+use crate::events::traffic::Traffic;
 use crate::ingress::connection::{self, Encryption, Terms};
 use crate::ingress::door::{Guard, Proxies};
 use crate::ingress::identity::Identities;
@@ -28,11 +36,14 @@ use crate::prepare::Snapshot;
 use crate::service::sockets::Sockets;
 use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
-use crate::spool::{Records, RecoveryReport, Spool, SpoolError, SqliteSpool};
+use crate::spool::{Records, RecoveryReport, Spool, SqliteSpool};
 use arc_swap::ArcSwap;
 use front::{Front, IdSource};
 use home::Home;
+use lasting::Lasting;
+use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
+use page::PageKeeper;
 pub use pulse::Pulse;
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
@@ -44,6 +55,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::{Orders, Target, Watch};
+use webhooks::Webhooks;
 
 /// The snapshot that decides about submissions, from configuration and key files; for commands that work without a running relay.
 ///
@@ -67,16 +79,20 @@ pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
+    lasting: Lasting,
     sweeping: Sweeping,
+    measuring: Measuring,
     watch: Arc<Watch>,
     in_force: Arc<InForce>,
     rotating: Rotating,
+    webhooks: Webhooks,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
     admin: Admin,
     life: Arc<RelayLife>,
-    office: Arc<Office<SqliteSpool>>,
+    page: Arc<page::Sources>,
+    page_keeper: PageKeeper,
     reloads: mpsc::Receiver<ReloadAsked>,
     /// Listeners that take no connections any more; those they have are ending.
     closing: Vec<JoinHandle<()>>,
@@ -129,53 +145,74 @@ impl Relay {
         let began_at = clock::now();
         let config = Arc::new(config);
         let key_files = rotation::fingerprint(&config);
-        let material = Material::read(&config, FirstSecret::Make)?;
-        let (spool, report) = open_spool(&config)?;
+        let material = Material::read(&config, first_secret(&config))?;
+        let (spool, report, scratch) = lasting::open_spool(&config)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(material.snapshot));
         let gate = sasl::Gate::new(config.auth);
         let guard = guard(&config, &gate, material.tls.as_ref())?;
 
         let (tracer, exporter) = export(&config, &material.client_tls)?;
         let ids = Arc::new(IdSource::from(rand::random()));
-        let home = Arc::new(Home { snapshot: snapshot.clone(), hostname: config.server.hostname.clone(), ids: ids.clone(), tracer: tracer.clone() });
-        let authority = Authority::new(material.resolver.clone(), dns::authority::Settings::of(&config.resolver));
+        let (meters, traffic) = (Arc::new(Meters::default()), Arc::new(Traffic::default()));
+        let home = Arc::new(Home {
+            snapshot: snapshot.clone(),
+            hostname: config.server.hostname.clone(),
+            ids: ids.clone(),
+            meters: meters.front.clone(),
+            tracer: tracer.clone(),
+        });
+        let webhooks = Webhooks::begin(spool.clone(), &config.webhooks, &material.client_tls);
+        let resolver = Arc::new(material.resolver.counting(meters.dns.clone()));
+        let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
-        let resolver = material.resolver.clone();
-        let delivery = Delivery::start(spool.clone(), material.resolver, config.deliver.clone(), material.client_tls, home.clone(), home, Arc::new(clock::now));
+        let lasting = Lasting::begin(&config, &resolver, &material.client_tls, &meters.deliver, &spool, scratch);
+        let outside = Outside { notices: home.clone(), reseal: home.clone(), clock: Arc::new(clock::now), meters: meters.deliver.clone() };
+        let delivery = Arc::new(Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside));
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
-            authenticator: material.authenticator,
+            through: lasting.through.clone(),
+            foreign_keys: material.foreign_keys,
             due: delivery.waker(),
             ids,
             sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
             examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
+            meters: meters.front.clone(),
             tracer,
+            traffic: traffic.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
-        let rotating = Rotating::begin(in_force.clone(), key_files, resolver, spool.clone());
-        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot, watch.clone(), spool.clone());
-        let office = life.office();
+        let rotating = Rotating::begin(in_force.clone(), key_files, resolver.clone(), spool.clone());
+        let (life, reloads) = RelayLife::begin(began_at, in_force.clone(), snapshot.clone(), watch.clone(), spool.clone(), lasting.through.clone());
+        let sights = Sights { spool: spool.clone(), watch: watch.clone(), snapshot, life: life.clone(), whereabouts: delivery.whereabouts() };
+        let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
+        let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
+        let office = life.office(meters, Arc::new(desk));
+        let page = page::Sources::new(office, in_force.clone(), delivery.clone(), resolver, traffic, report.commits_lost);
+        let page_keeper = PageKeeper::begin(&page);
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
-        let delivery = Arc::new(delivery);
         let mut relay = Self {
             front,
             spool,
             delivery,
+            lasting,
             sweeping,
+            measuring,
             watch,
             in_force,
             rotating,
+            webhooks,
             gate,
             memory,
             doors,
             admin,
             life,
-            office,
+            page,
+            page_keeper,
             reloads,
             closing,
             config,
@@ -214,7 +251,7 @@ impl Relay {
     /// Every fault; the running state is kept.
     pub fn reload(&mut self, config: Config) -> Result<(), StartFault> {
         let config = Arc::new(config);
-        let material = Material::read(&config, FirstSecret::Make)?;
+        let material = Material::read(&config, first_secret(&config))?;
         let guard = guard(&config, &self.gate, material.tls.as_ref())?;
         let openings = openings(&config, &self.doors, &self.sockets)?;
         let admin = self.admin.opening(&config, material.admin_tls.as_ref())?;
@@ -222,25 +259,31 @@ impl Relay {
 
         self.front.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(&config.policy);
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
+        self.webhooks.replace(&config.webhooks, &material.client_tls);
+        self.lasting.reload(&config, &material.client_tls);
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
         self.config = config;
         self.replace_doors(openings, &guard);
-        self.admin.replace(admin, &self.office);
+        self.admin.replace(admin, &self.page);
+        self.measuring.own.look_at_certificates(&self.config);
         material.warnings.iter().for_each(|warning| tracing::warn!(warning, "config.warned"));
         tracing::info!("config.reloaded");
         Ok(())
     }
 
-    /// How long a drain waits for what is under way.
+    /// How long a drain waits for what is under way, and for an upstream to take what waits.
     #[must_use]
     pub fn drain_within(&self) -> Duration {
-        self.config.server.drain
+        let handover = self.config.server.upstream.as_ref().map_or(Duration::ZERO, |_| self.config.server.handover);
+        self.config.server.drain + handover
     }
 
-    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the spool closes. Bounded by `server.drain`.
+    /// Stops: no new connections, dialogues finish, replies to final dots are waited for, the upstream gets what waits, the spool closes.
+    /// Bounded by `server.drain` and `server.handover`.
     pub async fn drain(mut self) {
         let within = self.config.server.drain;
+        let began_at = clock::now();
         tracing::info!(within_ms = millis(within), "drain.started");
         self.life.drain(); // probes see it until the very end
         self.reloads.close();
@@ -257,13 +300,23 @@ impl Relay {
         self.sweeping.over.cancel();
         self.rotating.over.cancel();
         self.watch.end().await;
+        self.page_keeper.end().await;
         let ((), ()) = tokio::join!(ingress, self.delivery.drain(within));
+        self.lasting.drain(within.saturating_sub(clock::now().since(began_at))).await;
         let _ = self.sweeping.running.await; // it ends at its next page
         let _ = self.rotating.running.await; // it ends between two steps
+        self.lasting.hand_over(&self.config).await;
+        self.webhooks.end().await;
+        self.measuring.end().await;
         self.spool.close().await;
         self.exporter.end().await;
         self.admin.close().await;
         tracing::info!("relay.stopped");
+    }
+
+    /// Counts a reload that was asked for; whether it was taken.
+    pub fn count_reload(&self, taken: bool) {
+        self.measuring.own.reloaded(taken);
     }
 
     /// The next wish for a reload that came over the admin's listener; whoever keeps the configuration answers it.
@@ -276,7 +329,7 @@ impl Relay {
 
     fn open_admin(&mut self, tls: Option<&tls::Tls>) -> Result<(), StartFault> {
         let opening = self.admin.opening(&self.config, tls)?;
-        self.admin.replace(opening, &self.office);
+        self.admin.replace(opening, &self.page);
         Ok(())
     }
 
@@ -290,7 +343,7 @@ impl Relay {
     fn replace_doors(&mut self, openings: Vec<(config::Listener, Opening)>, guard: &Arc<Guard>) {
         let mut old: Vec<_> = std::mem::take(&mut self.doors).into_iter().map(Some).collect();
         for (configured, opening) in openings {
-            let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, self.config.server.drain));
+            let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, &self.measuring.meters, self.config.server.drain));
             let door = match opening {
                 Opening::Kept(at) => old[at].take().map(|door| door.under(configured, terms)),
                 Opening::Bound(listener, passed) => OpenDoor::open(configured, listener, passed, terms),
@@ -309,6 +362,7 @@ impl Relay {
     fn report_what_stays(&self, config: &Config) {
         let changed = [
             ("spool", config.spool != self.config.spool),
+            ("through", config.through != self.config.through),
             ("resolver", config.resolver != self.config.resolver),
             ("otlp", config.otlp != self.config.otlp),
             ("auth", config.auth != self.config.auth),
@@ -379,6 +433,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
                 history = swept.history,
                 senders = swept.senders,
                 queues = swept.queues,
+                events = swept.events,
                 rescheduled = swept.rescheduled,
                 quarantined = swept.quarantined.len(),
                 "spool.swept"
@@ -386,6 +441,7 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
             if swept.rescheduled > 0 {
                 due.notify_one();
             }
+            lasting::look_at_held(spool).await;
         }
         // A failed spool has said so itself.
         Err(error) => tracing::warn!(during = "sweep", %error, "spool.refused"),
@@ -400,8 +456,8 @@ struct Material {
     tls: Option<tls::Tls>,
     admin_tls: Option<tls::Tls>,
     client_tls: ClientTls,
-    resolver: Arc<Resolver>,
-    authenticator: mail_auth::MessageAuthenticator,
+    resolver: Resolver,
+    foreign_keys: hickory_resolver::TokioResolver,
 }
 
 impl Material {
@@ -420,15 +476,15 @@ impl Material {
         let admin_tls = load(config.admin.as_ref().and_then(|admin| admin.tls.as_ref()));
         let client_tls = ClientTls::new(&config.roots).map_err(|fault| faults.push(fault.to_string())).ok();
         let resolver = Resolver::new(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let authenticator = dns::authenticator(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
-        let (Some(read), Some(client_tls), Some(resolver), Some(authenticator)) = (read, client_tls, resolver, authenticator) else {
+        let foreign_keys = dns::client(&config.resolver).map_err(|fault| faults.push(fault.to_string())).ok();
+        let (Some(read), Some(client_tls), Some(resolver), Some(foreign_keys)) = (read, client_tls, resolver, foreign_keys) else {
             return Err(StartFault(faults));
         };
         if !faults.is_empty() {
             return Err(StartFault(faults));
         }
         let warnings = config.warnings().map(str::to_owned).chain(read.warnings).collect();
-        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver: Arc::new(resolver), authenticator })
+        Ok(Self { snapshot: read.snapshot, watched: read.watched, warnings, tls, admin_tls, client_tls, resolver, foreign_keys })
     }
 }
 
@@ -438,7 +494,14 @@ fn guard(config: &Config, gate: &Arc<sasl::Gate>, tls: Option<&tls::Tls>) -> Res
     Ok(Arc::new(Guard { identities: Arc::new(identities), sasl: Arc::new(sasl), tls: tls.map(tls::Tls::current) }))
 }
 
-fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &Arc<Guard>, memory: &Arc<Memory>, drain: Duration) -> Terms<Front<SqliteSpool>> {
+fn terms(
+    listener: &config::Listener,
+    front: &Arc<Front<SqliteSpool>>,
+    guard: &Arc<Guard>,
+    memory: &Arc<Memory>,
+    meters: &Meters,
+    drain: Duration,
+) -> Terms<Front<SqliteSpool>> {
     let encryption = match (listener.implicit_tls, listener.dialogue.starttls) {
         (true, _) => Encryption::Implicit,
         (false, StartTls::Offered) => Encryption::StartTls,
@@ -458,6 +521,7 @@ fn terms(listener: &config::Listener, front: &Arc<Front<SqliteSpool>>, guard: &A
             ..connection::Settings::default()
         },
         dialogue: listener.dialogue.clone(),
+        meters: meters.ingress.clone(),
     }
 }
 
@@ -501,9 +565,9 @@ fn proxy(listener: &config::Listener) -> Option<Arc<dyn Unwrap>> {
     Some(Arc::new(Proxies { trusted, timeout: listener.handshake_timeout }))
 }
 
-fn open_spool(config: &Config) -> Result<(Arc<SqliteSpool>, RecoveryReport), StartFault> {
-    let opened = SqliteSpool::open(config.spool.clone(), clock::now());
-    opened.map(|(spool, report)| (Arc::new(spool), report)).map_err(|error: SpoolError| StartFault(vec![error.to_string()]))
+/// What is passed through keeps its reverse-path, so no secret of bounce tokens is needed, nor a folder where one could be made.
+fn first_secret(config: &Config) -> FirstSecret {
+    if config.through.is_some() { FirstSecret::StandIn } else { FirstSecret::Make }
 }
 
 fn report_recovery(report: &RecoveryReport) {
@@ -511,6 +575,7 @@ fn report_recovery(report: &RecoveryReport) {
         tracing::error!(commits = report.commits_lost, "commits.lost");
     }
     report.warnings.iter().for_each(|warning| tracing::warn!(warning, "spool.warned"));
+    report.restored.iter().for_each(lasting::report_held);
     tracing::info!(
         took_ms = millis(report.took),
         mails = report.mails,

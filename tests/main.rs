@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test may stop where it stands")]
 
+mod admin;
 mod config;
 mod deliver;
 mod dns;

@@ -2,7 +2,7 @@
 //!
 //! An orchestrator sends mail where it is told *ready*, so what is told is looked at anew each time: that listeners take connections, that
 //! the store answers, that the disk has room, that there are keys. What makes mail wait without refusing it (a key whose record is gone,
-//! a slow provider) is no reason here: clients are better served by a `250` than by none.
+//! a slow provider, a restored spool that is held) is no reason here: clients are better served by a `250` than by none. Only where nothing waits, in `through` mode, is a next hop that cannot be reached one.
 
 use super::guard::Caller;
 use super::{Office, Standing, Store};
@@ -29,7 +29,7 @@ pub fn router<S: Store>() -> Router<Arc<Office<S>>> {
 /// One reason why mail cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// One of `draining`, `held`, `disk`, `spool`, `listeners`, `keys`.
+    /// One of `draining`, `next_hop`, `disk`, `spool`, `listeners`, `keys`.
     pub code: &'static str,
     /// A sentence with its remedy.
     pub message: String,
@@ -73,8 +73,8 @@ pub fn readiness(standing: &Standing, store: &StoreLook) -> Readiness {
     if standing.is_draining {
         say("draining", "the relay is ending and takes no new connections".to_owned());
     }
-    if let Some(why) = &standing.held {
-        say("held", why.clone());
+    if let Some(why) = &standing.next_hop {
+        say("next_hop", why.clone());
     }
     match store {
         StoreLook::Answered(Health::Working) => {}

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +81,7 @@ impl Listener {
             tokio::select! {
                 () = over.cancelled() => break,
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, peer)) if open.len() < terms.load().bounds.connections_max => {
+                    Ok((stream, peer)) if places_taken(&mut open) < terms.load().bounds.connections_max => {
                         open.spawn(serve(stream, Peer(peer.ip().to_canonical()), router.clone(), terms.load_full(), over.clone()));
                     }
                     Ok((_, peer)) => {
@@ -93,14 +93,26 @@ impl Listener {
                         sleep(PAUSE).await; // out of descriptors; at once it would fail again
                     }
                 },
-                Some(ended) = open.join_next() => if let Err(error) = ended {
-                    tracing::error!(%error, "request.broke");
-                },
+                Some(ended) = open.join_next() => tell(ended),
             }
         }
         drop(self.socket);
         let all_closed = async { while open.join_next().await.is_some() {} };
         let _ = timeout(FAREWELL, all_closed).await; // what is not ended by now is cut
+    }
+}
+
+/// Connections that have ended take no place.
+fn places_taken(open: &mut JoinSet<()>) -> usize {
+    while let Some(ended) = open.try_join_next() {
+        tell(ended);
+    }
+    open.len()
+}
+
+fn tell(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "request.broke");
     }
 }
 

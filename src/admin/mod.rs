@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! /healthz  /readyz   for probes: no token, and no detail for strangers
+//! /metrics            for Prometheus
 //! /api/v1/…           JSON, one file a subject below `api`; /api/v1/openapi.json says what there is
+//! /  /queue  /domains  /mail  /attention   for people: see [`page`]
 //! ```
 //!
 //! Handlers see an [`Office`]: the spool, and small traits that the relay implements. They know no configuration, no socket and no
@@ -14,11 +16,15 @@ pub mod form;
 pub mod guard;
 pub mod health;
 pub mod listener;
+pub mod metrics;
+pub mod page;
 
+use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Records, Spool};
+use crate::spool::{Control, Journal, Records, Restored, Spool};
 use api::Problem;
 use api::domains::Domains;
+use api::queue::Outbound;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use guard::{FormKey, Token};
@@ -74,8 +80,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records {}
-impl<S: Spool + Records> Store for S {}
+pub trait Store: Spool + Records + Journal + Control + Restored {}
+impl<S: Spool + Records + Journal + Control + Restored> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {
@@ -83,8 +89,12 @@ pub struct Office<S> {
     pub spool: Arc<S>,
     /// The relay as a whole.
     pub life: Arc<dyn Life>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     /// The author domains and their keys.
     pub domains: Arc<dyn Domains>,
+    /// Delivery, for orders of the queue.
+    pub outbound: Arc<dyn Outbound>,
     /// For the forms of the page.
     pub forms: FormKey,
     /// Looks at the spool by probes that are under way.
@@ -122,8 +132,10 @@ pub struct Standing {
     pub listeners: Vec<Door>,
     /// It is about to end.
     pub is_draining: bool,
-    /// Why the spool is held and nothing of it is sent; `None` when it is not.
+    /// Why restored mail is held, in words; `None` when none is. New mail flows all the same.
     pub held: Option<String>,
+    /// `through` mode: why no mail can be passed on at present.
+    pub next_hop: Option<String>,
     /// Author domains that send and have no key to seal with.
     pub keyless: Vec<Domain>,
 }
@@ -150,11 +162,12 @@ pub struct Room {
 
 /// Everything that is answered. Who may ask is not looked at here.
 pub fn router<S: Store>(office: Arc<Office<S>>) -> Router {
-    Router::new().merge(health::router()).nest("/api/v1", api::router()).fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(office)
+    let paths = Router::new().merge(health::router()).merge(metrics::router()).nest("/api/v1", api::router());
+    paths.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(office)
 }
 
 async fn unknown(uri: Uri) -> Problem {
-    Problem::unknown(format!("there is nothing at {}", uri.path()), "a path of /api/v1/openapi.json, /healthz or /readyz")
+    Problem::unknown(format!("there is nothing at {}", uri.path()), "a path of /api/v1/openapi.json, /healthz, /readyz or /metrics")
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {

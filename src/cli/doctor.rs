@@ -2,17 +2,13 @@
 
 use super::paint::{Ink, Paint};
 use crate::clock;
-use crate::config::{self, Config, DEFAULT_FILE, DomainSettings};
+use crate::config::{self, Config, DEFAULT_FILE};
 use crate::deliver::tls::ClientTls;
 use crate::dns::{self, Resolver};
-use crate::doctor::{
-    self, CertificateFace, CertificateFacts, ExpectedKey, Kind, Leaves, OurKey, Part, RelaySubject, Report, Source, Status, Subject, Tone, Use, ask, connect,
-    report,
-};
-use crate::ingress::identity::San;
-use crate::ingress::tls;
-use crate::keys::{Keyring, State};
+use crate::doctor::{self, ExpectedKey, Kind, Leaves, Part, RelaySubject, Report, Source, Status, Subject, Tone, ask, connect, report};
+use crate::keys::Keyring;
 use crate::mail::{Domain, KeyId, Selector};
+use crate::relay::examination;
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -120,7 +116,7 @@ fn inventory(config: Option<&Config>, strict: bool, json: bool) -> anyhow::Resul
 async fn look(args: &Args, config: Option<&Config>) -> anyhow::Result<Report> {
     let resolver = resolver(args, config)?;
     let relay = relay(args, config)?;
-    let leaves = leaves(&relay, &resolver).await;
+    let leaves = examination::leaves(&relay, &resolver).await;
     let keyring = match config {
         Some(config) => crate::relay::keyring(config).map_err(|faults| super::key::all(&faults))?,
         None => Keyring::default(),
@@ -191,9 +187,9 @@ pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
 
 /// The relay as configured, and as typed.
 fn relay(args: &Args, config: Option<&Config>) -> anyhow::Result<RelaySubject> {
-    let mut subject = config.map_or(RelaySubject { hostname: None, sources: Vec::new(), certificates: Vec::new(), smart_host: None }, configured_relay);
+    let mut subject = config.map_or(RelaySubject { hostname: None, sources: Vec::new(), certificates: Vec::new(), smart_host: None }, examination::relay);
     if subject.sources.is_empty() {
-        subject.sources.push(Source { name: DELIVER.to_owned(), ehlo: String::new(), addresses: Vec::new() });
+        subject.sources.push(Source { name: examination::DELIVER.to_owned(), ehlo: String::new(), addresses: Vec::new() });
     }
     let [main, pools @ ..] = subject.sources.as_mut_slice() else { bail!("there is no source") };
     if let Some(helo) = &args.helo {
@@ -209,57 +205,11 @@ fn relay(args: &Args, config: Option<&Config>) -> anyhow::Result<RelaySubject> {
     Ok(subject)
 }
 
-fn configured_relay(config: &Config) -> RelaySubject {
-    let source = |name: &str, source: &crate::deliver::Source| Source {
-        name: name.to_owned(),
-        ehlo: source.ehlo_name.clone(),
-        addresses: source.v4.map(IpAddr::V4).into_iter().chain(source.v6.map(IpAddr::V6)).collect(),
-    };
-    let main = source(DELIVER, &config.deliver.source);
-    let pools =
-        config.deliver.pools.iter().map(|(name, pool)| source(name, pool)).filter(|pool| (&pool.ehlo, &pool.addresses) != (&main.ehlo, &main.addresses));
-    let route = config.policy.default_route.to_string();
-    RelaySubject {
-        hostname: Some(config.server.hostname.clone()),
-        smart_host: (route != MX).then_some(route),
-        certificates: config.tls.iter().flat_map(|tls| &tls.certificates).map(certificate).collect(),
-        sources: std::iter::once(main.clone()).chain(pools).collect(),
-    }
-}
-
-fn certificate(files: &tls::CertificateFiles) -> CertificateFacts {
-    let dns_name = |name: San| if let San::Dns(name) = name { Some(name) } else { None };
-    let face = tls::certificate_face(files).map(|face| CertificateFace {
-        names: face.names.into_iter().filter_map(dns_name).collect(),
-        not_before: face.not_before,
-        not_after: face.not_after,
-    });
-    CertificateFacts { file: files.chain.display().to_string(), face: face.map_err(|fault| fault.to_string()) }
-}
-
-/// The addresses that SPF records must let in. Where none are configured, those of the EHLO names stand in.
-async fn leaves(relay: &RelaySubject, resolver: &Resolver) -> Leaves {
-    let mut addresses: Vec<IpAddr> = relay.sources.iter().flat_map(|source| source.addresses.clone()).filter(|address| doctor::is_public(*address)).collect();
-    let presumed = addresses.is_empty() && relay.smart_host.is_none();
-    if presumed {
-        for source in &relay.sources {
-            addresses.extend(ask::presumed_addresses(&source.ehlo, resolver).await);
-        }
-    }
-    addresses.sort();
-    addresses.dedup();
-    Leaves { presumed: presumed && !addresses.is_empty(), addresses, smart_host: relay.smart_host.clone() }
-}
-
 /// A domain as configured, and as typed.
 fn subject(domain: Domain, args: &Args, config: Option<&Config>, keyring: &Keyring, leaves: &Leaves) -> anyhow::Result<Subject> {
     let settings = config.and_then(|config| config.domains.get(&domain));
     let third_party = settings.and_then(|settings| settings.third_party.clone());
-    let mut keys: Vec<ExpectedKey> = keyring.keys(&domain).iter().map(|key| ExpectedKey { id: key.id.clone(), ours: Some(OurKey::of(key)) }).collect();
-    if let Some(platform) = &third_party {
-        let active = keyring.keys(platform).iter().filter(|key| key.state == State::Active);
-        keys.extend(active.map(|key| ExpectedKey { id: key.id.clone(), ours: Some(OurKey::of(key)) }));
-    }
+    let mut keys = examination::expected_keys(&domain, third_party.as_ref(), keyring);
     for text in &args.selector {
         let id = selector(text, &domain)?;
         if !keys.iter().any(|key| key.id == id) {
@@ -268,21 +218,13 @@ fn subject(domain: Domain, args: &Args, config: Option<&Config>, keyring: &Keyri
     }
     Ok(Subject {
         bounce_domain: args.bounce_domain.clone().or_else(|| settings.map(|settings| settings.bounce_domain.clone())),
-        purpose: purpose(settings),
+        purpose: examination::purpose(settings),
         relay: config.map(|config| config.server.hostname.clone()),
         leaves: leaves.clone(),
         third_party,
         keys,
         domain,
     })
-}
-
-fn purpose(settings: Option<&DomainSettings>) -> Use {
-    match settings {
-        Some(settings) if settings.author.parked => Use::Parked,
-        Some(_) => Use::Sends,
-        None => Use::Unsaid,
-    }
 }
 
 /// `NAME` of this domain, or `NAME._domainkey.DOMAIN` of another.
@@ -309,8 +251,4 @@ const fn ink(tone: Tone) -> Ink {
     }
 }
 
-/// The source that is no pool, as `rules` know it.
-const DELIVER: &str = "deliver";
-/// The default route that is no smart host.
-const MX: &str = "mx";
 const NOT_EXAMINED: u8 = 4;

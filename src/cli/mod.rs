@@ -7,17 +7,20 @@ mod completions;
 mod config;
 mod dns;
 mod doctor;
+mod events;
 mod explain;
 mod health;
 mod import;
 mod inventory;
 mod key;
 pub mod paint;
+mod queue;
 mod reach;
 mod reload;
 pub mod remote;
 mod serve;
 mod sign;
+mod spool;
 mod status;
 mod user;
 
@@ -41,12 +44,17 @@ enum Command {
     ///
     /// Exit code 0: it takes mail; 3: it runs, but takes none, the reasons are printed; 1: it did not answer.
     Status(status::Args),
+    /// Print what happens to mail, or has happened: accepted, deferred, delivered, bounced and why
+    Events(events::Args),
     /// Say by exit code whether the relay takes mail, or merely lives; for probes of containers
     ///
     /// Exit code 0: yes; 1: no, or no answer. What is wrong is printed.
     Health(health::Args),
     /// Have the running relay read its configuration, keys, certificates and users anew: all of it, or nothing
     Reload(reload::Args),
+    /// Look into the queue of the running relay, and decide what becomes of mail: retry, hold, release, cancel, reroute
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Make tokens for those who ask the running relay
     #[command(subcommand)]
     Admin(admin::Command),
@@ -76,6 +84,9 @@ enum Command {
     Check(Box<check::Args>),
     /// Say what messages that came back mean: bounces, delays, automatic replies, complaints
     Classify(classify::Args),
+    /// Copy the queue, restore a copy, look for damage
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print a configuration made from that of Postfix, OpenDKIM, rspamd or a container of Postfix, and what it cannot carry over
     #[command(subcommand)]
     Import(import::Command),
@@ -101,8 +112,10 @@ pub fn run() -> ExitCode {
     let done = match Args::parse().command {
         Command::Serve(file) => serve::run(&file.config),
         Command::Status(args) => status::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
+        Command::Queue(command) => queue::run(command),
         Command::Admin(command) => admin::run(&command),
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),
@@ -112,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args),
         Command::Check(args) => Ok(check::run(*args)),
         Command::Classify(args) => classify::run(&args),
+        Command::Spool(command) => spool::run(command),
         Command::Import(command) => import::run(&command),
         Command::User(command) => user::run(command),
         Command::Completions(args) => completions::completions(&args),

@@ -22,7 +22,7 @@ pub struct Place {
     /// The relay's configuration file, whose [admin] says where it listens
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
     pub config: PathBuf,
-    /// The relay's address instead, as in <https://relay.example.com:8025>
+    /// The relay's address instead, as in `https://relay.example.com:8025`
     #[arg(long, value_name = "URL", env = "POSTSEAL_URL")]
     pub url: Option<String>,
     /// A file with the token to show
@@ -119,6 +119,17 @@ impl Remote {
     /// Nobody answers; or [`Refused`].
     pub fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
         self.runtime.block_on(async { understood(self.send(Method::GET, path, query, None).await?).await })
+    }
+
+    /// Asks for octets that are no JSON.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub fn octets(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Vec<u8>> {
+        self.runtime.block_on(async {
+            let response = accepted(self.send(Method::GET, path, query, None).await?).await?;
+            Ok(response.bytes().await.context("the connection to the relay broke")?.to_vec())
+        })
     }
 
     /// Has something done.

@@ -106,6 +106,7 @@ fn reload(relay: &mut Relay, path: &Path, manager: &Manager) -> Result<(), Vec<S
     manager.tell(&[State::Reloading(monotonic())]);
     let reloaded = Config::load(path).map_err(|faults| faults.to_string()).and_then(|config| relay.reload(config).map_err(|fault| fault.to_string()));
     let faults: Vec<String> = reloaded.err().iter().flat_map(|faults| faults.lines()).map(str::to_owned).collect();
+    relay.count_reload(faults.is_empty());
     for error in &faults {
         tracing::error!(error, "config.rejected");
     }

@@ -8,6 +8,7 @@ use crate::ingress::identity::{self, Fault};
 use crate::ingress::tls::ClientCertificates;
 use crate::keys::lifecycle::Evidence;
 use crate::policy::Mode;
+use crate::readdress::RewriteReversePath;
 use crate::seal::NoKey;
 use crate::spool::sqlite::FileSystems;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
     identities(root, config);
     ages(root, config);
     memory(root, config);
+    way_out(root, config);
     for (domain, settings) in &config.domains {
         if let Some(platform) = settings.third_party.as_ref().filter(|platform| !config.domains.contains_key(platform)) {
             root.fault_at(
@@ -108,6 +110,29 @@ fn memory(root: &Reader<'_>, config: &Config) {
     }
 }
 
+/// Who gets the queue at the end is there; and what is passed through has one way, on which bounces need nothing of ours.
+fn way_out(root: &Reader<'_>, config: &Config) {
+    let hosts = &config.smart_hosts.hosts;
+    if let Some(upstream) = config.server.upstream.as_ref().filter(|upstream| !hosts.contains_key(*upstream)) {
+        let expected = format!("one of {}; the postseal that is given the queue is declared as [smart_hosts.NAME]", listed(hosts.keys()));
+        root.fault_at(&["server", "upstream"], &format!("\"{upstream}\""), &expected);
+    }
+    let Some(through) = &config.through else { return };
+    let route = &through.route;
+    if !hosts.contains_key(route) {
+        let expected = "routes.default with the name of a smart host: by MX each recipient domain has a next hop of its own, and a client hears one answer";
+        return root.fault_at(&["spool", "mode"], &format!("\"through\", and routes.default is \"{route}\""), expected);
+    }
+    if let Some(rule) = config.policy.routes.iter().find(|rule| rule.route != *route) {
+        let expected = format!("\"{route}\", as routes.default: with spool.mode = \"through\" all mail has one next hop, since a client hears one answer");
+        root.fault_at(&["routes", "recipients", &rule.recipients.to_string()], &format!("\"{}\"", rule.route), &expected);
+    }
+    if config.smart_hosts.reverse_paths.get(route) != Some(&RewriteReversePath::Keep) {
+        let expected = "reverse_path = \"keep\": with spool.mode = \"through\" nobody here would know whose a bounce address is; the smart host makes it";
+        root.fault_at(&["smart_hosts", route.as_str(), "reverse_path"], "\"rewrite\"", expected);
+    }
+}
+
 /// What mail needs outlives the mail.
 fn ages(root: &Reader<'_>, config: &Config) {
     let longest = config.streams.values().filter_map(|stream| stream.max_age).chain([config.max_age]).max().unwrap_or_default();
@@ -150,15 +175,22 @@ pub fn warnings(config: &Config) -> Vec<String> {
             .push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
     }
     for name in config.smart_hosts.hosts.keys() {
-        if config.policy.default_route != *name && config.policy.routes.iter().all(|rule| rule.route != *name) {
+        let is_upstream = config.server.upstream.as_ref() == Some(name);
+        if !is_upstream && config.policy.default_route != *name && config.policy.routes.iter().all(|rule| rule.route != *name) {
             warnings.push(format!("smart host \"{name}\" is not used: neither routes.default nor routes.recipients names it"));
         }
     }
     if config.seal.no_key == NoKey::Pass {
         warnings.push("seal.no_key is \"pass\": mail of a domain without a key leaves unsigned, and large receivers reject it".to_owned());
     }
+    warnings.extend(unsmoothed(config));
     match config.spool.file_systems {
+        _ if config.through.is_some() => {} // nothing is kept there
         FileSystems::Durable => {}
+        FileSystems::Volatile if config.server.upstream.is_some() => warnings.push(
+            "spool.file_systems is \"volatile\": accepted mail goes to server.upstream at an orderly end, and is lost at any other (a kill, loss of power)"
+                .to_owned(),
+        ),
         FileSystems::Volatile => {
             warnings.push("spool.file_systems is \"volatile\": on a tmpfs, accepted mail is lost when the machine or container stops".to_owned());
         }
@@ -168,6 +200,18 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     warnings.sort();
     warnings
+}
+
+/// Rates that nothing smooths: what is passed through does not wait.
+fn unsmoothed(config: &Config) -> Vec<String> {
+    if config.through.is_none() {
+        return Vec::new();
+    }
+    let of_identity = |rate: &crate::policy::Rate| rate.messages_per_minute.is_some() || rate.recipients_per_minute.is_some();
+    let identities = config.policy.identities.iter().filter(|(_, identity)| of_identity(&identity.rate)).map(|(name, _)| format!("identity \"{name}\""));
+    let streams = config.streams.iter().filter(|(_, stream)| stream.recipients_per_minute.is_some()).map(|(name, _)| format!("stream \"{name}\""));
+    let text = "spool.mode is \"through\", so nothing waits for its turn: set a ceiling, or smooth at the smart host";
+    identities.chain(streams).map(|who| format!("{who}: its rate a minute has no effect: {text}")).collect()
 }
 
 /// Identities that no client can be, and users who cannot log in.

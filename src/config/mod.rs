@@ -20,7 +20,7 @@ pub use sections::watch::WatchSettings;
 pub use sections::who::{DomainSettings, Domains, Identities, StreamSettings};
 
 use crate::deliver::tls::TlsSettings;
-use crate::events::{log, otlp};
+use crate::events::{log, otlp, webhook};
 use crate::ingress::{sasl, tls};
 use crate::keys::KeyFile;
 use crate::mail::Stream;
@@ -67,6 +67,10 @@ pub struct Config {
     pub seal: seal::Rules,
     /// `[spool]` and `[events]`.
     pub spool: spool::Settings,
+    /// `[webhooks]`.
+    pub webhooks: Vec<webhook::Settings>,
+    /// `[through]`, where `spool.mode` is that.
+    pub through: Option<deliver::through::Settings>,
     /// `[resolver]`.
     pub resolver: dns::Settings,
     /// `[watch]`.
@@ -168,13 +172,18 @@ fn meant(root: &Reader<'_>) -> Config {
     let policy = who::policy(root, server.postmaster.clone(), &identities, &domains, &streams, routes);
     let watch = watch::watch(root);
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
+    let journal = events::events(root);
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
+    let (spool, mode) = how::spool(root);
+    let through = how::through(root, mode, &policy.default_route, server.upstream.as_ref());
     let mut config = Config {
         auth: how::auth(root),
         otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
-        spool: spool::Settings { journal: events::events(root), ..how::spool(root) },
+        webhooks: events::webhooks(root, &journal),
+        spool: spool::Settings { journal, ..spool },
+        through,
         resolver: how::resolver(root),
         watch,
         publication: publication::publication(root, &hostname),

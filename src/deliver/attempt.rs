@@ -15,6 +15,7 @@
 
 use super::Held;
 use super::connection::Connection;
+use super::counted;
 use super::ending::{self, Circumstances};
 use super::pool::{Kept, Permit};
 use super::provider::{Place, Reaction};
@@ -32,7 +33,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a lane gives an attempt to begin with.
 pub(super) enum Line {
@@ -238,7 +239,10 @@ impl<'a, S: Spool> Attempt<'a, S> {
     /// RFC 6376 §3.5 `x=`, and keys that went out of use while the mail waited.
     async fn seal_again(&mut self, message: &Bytes) -> Result<(), Held> {
         let Some(seal) = self.shared.reseal.fresh(&self.mail, message, self.shared.now())? else { return Ok(()) };
-        if let Err(fault) = self.shared.spool.reseal(self.mail.id, seal.clone()).await {
+        // The stored one is for the message's own route, which other recipients may still go by.
+        if !self.mail.rerouted
+            && let Err(fault) = self.shared.spool.reseal(self.mail.id, seal.clone()).await
+        {
             self.shared.note_fault("reseal", &fault);
         }
         self.mail = Arc::new(Mail { seal, ..(*self.mail).clone() });
@@ -306,6 +310,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
                 }
                 Err(fault) => fault,
             };
+            counted::failed(self.shared, place, &fault);
             log::connection_failed(&self.mail, place, &target, &fault);
             self.note_fault(fault.outcome(&target, self.shared.now()));
             let Some(reply) = fault.reply() else { continue };
@@ -339,13 +344,15 @@ impl<'a, S: Spool> Attempt<'a, S> {
         match Connection::open(target, &tls, timeouts).await {
             Err(fault) if target.tls == TlsDemand::Opportunistic && fault.may_go_in_clear(target) => {
                 shared.tally.clear_text_after_failed_tls.fetch_add(1, Ordering::Relaxed);
+                shared.meters.of(&place.provider).fallbacks.one();
                 log::clear_text(place, target, &fault);
                 Connection::open(&target.in_clear(), &tls, timeouts).await
             }
             opened => opened,
         }
-        .inspect(|_| {
+        .inspect(|connection| {
             shared.tally.connections.fetch_add(1, Ordering::Relaxed);
+            counted::opened(shared, place, target.tls, connection);
         })
     }
 
@@ -399,7 +406,9 @@ impl<'a, S: Spool> Attempt<'a, S> {
             tenure.dot_is_out.store(lasts, Ordering::Release);
             lasts
         };
+        let began = Instant::now();
         let end = kept.connection.transact(&transaction, before_end).await;
+        self.shared.meters.of(&kept.permit.place().provider).transaction.took(began.elapsed());
         self.shared.tally.transactions.fetch_add(1, Ordering::Relaxed);
         end
     }
@@ -468,6 +477,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
 
     fn slow_down(&self, place: &Place, reaction: Reaction, reply: &str) {
         self.shared.pool.slow_down(place, reaction);
+        self.shared.meters.of(&place.provider).slowdowns.one();
         log::slowed(place, reply, self.shared.pool.pause(place));
     }
 

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use wire::{LineByLine, Stream, Wire, WireFault};
 
@@ -28,8 +28,20 @@ pub struct Connection {
     timeouts: Timeouts,
     prefer_bdat: bool,
     transactions: u32,
+    took: Took,
     /// False while a transaction runs: one that is dropped leaves the session in the middle of it.
     at_rest: bool,
+}
+
+/// How long the steps towards a session took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// TCP.
+    pub connect: Duration,
+    /// The TLS handshake, where there was one.
+    pub tls: Option<Duration>,
+    /// Greeting, EHLO and AUTH.
+    pub greet: Duration,
 }
 
 impl Connection {
@@ -41,9 +53,12 @@ impl Connection {
     /// # Cancel safety
     /// Dropped, it leaves nothing behind but a closed connection.
     pub async fn open(target: &Target, tls: &ClientTls, timeouts: &Timeouts) -> Result<Self, OpenFault> {
+        let mut took = Took::default();
+        let began = Instant::now();
         let tcp = connect(target, timeouts.connect).await?;
+        took.connect = began.elapsed();
         let (mut wire, mut session) = if target.implicit_tls {
-            let (stream, session) = handshake(tcp, target, tls, timeouts.starttls).await?;
+            let (stream, session) = handshake(tcp, target, tls, timeouts.starttls, &mut took).await?;
             (Wire::new(stream), Some(session))
         } else {
             (Wire::new(Stream::Clear(tcp)), None)
@@ -56,7 +71,7 @@ impl Connection {
                 Step::Ask(octets, stage) => opening.reply(ask(&mut wire, &octets, stage, timeouts).await?),
                 Step::StartTls => {
                     let tcp = wire.into_clear().ok_or_else(|| OpenFault::Protocol(SPOKE_BEFORE_TLS.to_owned()))?;
-                    let (stream, agreed) = handshake(tcp, target, tls, timeouts.starttls).await?;
+                    let (stream, agreed) = handshake(tcp, target, tls, timeouts.starttls, &mut took).await?;
                     (wire, session) = (Wire::new(stream), Some(agreed));
                     opening.tls_started()
                 }
@@ -70,8 +85,9 @@ impl Connection {
         if let Some(credentials) = &target.auth {
             authenticate(&mut wire, credentials, &capabilities, session.is_some(), timeouts.auth).await?;
         }
+        took.greet = began.elapsed().saturating_sub(took.connect + took.tls.unwrap_or_default());
         let peer = Peer { remote: target.remote(), tls: session };
-        Ok(Self { wire, peer, capabilities, timeouts: timeouts.clone(), prefer_bdat: target.bdat, transactions: 0, at_rest: true })
+        Ok(Self { wire, peer, capabilities, timeouts: timeouts.clone(), prefer_bdat: target.bdat, transactions: 0, took, at_rest: true })
     }
 
     /// What the next hop offers.
@@ -84,6 +100,12 @@ impl Connection {
     #[must_use]
     pub const fn tls(&self) -> Option<&TlsSession> {
         self.peer.tls.as_ref()
+    }
+
+    /// How long it took to open.
+    #[must_use]
+    pub const fn took(&self) -> Took {
+        self.took
     }
 
     /// The next hop as evidence names it.
@@ -104,7 +126,20 @@ impl Connection {
     /// # Cancel safety
     /// Not safe: dropped, the mail may have been delivered, and the connection is not [open](Self::is_open) any more.
     pub async fn transact(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
-        let mut dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        self.converse(dialogue, before_end).await
+    }
+
+    /// As [`Self::transact`], for all recipients or none: see [`Dialogue::whole`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::transact`].
+    pub async fn transact_whole(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
+        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        self.converse(dialogue.whole(), before_end).await
+    }
+
+    async fn converse(&mut self, mut dialogue: Dialogue<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
         let used_before = self.transactions > 0;
         let mut before_end = Some(before_end);
         let (mut begun, mut was_closed) = (false, false);
@@ -228,7 +263,8 @@ async fn connect(target: &Target, within: Duration) -> Result<TcpStream, OpenFau
     Ok(tcp.stream)
 }
 
-async fn handshake(tcp: TcpStream, target: &Target, tls: &ClientTls, within: Duration) -> Result<(Stream, TlsSession), OpenFault> {
+async fn handshake(tcp: TcpStream, target: &Target, tls: &ClientTls, within: Duration, took: &mut Took) -> Result<(Stream, TlsSession), OpenFault> {
+    let began = Instant::now();
     // An address is no name: it is not sent as SNI (RFC 6066 §3).
     let name = target.host.trim_end_matches('.');
     let address = target.address.ip().to_string();
@@ -241,6 +277,7 @@ async fn handshake(tcp: TcpStream, target: &Target, tls: &ClientTls, within: Dur
         mail_send::Error::Timeout => OpenFault::Timeout(Stage::StartTls),
         other => OpenFault::Handshake(other.to_string()),
     })?;
+    took.tls = Some(began.elapsed());
     let agreed = client.tls_connection();
     let session = TlsSession {
         version: if agreed.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) { "TLSv1.3" } else { "TLSv1.2" },

@@ -116,15 +116,15 @@ fn expired(evidence: Evidence, mail: &Mail, now: Timestamp) -> Evidence {
 }
 
 /// A notice answers neither a notice nor a null reverse-path (RFC 5321 §4.5.5).
-fn may_be_told(mail: &Mail) -> bool {
+pub(super) fn may_be_told(mail: &Mail) -> bool {
     mail.kind == Kind::Submission && mail.original_reverse_path != ReversePath::Null
 }
 
-/// Released recipients never come here.
+/// Recipients that are released or cancelled never come here.
 fn evidence_of(how: &How) -> &Evidence {
     match how {
         How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => evidence,
-        How::Released { .. } => unreachable!("an attempt that was made is not released"),
+        How::Cancelled(_) | How::Released { .. } => unreachable!("an attempt that was made is not taken back"),
     }
 }
 
@@ -156,6 +156,7 @@ mod tests {
             tag: None,
             trace: None,
             seal: Seal { fields: Vec::new(), expires: None, plan: Plan::default() },
+            rerouted: false,
             message_octets: 10,
         }
     }

@@ -4,9 +4,11 @@
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
 use super::attempt::{Attempt, Line, Report, Tenure};
+use super::counted;
 use super::ending::conclude;
 use super::finding;
 use super::pool::Waiting;
+use super::provider::OTHER;
 use super::route::PlannedHost;
 use super::settings::Settings;
 use super::shaping::Admission;
@@ -30,7 +32,9 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
     let settings = shared.settings.load_full();
     match finding::find_way(&shared.resolver, &settings, &queue).await {
         Ok(way) => {
-            let group = way.order(0).first().map_or_else(|| "".into(), |host| way.place(&host.name, &settings).group);
+            let best = way.order(0).first().map(|host| way.place(&host.name, &settings));
+            let (group, provider) = best.map_or_else(|| ("".into(), OTHER.into()), |place| (place.group, place.provider));
+            shared.whereabouts.note(&queue, &provider);
             let lane = Lane {
                 begun_at: shared.now(),
                 has_claimed: false,
@@ -44,11 +48,15 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
                 dry: false,
                 unreachable: None,
                 group,
+                provider,
                 waiting: None,
             };
             lane.work(&nudge).await
         }
-        Err(why) => end_all(&shared, &settings, &queue, &why.outcome(shared.now())).await,
+        Err(why) => {
+            let provider = shared.whereabouts.of(&queue).unwrap_or_else(|| OTHER.into());
+            end_all(&shared, &settings, &queue, &provider, &why.outcome(shared.now())).await
+        }
     }
 }
 
@@ -71,6 +79,8 @@ struct Lane<S: Spool> {
     has_claimed: bool,
     /// What the best host shares its limits with.
     group: Arc<str>,
+    /// Who stands behind the best host.
+    provider: Arc<str>,
     /// There is no connection yet, and others have them all.
     waiting: Option<Waiting>,
 }
@@ -99,7 +109,7 @@ impl<S: Spool> Lane<S> {
         }
         worked?;
         match self.unreachable.take() {
-            Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &outcome).await,
+            Some(outcome) => end_all(&self.shared, &self.settings, &self.queue, &self.provider, &outcome).await,
             None => Ok(()),
         }
     }
@@ -307,13 +317,17 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let around = Report::circumstances(shared, settings, &mail);
     let began_at = report.began_at.unwrap_or(around.now);
     let mut endings: Vec<Ending> = report.released.drain(..).map(|(leased, next_at)| Ending::of(leased.index, How::Released { next_at })).collect();
-    let (mut told, mut tried) = (Vec::new(), Vec::new());
+    let (mut told, mut bounced, mut tried) = (Vec::new(), Vec::new(), Vec::new());
     for ended in report.ended.drain(..) {
         let conclusion = conclude(&around, &ended.provider, &ended.recipient, ended.outcome, ended.dsn_passed_on);
+        counted::ended(&shared.meters, &ended.provider, &mail, &conclusion);
         log::attempt(&mail, queue, &ended.provider, &ended.recipient, &conclusion);
         told.extend(conclusion.told);
         if mail.trace.is_some() {
-            tried.push((ended.recipient, ended.provider, conclusion.ending.how.clone()));
+            tried.push((ended.recipient.clone(), ended.provider, conclusion.ending.how.clone()));
+        }
+        if matches!(conclusion.ending.how, How::Failed(_)) {
+            bounced.push((ended.recipient, conclusion.ending.clone()));
         }
         endings.push(conclusion.ending);
     }
@@ -325,8 +339,11 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     let counted = endings.clone();
     if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
         shared.note_fault("settle", &fault);
-    } else if has_notices {
-        shared.wake.notify_one();
+    } else {
+        bounced.iter().for_each(|(recipient, ending)| log::bounced(&mail, recipient, ending));
+        if has_notices {
+            shared.wake.notify_one();
+        }
     }
     for ending in &counted {
         shared.tally.count(&ending.how);
@@ -346,7 +363,7 @@ async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp)
 }
 
 /// Gives everything that is due in a queue the same outcome: there is no way, or nobody at its end.
-async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: &Queue, outcome: &Outcome) -> Result<(), SpoolError> {
+async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: &Queue, provider: &Arc<str>, outcome: &Outcome) -> Result<(), SpoolError> {
     let batch = NonZeroUsize::new(settings.claim_recipients_max).unwrap_or(NonZeroUsize::MIN);
     let begun_at = shared.now();
     while !shared.draining.is_cancelled() {
@@ -361,7 +378,7 @@ async fn end_all<S: Spool>(shared: &Arc<Shared<S>>, settings: &Settings, queue: 
                 Err(fault) => Report { unreadable: Some(fault), ..Report::default() },
             };
             if report.unreadable.is_none() {
-                report.end_with(&lease, outcome);
+                report.end_with(&lease, provider, outcome);
             }
             settle(shared, settings, queue, lease, &mut report).await;
         }

@@ -6,22 +6,33 @@
 //! | [`provider`], [`shaping`], [`throttle`] | who stands behind a host; how much, how fast; what replies change about it | pure |
 //! | [`tls_policy`] | what is asked of TLS | pure |
 //! | [`schedule`], [`ending`], [`classify`] | retry, give up, tell the submitter; what an ending means | pure |
+//! | [`whereabouts`], [`failing`] | which provider a queue goes to; when all of a provider is out of reach | pure |
 //! | [`finding`] | asks the DNS for hosts and addresses | shell |
 //! | [`pool`] | connections that are open, admitted, idle | shell |
+//! | [`cancel`] | takes mail out of the queue for a person, and tells its submitter | shell |
+//! | `counted` | what is counted of sessions and endings | pure |
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
 //! | [`connection`], [`target`], [`tls`] | one session with a next hop | shell |
+//! | [`passage`] | one message to a smart host while somebody waits | shell |
+//! | [`through`] | `through` mode: the client hears what the next hop says, nothing is spooled | shell |
+//! | [`handover`] | at the end, the queue goes to an upstream postseal | shell |
 //!
 //! It does not know how mail was made. What it needs of keys and DSNs it asks through [`Reseal`] and [`Notices`]; `relay.rs` joins them.
 //! RFC 5321 §4.5.4, §5; RFC 3461 §5; RFC 7505.
 
 mod attempt;
+pub mod cancel;
 pub mod classify;
 pub mod connection;
+mod counted;
 pub mod ending;
+pub mod failing;
 pub mod finding;
+pub mod handover;
 mod lane;
+pub mod passage;
 pub mod pool;
 pub mod provider;
 pub mod route;
@@ -31,15 +42,17 @@ pub mod shaping;
 pub mod shaping_file;
 pub mod target;
 pub mod throttle;
+pub mod through;
 pub mod tls;
 pub mod tls_policy;
 pub mod way;
+pub mod whereabouts;
 pub mod worker;
 
 pub use ending::{Action, Told};
 pub use provider::{Limits, Providers};
 pub use settings::{HostPort, Settings, SmartHost, Source};
-pub use worker::{Clock, Delivery, Tally};
+pub use worker::{Clock, Delivery, Outside, Tally};
 
 use crate::mail::{Mailbox, Timestamp};
 use crate::seal::{Seal, Sealed};

@@ -9,6 +9,7 @@ use super::provider::{Place, Reaction};
 use super::shaping::{Admission, Shaping};
 use super::target::Target;
 use super::worker::Clock;
+use crate::events::meters;
 use crate::mail::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ pub struct Pool {
     waiting: Mutex<HashMap<Arc<str>, usize>>,
     changes: watch::Sender<u64>,
     clock: Clock,
+    meters: Arc<meters::Deliver>,
 }
 
 /// The right to one open connection to a place; given back when dropped.
@@ -59,8 +61,8 @@ struct Idle {
 impl Pool {
     /// An empty pool.
     #[must_use]
-    pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { shaping: Mutex::default(), idle: Mutex::default(), waiting: Mutex::default(), changes: watch::Sender::new(0), clock })
+    pub fn new(clock: Clock, meters: Arc<meters::Deliver>) -> Arc<Self> {
+        Arc::new(Self { shaping: Mutex::default(), idle: Mutex::default(), waiting: Mutex::default(), changes: watch::Sender::new(0), clock, meters })
     }
 
     /// Asks for the right to open a connection. Where only idle connections to other hosts of the group stand in the way, one of them is closed.
@@ -70,7 +72,10 @@ impl Pool {
     pub fn admit(self: &Arc<Self>, place: &Place) -> Result<Permit, Admission> {
         let now = (self.clock)();
         match self.shaping().admit(place, now) {
-            Admission::Granted => return Ok(Permit { pool: self.clone(), place: place.clone() }),
+            Admission::Granted => {
+                self.meters.of(&place.provider).connections.up();
+                return Ok(Permit { pool: self.clone(), place: place.clone() });
+            }
             refusal @ (Admission::Paused(_) | Admission::Down(_)) => return Err(refusal),
             Admission::Full => {}
         }
@@ -194,6 +199,13 @@ impl Pool {
         self.shaping().silent(place, (self.clock)())
     }
 
+    /// Has mail go to a host again, see [`Shaping::resume`].
+    pub fn resume(&self, group: &str, host: &str, ends_pause: bool) -> Option<Timestamp> {
+        let until = self.shaping().resume(group, host, ends_pause, (self.clock)());
+        self.changed();
+        until
+    }
+
     /// How many recipients to name in one transaction there.
     #[must_use]
     pub fn recipients_max(&self, place: &Place) -> usize {
@@ -209,6 +221,12 @@ impl Pool {
     #[must_use]
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.shaping().connections(group)
+    }
+
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.shaping().pauses((self.clock)())
     }
 
     fn take_id(&self, id: u64) -> Option<Kept> {
@@ -254,6 +272,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.pool.shaping().leave(&self.place, (self.pool.clock)());
+        self.pool.meters.of(&self.place.provider).connections.down();
         self.pool.changed();
     }
 }

@@ -106,6 +106,11 @@ impl Providers {
         &self.other
     }
 
+    /// The names of those that are known.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(|provider| &*provider.name)
+    }
+
     /// The place of an MX host.
     #[must_use]
     pub fn place(&self, host: &str) -> Place {

@@ -189,6 +189,19 @@ impl Shaping {
         }
     }
 
+    /// A person wants mail to go there now: a host that did not answer is tried again; what the provider asked for is kept unless he says
+    /// otherwise, and then one connection begins. Gives the time until which the provider is still paused.
+    pub fn resume(&mut self, group: &str, host: &str, ends_pause: bool, now: Timestamp) -> Option<Timestamp> {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.down_until = Timestamp::EPOCH;
+        }
+        let group = self.groups.get_mut(group)?;
+        if ends_pause && group.paused_until > now {
+            (group.paused_until, group.window) = (Timestamp::EPOCH, 1);
+        }
+        Some(group.paused_until).filter(|until| *until > now)
+    }
+
     /// No address of the host could be talked to. Gives the time until which it is left alone.
     pub fn silent(&mut self, place: &Place, now: Timestamp) -> Timestamp {
         let host = self.hosts.entry(place.host.clone()).or_default();
@@ -219,6 +232,12 @@ impl Shaping {
     #[must_use]
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.groups.get(group).map_or((0, WINDOW_FIRST), |group| (group.open, group.window))
+    }
+
+    /// Who asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self, now: Timestamp) -> Vec<(Arc<str>, Timestamp)> {
+        self.groups.iter().filter(|(_, group)| group.paused_until > now).map(|(name, group)| (name.clone(), group.paused_until)).collect()
     }
 
     /// What was not used for long is forgotten before memory grows.
@@ -345,6 +364,23 @@ mod tests {
         let Admission::Paused(again) = shaping.admit(&place, now) else { panic!("no pause") };
         assert_eq!(again.since(now), Duration::from_mins(20));
         assert_eq!(admitted(&mut shaping, &place, again), 1);
+    }
+
+    #[test]
+    fn a_person_can_have_a_silent_host_tried_and_a_pause_ended() {
+        let (mut shaping, place) = (Shaping::default(), Providers::default().place("gmail-smtp-in.l.google.com"));
+        shaping.silent(&place, START);
+        assert!(matches!(shaping.admit(&place, START), Admission::Down(_)));
+        assert_eq!(shaping.resume(&place.group, &place.host, false, START), None);
+        assert_eq!(shaping.admit(&place, START), Admission::Granted);
+        shaping.slow_down(&place, place.limits.reaction(&reply("421 4.7.28 unusual rate of mail")), START);
+        let Admission::Paused(until) = shaping.admit(&place, START) else { panic!("no pause") };
+        assert_eq!(shaping.resume(&place.group, &place.host, false, START), Some(until), "what the provider asked for is kept");
+        assert_eq!(shaping.admit(&place, START), Admission::Paused(until));
+        shaping.leave(&place, START);
+        assert_eq!(shaping.resume(&place.group, &place.host, true, START), None);
+        assert_eq!(admitted(&mut shaping, &place, START), 1, "by one connection at first");
+        assert_eq!(shaping.resume("nobody", "nobody", true, START), None);
     }
 
     #[test]

@@ -4,12 +4,15 @@
 //! Wakes when mail was committed ([`Delivery::wake`]), when a lane ends, and when the next recipient becomes due; idle, it does nothing.
 
 use super::attempt::{Ended, Report};
+use super::failing::Failing;
 use super::pool::Pool;
 use super::settings::Settings;
 use super::throttle::{Rate, Throttle};
 use super::tls::ClientTls;
+use super::whereabouts::Whereabouts;
 use super::{Notices, Reseal, lane};
 use crate::dns::Resolver;
+use crate::events::meters;
 use crate::mail::{IdentityName, Outcome, Stream, Timestamp};
 use crate::spool::{How, Lease, Queue, Spool, SpoolError};
 use arc_swap::ArcSwap;
@@ -17,7 +20,7 @@ use rand::RngCore;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
@@ -30,6 +33,18 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Delivery {
     handle: Box<dyn Handle>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the station asks of others, and where it counts.
+pub struct Outside {
+    /// Who writes notices.
+    pub notices: Arc<dyn Notices>,
+    /// Who seals again.
+    pub reseal: Arc<dyn Reseal>,
+    /// The time.
+    pub clock: Clock,
+    /// Where it counts.
+    pub meters: Arc<meters::Deliver>,
 }
 
 /// What has happened since the start.
@@ -61,6 +76,8 @@ pub(super) struct Shared<S: Spool> {
     pub tls: ArcSwap<ClientTls>,
     pub pool: Arc<Pool>,
     pub tally: Arc<Tally>,
+    pub meters: Arc<meters::Deliver>,
+    pub whereabouts: Arc<Whereabouts>,
     pub started_at: Timestamp,
     pub wake: Arc<Notify>,
     /// Told each time the dispatcher has looked at what is due.
@@ -71,6 +88,7 @@ pub(super) struct Shared<S: Spool> {
     pub cut: CancellationToken,
     clock: Clock,
     turns: Mutex<Throttle<Counted>>,
+    failing: Mutex<Failing>,
     /// More queues are due than have a lane.
     crowded: AtomicBool,
     /// The spool failed when it was asked last, which was said: nothing more is sent.
@@ -88,15 +106,9 @@ enum Counted {
 impl Delivery {
     /// Starts delivering what is due. Must be called within a tokio runtime.
     #[must_use]
-    pub fn start<S: Spool>(
-        spool: Arc<S>,
-        resolver: Arc<Resolver>,
-        settings: Settings,
-        tls: ClientTls,
-        notices: Arc<dyn Notices>,
-        reseal: Arc<dyn Reseal>,
-        clock: Clock,
-    ) -> Self {
+    pub fn start<S: Spool>(spool: Arc<S>, resolver: Arc<Resolver>, settings: Settings, tls: ClientTls, outside: Outside) -> Self {
+        let Outside { notices, reseal, clock, meters } = outside;
+        know_providers(&meters, &settings);
         let shared = Arc::new(Shared {
             spool,
             resolver,
@@ -104,8 +116,10 @@ impl Delivery {
             reseal,
             settings: ArcSwap::from_pointee(settings),
             tls: ArcSwap::from_pointee(tls),
-            pool: Pool::new(clock.clone()),
+            pool: Pool::new(clock.clone(), meters.clone()),
             tally: Arc::default(),
+            meters,
+            whereabouts: Arc::default(),
             started_at: clock(),
             wake: Arc::default(),
             rounds: watch::Sender::default(),
@@ -113,6 +127,7 @@ impl Delivery {
             cut: CancellationToken::new(),
             clock,
             turns: Mutex::default(),
+            failing: Mutex::default(),
             crowded: AtomicBool::new(false),
             spool_failed: AtomicBool::new(false),
         });
@@ -160,16 +175,38 @@ impl Delivery {
         let _ = rounds.changed().await;
     }
 
+    /// A person wants mail to go to a next hop now. A host that did not answer is tried again; a pause that the provider asked for is kept
+    /// unless `ends_pause`. Gives the time until which the provider is still paused.
+    #[must_use]
+    pub fn resume(&self, provider: &str, host: &str, ends_pause: bool) -> Option<Timestamp> {
+        let host = host.to_ascii_lowercase();
+        let of_smart_host = format!("{provider}/");
+        let groups = if provider == super::provider::OTHER { [host.as_str(), host.as_str()] } else { [provider, of_smart_host.as_str()] };
+        groups.into_iter().filter_map(|group| self.handle.pool().resume(group, &host, ends_pause)).max()
+    }
+
     /// What has happened since the start.
     #[must_use]
     pub fn tally(&self) -> &Tally {
         self.handle.tally()
     }
 
+    /// The provider that mail of a queue goes to, as far as it is known: see [`Whereabouts`].
+    #[must_use]
+    pub fn whereabouts(&self) -> Arc<Whereabouts> {
+        self.handle.whereabouts().clone()
+    }
+
     /// Connections open to a provider (or a host without one, or `route/` of a smart host), and those allowed now.
     #[must_use]
     pub fn connections(&self, group: &str) -> (u32, u32) {
         self.handle.pool().connections(group)
+    }
+
+    /// Providers (or hosts without one) that asked for a pause, and until when.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.handle.pool().pauses()
     }
 }
 
@@ -181,6 +218,7 @@ trait Handle: Send + Sync {
     fn cut(&self) -> &CancellationToken;
     fn pool(&self) -> &Arc<Pool>;
     fn tally(&self) -> &Tally;
+    fn whereabouts(&self) -> &Arc<Whereabouts>;
     fn rounds(&self) -> &watch::Sender<()>;
 }
 
@@ -189,6 +227,7 @@ impl<S: Spool> Handle for Arc<Shared<S>> {
         &self.wake
     }
     fn reload(&self, settings: Settings, tls: ClientTls) {
+        know_providers(&self.meters, &settings);
         self.settings.store(Arc::new(settings));
         self.tls.store(Arc::new(tls));
     }
@@ -207,6 +246,15 @@ impl<S: Spool> Handle for Arc<Shared<S>> {
     fn rounds(&self) -> &watch::Sender<()> {
         &self.rounds
     }
+    fn whereabouts(&self) -> &Arc<Whereabouts> {
+        &self.whereabouts
+    }
+}
+
+/// The providers that are told apart: those of the shaping file, and smart hosts.
+fn know_providers(meters: &meters::Deliver, settings: &Settings) {
+    settings.providers.names().for_each(|name| meters.know(name));
+    settings.smart_hosts.keys().for_each(|route| meters.know(route.as_str()));
 }
 
 impl<S: Spool> Shared<S> {
@@ -226,6 +274,11 @@ impl<S: Spool> Shared<S> {
         if !is_failure || !self.spool_failed.swap(true, Ordering::Relaxed) {
             log::spool_fault(during, fault);
         }
+    }
+
+    /// Providers that are out of reach.
+    pub fn failing(&self) -> MutexGuard<'_, Failing> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn spool_has_failed(&self) -> bool {
@@ -272,7 +325,7 @@ impl Tally {
                 self.unknown_ends.fetch_add(u64::from(evidence.unknown_end), Ordering::Relaxed);
                 &self.deferred
             }
-            How::Released { .. } => return,
+            How::Cancelled(_) | How::Released { .. } => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -280,8 +333,7 @@ impl Tally {
 
 impl Report {
     /// Every recipient of a lease ends alike.
-    pub(super) fn end_with(&mut self, lease: &Lease, outcome: &Outcome) {
-        let provider: Arc<str> = super::provider::OTHER.into();
+    pub(super) fn end_with(&mut self, lease: &Lease, provider: &Arc<str>, outcome: &Outcome) {
         self.ended.extend(lease.recipients.iter().map(|recipient| Ended {
             recipient: recipient.clone(),
             outcome: outcome.clone(),
@@ -401,8 +453,8 @@ pub(super) mod log {
     use crate::deliver::ending::Conclusion;
     use crate::deliver::provider::Place;
     use crate::deliver::target::{OpenFault, Target};
-    use crate::mail::{Blame, Evidence, Timestamp};
-    use crate::spool::{How, Leased, Mail, Quarantined, Queue, SpoolError};
+    use crate::mail::{Blame, Evidence, Reason, Timestamp};
+    use crate::spool::{Ending, How, Leased, Mail, Quarantined, Queue, SpoolError};
     use tracing::{error, info, warn};
 
     /// One recipient of one attempt.
@@ -412,7 +464,7 @@ pub(super) mod log {
             How::Delivered(evidence) => ("attempt.delivered", evidence),
             How::Failed(evidence) => ("attempt.failed", evidence),
             How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
-            How::Released { .. } => return,
+            How::Cancelled(_) | How::Released { .. } => return,
         };
         let Facts { host, address, reply, tls } = Facts::of(evidence);
         let reason = conclusion.judged.map(|judged| judged.reason.as_str());
@@ -427,6 +479,19 @@ pub(super) mod log {
         } else {
             info!(mail_id = %id, recipient = %recipient.mailbox, %queue, %provider, %host, %address, %author_domain, %stream, %status, %reply, %error, %tls, attempts, unknown_end, reason, trace_id, "{event}");
         }
+    }
+
+    /// What applications are told of a recipient who was given up, now that it is in the spool.
+    pub fn bounced(mail: &Mail, recipient: &Leased, ending: &Ending) {
+        let How::Failed(evidence) = &ending.how else { return };
+        let Facts { host, reply, .. } = Facts::of(evidence);
+        let provider = ending.meaning.as_ref().map(|meaning| meaning.provider.as_ref());
+        let reason = ending.meaning.as_ref().and_then(|meaning| meaning.reason).map(Reason::as_str);
+        let permanent = ending.meaning.as_ref().is_some_and(|meaning| meaning.permanent);
+        let (id, recipient, status, error) = (mail.id, &recipient.mailbox, evidence.status, evidence.text.as_str());
+        let (message_id, track_id, envid) = (mail.message_id.as_str(), mail.track_id.as_deref(), mail.envid.as_deref());
+        let (author_domain, stream, identity) = (&mail.signing_domain, &mail.stream, &mail.identity);
+        info!(mail_id = %id, %recipient, message_id, track_id, envid, %author_domain, %stream, %identity, provider, %host, %status, %reply, error, reason, permanent, "mail.bounced");
     }
 
     /// It is due, but nobody could verify its seal.
@@ -466,6 +531,15 @@ pub(super) mod log {
 
     pub fn clear_text(place: &Place, target: &Target, fault: &OpenFault) {
         warn!(provider = %place.provider, host = %place.host, address = %target.address, error = %fault, "connection.fell_back");
+    }
+
+    /// Every try for a while, whatever the host.
+    pub fn provider_failed(place: &Place, failures: u32, fault: &OpenFault) {
+        warn!(provider = %place.provider, host = %place.host, attempts = failures, error = %fault, "provider.failed");
+    }
+
+    pub fn provider_recovered(provider: &str) {
+        info!(provider, "provider.recovered");
     }
 
     pub fn slowed(place: &Place, reply: &str, until: Option<Timestamp>) {

@@ -16,6 +16,6 @@ pub mod resource;
 pub mod sighting;
 
 pub use authority::Authority;
-pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings, TlsaAnswer, Zone, authenticator, reverse_name};
+pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings, TlsaAnswer, Zone, client, reverse_name};
 pub use resource::{Data, Kind, Owner, Resource};
 pub use sighting::{Answer, Hop, Observation, Server, Showing, Shown, Sighting};

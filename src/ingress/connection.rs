@@ -4,8 +4,11 @@
 //! A message that was handed over is out of the connection's hands: its commit goes on even if the client is gone.
 
 use super::Accept;
+use super::refused::reason_of;
 use crate::clock;
-use crate::mail::{EnhancedCode, IdentityName, Proof, Refusal, Submission, Timestamp, TlsSession};
+use crate::events::meters;
+use crate::events::meters::words::{Authenticated, ListenerTls, RefusedAt, Tls};
+use crate::mail::{EnhancedCode, IdentityName, Proof, Receipt, Refusal, Submission, Timestamp, TlsSession};
 use crate::smtp::memory::Memory;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Action, Bounds, Dialogue, Input, Peer, User};
@@ -40,6 +43,8 @@ pub struct Terms<A> {
     pub settings: Settings,
     /// Of the dialogue. `starttls` and `sasl_mechanisms` follow from `encryption` and `door`.
     pub dialogue: DialogueSettings,
+    /// Where it counts.
+    pub meters: Arc<meters::Ingress>,
 }
 
 /// Who a client is, and what proves who we are: one snapshot of `identity`, `sasl` and `tls`.
@@ -137,8 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// Dropped, it closes the connection without a word; a message already handed over is still committed.
 pub async fn serve<S: Stream, A: Accept>(stream: S, origin: Origin, terms: Arc<Terms<A>>, drain: CancellationToken) {
     let (listener, client) = (Arc::clone(&terms.listener), origin.address);
+    let presence = Presence::begin(&terms);
     tracing::debug!(%listener, %client, "connection.opened");
-    match Connection::open(stream, origin, terms, drain).await {
+    match Connection::open(stream, origin, terms, drain, presence).await {
         Ok(connection) => match connection.converse().await {
             Ok(()) => tracing::debug!(%listener, %client, "connection.closed"),
             Err(error) => tracing::info!(%listener, %client, %error, "connection.lost"),
@@ -159,7 +165,46 @@ struct Connection<S, A> {
     draining: bool,
     /// The next refusal is that of a message, which is in the log already.
     refusal_told: bool,
+    /// A 250 that is not said yet.
+    owed: Option<Owed>,
+    /// The last octet of a message was read then, and its `250` is not written yet.
+    message_ended: Option<Instant>,
+    presence: Presence,
     time: Time,
+}
+
+/// A client that is connected, as it is counted; over when dropped.
+struct Presence {
+    meters: Arc<meters::Ingress>,
+    policy: ListenerTls,
+    tls: Tls,
+}
+
+/// Whose receipt it will be.
+struct Unheard {
+    listener: Arc<str>,
+    client: IpAddr,
+}
+
+/// A receipt that its client should hear of: tells when it is dropped unheard.
+struct Owed {
+    receipt: Receipt,
+    to: Unheard,
+    is_said: bool,
+}
+
+impl Unheard {
+    const fn of(self, receipt: Receipt) -> Owed {
+        Owed { receipt, to: self, is_said: false }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if !self.is_said {
+            tracing::warn!(mail_id = %self.receipt.id(), listener = %self.to.listener, client = %self.to.client, "receipt.missed");
+        }
+    }
 }
 
 enum Wire<S> {
@@ -176,7 +221,7 @@ struct Time {
 }
 
 impl<S: Stream, A: Accept> Connection<S, A> {
-    async fn open(stream: S, origin: Origin, terms: Arc<Terms<A>>, drain: CancellationToken) -> io::Result<Self> {
+    async fn open(stream: S, origin: Origin, terms: Arc<Terms<A>>, drain: CancellationToken, mut presence: Presence) -> io::Result<Self> {
         let time = Time { began_at: clock::now(), began: Instant::now() };
         let tls = if terms.encryption == Encryption::None { None } else { terms.door.tls() };
         let known = origin.identifies.then(|| terms.door.by_network(origin.address)).flatten().map(|identity| (identity, Proof::Network));
@@ -184,15 +229,18 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let settings = Arc::new(dialogue_settings(&terms, tls.is_some())?);
         let wire = match (terms.encryption, &tls) {
             (Encryption::Implicit, Some(config)) => {
+                presence.tls = Tls::Failed;
                 let stream = handshake(stream, config, terms.settings.handshake_timeout).await?;
                 let (session, known) = introduced(&stream, &*terms.door, peer.known);
+                presence.tls = version_of(&session);
                 peer = Peer { known, tls: Some(session), ..peer };
                 Wire::Tls(Box::new(stream))
             }
             _ => Wire::Plain(stream),
         };
         let dialogue = Dialogue::new(settings, peer, time.now()).within(Arc::clone(&terms.memory));
-        Ok(Self { wire, origin, terms, tls, dialogue, exchange: None, unsent: Vec::new(), drain, draining: false, refusal_told: false, time })
+        let (exchange, unsent, draining, refusal_told, message_ended) = (None, Vec::new(), false, false, None);
+        Ok(Self { wire, origin, terms, tls, dialogue, exchange, unsent, drain, draining, refusal_told, owed: None, message_ended, presence, time })
     }
 
     /// Read, feed, perform.
@@ -244,11 +292,20 @@ impl<S: Stream, A: Accept> Connection<S, A> {
     }
 
     fn say(&mut self, reply: &Reply) {
-        if reply.code() >= 400 && !std::mem::take(&mut self.refusal_told) {
+        if reply.code() >= 400 {
+            self.refuse(reply);
+        }
+        reply.write_to(&mut self.unsent);
+    }
+
+    fn refuse(&mut self, reply: &Reply) {
+        let is_of_message = std::mem::take(&mut self.refusal_told);
+        let at = if is_of_message { RefusedAt::Message } else { RefusedAt::Command };
+        self.presence.meters.refusals.of(at).of(reason_of(reply.code(), reply.enhanced())).one();
+        if !is_of_message {
             let text = reply.to_string();
             tracing::info!(listener = %self.terms.listener, client = %self.origin.address, reply = text.trim_end(), "command.refused");
         }
-        reply.write_to(&mut self.unsent);
     }
 
     /// What is still to be said goes out in clear text; what the client said behind STARTTLS in the same packet is dropped by the
@@ -258,9 +315,11 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let (Wire::Plain(stream), Some(config)) = (std::mem::replace(&mut self.wire, Wire::Lost), &self.tls) else {
             return Err(io::Error::other("STARTTLS was offered without a certificate or inside TLS"));
         };
+        self.presence.tls = Tls::Failed;
         let stream = handshake(stream, config, self.terms.settings.handshake_timeout).await?;
         let by_network = self.origin.identifies.then(|| self.terms.door.by_network(self.origin.address)).flatten();
         let (session, known) = introduced(&stream, &*self.terms.door, by_network.map(|identity| (identity, Proof::Network)));
+        self.presence.tls = version_of(&session);
         self.wire = Wire::Tls(Box::new(stream));
         Ok(Input::TlsStarted(session, known))
     }
@@ -275,10 +334,14 @@ impl<S: Stream, A: Accept> Connection<S, A> {
                 Input::Challenge(challenge)
             }
             Some(Step::Accepted(user)) => {
+                self.presence.meters.authentications.of(Authenticated::Accepted).one();
                 tracing::info!(listener = %self.terms.listener, client = %self.origin.address, identity = %user.identity, "client.authenticated");
                 Input::Authenticated(Ok(user))
             }
-            Some(Step::Refused(refusal)) => Input::Authenticated(Err(refusal)),
+            Some(Step::Refused(refusal)) => {
+                self.presence.meters.authentications.of(Authenticated::Refused).one();
+                Input::Authenticated(Err(refusal))
+            }
             None => Input::Tick,
         })
     }
@@ -286,12 +349,20 @@ impl<S: Stream, A: Accept> Connection<S, A> {
     /// The commit is a task of its own: neither a lost client nor a dropped connection stops it.
     async fn hand(&mut self, submission: Submission) -> io::Result<Input<'static>> {
         self.send().await?;
+        let ended = Instant::now();
         let submission = Submission { received_at: clock::now(), ..submission };
         let accept = Arc::clone(&self.terms.accept);
-        let commit = tokio::spawn(async move { accept.accept(submission).await });
+        let unheard = Unheard { listener: Arc::clone(&self.terms.listener), client: self.origin.address };
+        let commit = tokio::spawn(async move { accept.accept(submission).await.map(|receipt| unheard.of(receipt)) });
         Ok(match self.meanwhile(commit).await {
             Some(Ok(committed)) => {
                 self.refusal_told = committed.is_err();
+                self.message_ended = committed.is_ok().then_some(ended);
+                let committed = committed.map(|owed| {
+                    let receipt = owed.receipt.clone();
+                    self.owed = Some(owed);
+                    receipt
+                });
                 Input::Committed(committed)
             }
             Some(Err(error)) => {
@@ -334,6 +405,12 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let write = timeout(self.terms.settings.write_timeout, self.wire.write(&self.unsent));
         write.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies"))??;
         self.unsent.clear();
+        if let Some(mut owed) = self.owed.take() {
+            owed.is_said = true;
+        }
+        if let Some(ended) = self.message_ended.take() {
+            self.presence.meters.submission.took(ended.elapsed());
+        }
         Ok(())
     }
 
@@ -384,6 +461,30 @@ fn introduced<S>(stream: &TlsStream<S>, door: &dyn Door, by_network: Option<(Ide
     let by_certificate = connection.peer_certificates().and_then(|chain| door.by_certificate(chain));
     let known = by_certificate.map(|(identity, name)| (identity, Proof::Certificate { name })).or(by_network);
     (session, known)
+}
+
+impl Presence {
+    fn begin<A>(terms: &Terms<A>) -> Self {
+        let policy = match terms.encryption {
+            Encryption::Implicit => ListenerTls::Implicit,
+            Encryption::StartTls => ListenerTls::StartTls,
+            Encryption::StartTlsRequired => ListenerTls::StartTlsRequired,
+            Encryption::None => ListenerTls::None,
+        };
+        terms.meters.clients.up();
+        Self { meters: Arc::clone(&terms.meters), policy, tls: Tls::None }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.meters.clients.down();
+        self.meters.sessions.of(self.policy).of(self.tls).one();
+    }
+}
+
+fn version_of(session: &TlsSession) -> Tls {
+    if session.version == "TLSv1.3" { Tls::V13 } else { Tls::V12 }
 }
 
 impl<S: Stream> Wire<S> {

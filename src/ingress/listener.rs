@@ -5,6 +5,7 @@
 
 use super::Accept;
 use super::connection::{self, Encryption, Origin, Stream, Terms, turned_away};
+use crate::events::meters::words::{Refused, RefusedAt};
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -178,12 +179,16 @@ async fn admitted<A: Accept>(
             let Some(_place) = place else { return turn_away_slowly(stream, &terms, origin.address).await };
             connection::serve(stream, origin, terms, drain).await;
         }
-        Err(error) => tracing::warn!(listener = %terms.listener, client = %peer.ip(), %error, "proxy.refused"),
+        Err(error) => {
+            terms.meters.refusals.of(RefusedAt::Connection).of(Refused::Policy).one();
+            tracing::warn!(listener = %terms.listener, client = %peer.ip(), %error, "proxy.refused");
+        }
     }
 }
 
 /// Says no without waiting: the buffer of a fresh socket has room. Before implicit TLS nothing can be said.
 fn turn_away<A>(stream: &TcpStream, terms: &Terms<A>, client: IpAddr) {
+    count_turned_away(terms);
     tracing::info!(listener = %terms.listener, %client, "connection.turned_away");
     if terms.encryption != Encryption::Implicit {
         let _ = stream.try_write(turned_away(TOO_MANY).to_string().as_bytes());
@@ -192,11 +197,16 @@ fn turn_away<A>(stream: &TcpStream, terms: &Terms<A>, client: IpAddr) {
 
 async fn turn_away_slowly<A>(mut stream: Box<dyn Stream>, terms: &Terms<A>, client: IpAddr) {
     use tokio::io::AsyncWriteExt;
+    count_turned_away(terms);
     tracing::info!(listener = %terms.listener, %client, "connection.turned_away");
     if terms.encryption != Encryption::Implicit {
         let reply = turned_away(TOO_MANY).to_string();
         let _ = timeout(terms.settings.linger, stream.write_all(reply.as_bytes())).await;
     }
+}
+
+fn count_turned_away<A>(terms: &Terms<A>) {
+    terms.meters.refusals.of(RefusedAt::Connection).of(Refused::Limit).one();
 }
 
 /// Connections at a time, in all and by client.

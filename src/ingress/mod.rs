@@ -7,6 +7,7 @@ pub mod door;
 pub mod identity;
 pub mod listener;
 pub mod proxy_protocol;
+mod refused;
 pub mod sasl;
 pub mod tls;
 

@@ -34,6 +34,12 @@ impl MailId {
     pub const fn number(self) -> u64 {
         self.0
     }
+
+    /// The second in which it was set aside.
+    #[must_use]
+    pub fn second(self) -> Timestamp {
+        Timestamp::from_unix_seconds(ID_EPOCH_SECONDS + (self.0 >> SERIAL_BITS).cast_signed())
+    }
 }
 
 impl MailIds {

@@ -123,6 +123,12 @@ impl Refusal {
         Self { code, enhanced, text: one_line(&text.into()), blame: Blame::Operator }
     }
 
+    /// What the next hop said or did, passed on while the client waits: 4xx or 5xx.
+    #[must_use]
+    pub fn next_hop(code: u16, enhanced: EnhancedCode, text: impl Into<String>) -> Self {
+        Self { code, enhanced, text: one_line(&text.into()), blame: Blame::NextHop }
+    }
+
     /// A failure of our own, details only in the log.
     #[must_use]
     pub fn ourselves() -> Self {

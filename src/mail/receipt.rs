@@ -2,7 +2,8 @@
 
 use super::MailId;
 
-/// Given out by a spool's `commit` and by nothing else (`tests/tidy.rs` looks): the message it names survives power loss.
+/// Given out by a spool's `commit`, when the message it names survives power loss, and in `through` mode by `deliver/through.rs`, when the next
+/// hop has taken it; by nothing else (`tests/tidy.rs` looks).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     id: MailId,
@@ -14,6 +15,11 @@ impl Receipt {
         Self { id }
     }
 
+    /// For `through` mode alone, once the next hop has answered 250.
+    pub(crate) const fn relayed(id: MailId) -> Self {
+        Self { id }
+    }
+
     /// For tests of what comes behind a commit, which have no spool: nothing under `src/` calls it (`tests/tidy.rs` looks).
     #[doc(hidden)]
     #[must_use]
@@ -21,7 +27,7 @@ impl Receipt {
         Self { id }
     }
 
-    /// The id of the (first) message that was committed; the reply and every log line name it.
+    /// The id of the (first) message that was committed, or of the one that was relayed; the reply and every log line name it.
     #[must_use]
     pub const fn id(&self) -> MailId {
         self.id

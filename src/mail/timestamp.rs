@@ -62,6 +62,13 @@ impl Timestamp {
         self.civil().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
+    /// Reads a date and time with its offset (RFC 3339 §5.6), to the millisecond.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        Some(Self(instant.as_millisecond()))
+    }
+
     fn civil(self) -> jiff::civil::DateTime {
         let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX);
         jiff::tz::Offset::UTC.to_datetime(instant)
@@ -98,6 +105,16 @@ mod tests {
         assert_eq!(t.to_rfc5322(), "Sun, 22 Nov 2026 01:18:45 +0000");
         assert_eq!(t.to_rfc3339(), "2026-11-22T01:18:45.123Z");
         assert_eq!(t.unix_days(), 20_779);
+    }
+
+    #[test]
+    fn reads_what_it_prints() {
+        let t = Timestamp::from_unix_millis(1_795_310_325_123);
+        assert_eq!(Timestamp::parse_rfc3339("2026-11-22T01:18:45.123Z"), Some(t));
+        assert_eq!(Timestamp::parse_rfc3339("2026-11-22T03:18:45.123+02:00"), Some(t));
+        for text in ["", "1234", "2026-11-22", "2026-11-22T01:18:45", "2026-13-22T01:18:45Z", "yesterday"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

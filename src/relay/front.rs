@@ -1,8 +1,14 @@
-//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit.
+//! What ingress asks of the relay: policy in the dialogue, then examination, preparation, commit; in `through` mode the next hop's answer for
+//! a commit.
 
+use super::meters::count_seal;
 use super::spans::Following;
 use crate::clock;
+use crate::deliver::through::Through;
+use crate::events::meters;
+use crate::events::meters::words::{MailKind, SubmissionStep};
 use crate::events::otlp::Tracer;
+use crate::events::traffic::{Beat, Traffic};
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Blame, Client, EnhancedCode, ForwardPath, Headers, MailIds, Mailbox, Receipt, Refusal, ReversePath, Submission, Timestamp};
 use crate::policy::{self, Usage};
@@ -11,10 +17,10 @@ use crate::seal::dkim::verify;
 use crate::seal::{Examined, Sealed};
 use crate::spool::{Spool, SpoolError};
 use arc_swap::ArcSwap;
-use mail_auth::MessageAuthenticator;
+use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 /// The front half of the relay.
@@ -24,7 +30,9 @@ pub struct Front<S> {
     /// Where accepted mail goes.
     pub spool: Arc<S>,
     /// Asks DNS about signatures of others.
-    pub authenticator: MessageAuthenticator,
+    pub foreign_keys: TokioResolver,
+    /// `through` mode: where accepted mail goes instead.
+    pub through: Option<Arc<Through>>,
     /// Told after each commit.
     pub due: Arc<Notify>,
     /// Serial numbers of mail ids.
@@ -35,8 +43,12 @@ pub struct Front<S> {
     pub examinations: Semaphore,
     /// What each identity has used of its rates.
     pub usage: Mutex<Usage>,
+    /// Where it counts.
+    pub meters: Arc<meters::Front>,
     /// Is told what took how long.
     pub tracer: Tracer,
+    /// Counts for the page.
+    pub traffic: Arc<Traffic>,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -59,11 +71,18 @@ impl IdSource {
 impl<S: Spool> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
-        policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now())
+        let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now());
+        let allowance = begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
+        Ok(Allowance { recipients_max: allowance.recipients_max.min(self.recipients_max()), ..allowance })
     }
 
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
-        let mailbox = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken)?;
+        let judged = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken);
+        let mailbox = judged.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
+        if taken >= self.recipients_max() {
+            let text = format!("the next hop takes at most {} recipients in one transaction, send the others in another", self.recipients_max());
+            return Err(Refusal::submitter(452, EnhancedCode::new(4, 5, 3), text));
+        }
         self.usage().took_recipients(&client.identity, 1);
         Ok(mailbox)
     }
@@ -72,6 +91,8 @@ impl<S: Spool> Accept for Front<S> {
         let submission = Arc::new(submission);
         let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
         let accepted = self.commit(&submission, &following).await;
+        let beat = if accepted.is_ok() { Beat::Accepted } else { Beat::Refused };
+        self.traffic.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), clock::now());
         if let Err(refusal) = &accepted {
             report_refusal(&submission, refusal, &following.trace_id());
         }
@@ -90,10 +111,16 @@ impl<S: Spool> Front<S> {
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
             let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
             mails.iter_mut().for_each(|mail| mail.trace = following.context());
+            if let Some(through) = &self.through {
+                return self.pass(through, submission, mails).await;
+            }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
+            let began = Instant::now();
             match following.step("commit", self.spool.commit(mails)).await {
                 Ok(receipt) => {
+                    self.meters.steps.of(SubmissionStep::Commit).took(began.elapsed());
                     self.due.notify_one();
+                    self.count_accepted(submission, told.len());
                     for mail in &told {
                         mail.report(submission, &following.trace_id());
                     }
@@ -108,6 +135,35 @@ impl<S: Spool> Front<S> {
         Err(Refusal::ourselves())
     }
 
+    /// `through` mode: the next hop's answer is the client's.
+    async fn pass(&self, through: &Through, submission: &Submission, mails: Vec<Sealed>) -> Result<Receipt, Refusal> {
+        let [mail] = mails.as_slice() else { return Err(Refusal::ourselves()) }; // one route was configured, and one route makes one message
+        if let Some(why) = self.snapshot.load().seal.held(&mail.signing_domain, &mail.seal) {
+            return Err(Refusal::operator(451, EnhancedCode::new(4, 7, 0), format!("mail of {} cannot be verified at present: {why}", mail.signing_domain)));
+        }
+        let began_at = clock::now();
+        let receipt = through.pass(mail).await?;
+        self.count_passed(submission);
+        Told::of(mail).report_passed(submission, clock::now().since(began_at));
+        Ok(receipt)
+    }
+
+    /// As many as the next hop takes, where it is waited for.
+    fn recipients_max(&self) -> usize {
+        self.through.as_ref().map_or(usize::MAX, |through| through.recipients_max())
+    }
+
+    fn count_accepted(&self, submission: &Submission, mails: usize) {
+        self.count_passed(submission);
+        self.meters.spooled.of(MailKind::Submission).many(mails as u64);
+    }
+
+    fn count_passed(&self, submission: &Submission) {
+        self.meters.accepted.one();
+        self.meters.recipients.many(submission.envelope.recipients.len() as u64);
+        self.meters.octets.many(submission.message.len() as u64);
+    }
+
     /// Its mail is its own, not passed on for others.
     fn is_own(&self, client: &Client) -> bool {
         let snapshot = self.snapshot.load();
@@ -116,10 +172,15 @@ impl<S: Spool> Front<S> {
 
     /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
     async fn prepared(&self, submission: &Arc<Submission>, facts: Facts) -> Result<Vec<Sealed>, Refusal> {
+        let began = Instant::now();
         let turn = self.sealing.clone().acquire_owned().await.map_err(|_| Refusal::ourselves())?;
-        let (submission, snapshot) = (submission.clone(), self.snapshot.load_full());
+        let (submission, snapshot, meters) = (submission.clone(), self.snapshot.load_full(), self.meters.clone());
         let work = move || {
+            let turn_came = Instant::now();
+            meters.steps.of(SubmissionStep::Wait).took(turn_came - began);
             let prepared = prepare::prepare(&submission, &snapshot, facts, clock::now());
+            meters.steps.of(SubmissionStep::Prepare).took(turn_came.elapsed());
+            prepared.iter().flatten().for_each(|mail| count_seal(&meters, &mail.seal));
             drop(turn);
             prepared
         };
@@ -134,9 +195,12 @@ impl<S: Spool> Front<S> {
     async fn examined(&self, submission: &Submission) -> Examined {
         let examination = async {
             let _turn = self.examinations.acquire().await;
-            verify::examine(&submission.message, &self.authenticator, clock::now()).await
+            verify::examine(&submission.message, &self.foreign_keys, clock::now()).await
         };
-        tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await.unwrap_or_else(|_| {
+        let began = Instant::now();
+        let examined = tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await;
+        self.meters.steps.of(SubmissionStep::Examine).took(began.elapsed());
+        examined.unwrap_or_else(|_| {
             tracing::warn!(identity = %submission.client.identity, within_ms = EXAMINATION_TIMEOUT.as_secs() * 1000, "examination.failed");
             Headers::parse(&submission.message).map(|headers| Examined::unanswered(&headers)).unwrap_or_default()
         })
@@ -186,6 +250,26 @@ impl Told {
             track_id = self.track_id,
             trace_id,
             "mail.accepted"
+        );
+    }
+}
+
+impl Told {
+    fn report_passed(&self, submission: &Submission, took: Duration) {
+        tracing::info!(
+            mail_id = %self.mail_id,
+            identity = %submission.client.identity,
+            client = %submission.client.address,
+            listener = %submission.client.listener,
+            author_domain = %self.author_domain,
+            stream = %self.stream,
+            route = %self.route,
+            recipients = self.recipients,
+            octets = submission.message.len(),
+            message_id = self.message_id,
+            track_id = self.track_id,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "mail.passed"
         );
     }
 }

@@ -1,13 +1,17 @@
 //! What delivery asks of the relay: notices to submitters, and fresh seals.
 
 use super::front::IdSource;
+use super::meters::count_seal;
 use super::spans;
 use crate::deliver::{self, Attempted, Held, Notices, Reseal, Told};
+use crate::events::meters;
+use crate::events::meters::words::MailKind;
 use crate::events::otlp::Tracer;
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
 use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp, TraceContext};
+use crate::policy;
 use crate::prepare::{self, NoticeAbout, Snapshot};
-use crate::seal::{self, Kind, NoKey, Rules, Seal, Sealed};
+use crate::seal::{self, Kind, Mode, NoKey, Plan, Rules, Seal, Sealed};
 use crate::spool::Mail;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -21,6 +25,8 @@ pub struct Home {
     pub hostname: Domain,
     /// Serial numbers of mail ids.
     pub ids: Arc<IdSource>,
+    /// Where it counts.
+    pub meters: Arc<meters::Front>,
     /// Is told of attempts.
     pub tracer: Tracer,
 }
@@ -45,6 +51,8 @@ impl Notices for Home {
         let about = NoticeAbout { signing_domain: &mail.signing_domain, identity: &mail.identity, stream: &mail.stream };
         match prepare::notice(&dsn, message, &about, &snapshot) {
             Ok(notice) => {
+                count_seal(&self.meters, &notice.seal);
+                self.meters.spooled.of(MailKind::Notice).one();
                 let trace_id = mail.trace.as_ref().map(TraceContext::trace_id).unwrap_or_default();
                 tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), trace_id, "notice.made");
                 vec![Sealed { trace: mail.trace.clone(), ..notice }]
@@ -90,21 +98,36 @@ impl Reseal for Home {
     }
 
     fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Result<Option<Seal>, Held> {
-        let rules = &self.snapshot.load().seal;
-        if !seal::needs_resealing(&mail.seal, rules, now) {
+        let snapshot = self.snapshot.load();
+        let rules = &snapshot.seal;
+        let plan = if mail.rerouted { plan_for_route(mail, &snapshot) } else { mail.seal.plan.clone() };
+        if plan == mail.seal.plan && !seal::needs_resealing(&mail.seal, rules, now) {
             return Ok(None);
         }
         let made = Message::parse(message.clone())
             .map_err(|fault| fault.to_string())
-            .and_then(|message| seal::make(&mail.seal.plan, &message, rules, now).map_err(|error| error.to_string()));
+            .and_then(|message| seal::make(&plan, &message, rules, now).map_err(|error| error.to_string()));
         match made {
             Ok(seal) => {
+                count_seal(&self.meters, &seal);
                 tracing::info!(mail_id = %mail.id, author_domain = %mail.signing_domain, "mail.sealed_again");
                 Ok(Some(seal))
             }
-            Err(error) => without_a_key(mail, rules, now, &error),
+            Err(error) => without_a_key(mail, rules, now, &error).inspect(|seal| seal.iter().for_each(|bare| count_seal(&self.meters, bare))),
         }
     }
+}
+
+/// What the seal of mail must be that a person gave another route: smart hosts rewrite fields, or sign themselves.
+fn plan_for_route(mail: &Mail, snapshot: &Snapshot) -> Plan {
+    let mode = match snapshot.policy.identities.get(&mail.identity).map(|identity| &identity.mode) {
+        Some(policy::Mode::Author) => Mode::Author,
+        Some(policy::Mode::Forward { .. }) => Mode::Forward,
+        None if mail.kind == Kind::Notice || mail.seal.plan.author.is_some() => Mode::Author,
+        None => Mode::Forward,
+    };
+    let request = seal::Request { mode, signing_domain: &mail.signing_domain, route: &mail.route, authenticated: false, trusted_upstream: false };
+    seal::plan_again(&mail.seal.plan, &request, &snapshot.seal)
 }
 
 /// What becomes of mail that needs a fresh seal of which there is none: a signature that fails is worse than mail that waits.

@@ -1,15 +1,19 @@
 //! The admin's part of the wiring: its listener, and what it asks of the relay.
 
+use super::page::Sources;
 use super::rotation::InForce;
 use super::watch::Watch;
 use super::{OpenDoor, StartFault};
 use crate::admin::api::domains::{DomainStanding, Domains, KeyStanding};
+use crate::admin::api::queue::Outbound;
 use crate::admin::guard::{Access, FormKey};
 use crate::admin::health::Looks;
 use crate::admin::listener::{Listener, Terms};
 use crate::admin::{self, Door, Life, Office, Room, Standing};
 use crate::clock;
 use crate::config::Config;
+use crate::deliver::through::Through;
+use crate::events::meters::Meters;
 use crate::ingress::tls::Tls;
 use crate::keys::Ledger;
 use crate::mail::{Domain, KeyId, Timestamp};
@@ -32,6 +36,7 @@ pub struct RelayLife {
     snapshot: Arc<ArcSwap<Snapshot>>,
     watch: Arc<Watch>,
     spool: Arc<SqliteSpool>,
+    through: Option<Arc<Through>>,
     doors: Mutex<Vec<(String, SocketAddr, AbortHandle)>>,
     is_draining: AtomicBool,
     orders: mpsc::Sender<ReloadAsked>,
@@ -55,16 +60,17 @@ impl RelayLife {
         snapshot: Arc<ArcSwap<Snapshot>>,
         watch: Arc<Watch>,
         spool: Arc<SqliteSpool>,
+        through: Option<Arc<Through>>,
     ) -> (Arc<Self>, mpsc::Receiver<ReloadAsked>) {
         let (orders, asked) = mpsc::channel(1);
         let (doors, is_draining) = (Mutex::default(), AtomicBool::new(false));
-        (Arc::new(Self { started_at, in_force, snapshot, watch, spool, doors, is_draining, orders }), asked)
+        (Arc::new(Self { started_at, in_force, snapshot, watch, spool, through, doors, is_draining, orders }), asked)
     }
 
     /// What the admin's handlers share.
-    pub fn office(self: &Arc<Self>) -> Arc<Office<SqliteSpool>> {
+    pub fn office(self: &Arc<Self>, meters: Arc<Meters>, outbound: Arc<dyn Outbound>) -> Arc<Office<SqliteSpool>> {
         let forms = FormKey::new(&rand::random());
-        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), domains: self.clone(), forms, looks: Looks::default() })
+        Arc::new(Office { spool: self.spool.clone(), life: self.clone(), meters, domains: self.clone(), outbound, forms, looks: Looks::default() })
     }
 
     /// The listeners there are now.
@@ -105,7 +111,11 @@ impl Life for RelayLife {
             started_at: self.started_at,
             listeners: doors.into_iter().map(door).collect(),
             is_draining,
-            held: None,
+            held: self.spool.held().map(|held| {
+                let since = held.at.to_rfc3339();
+                format!("mail for {} recipients is held since the spool was restored at {since}; let it go with `postseal spool release`", held.recipients)
+            }),
+            next_hop: self.through.as_ref().and_then(|through| through.trouble()),
             keyless: self.keyless(&config),
         }
     }
@@ -218,12 +228,12 @@ impl Admin {
     }
 
     /// Opens, changes or closes it.
-    pub fn replace(&mut self, opening: Opening, office: &Arc<Office<SqliteSpool>>) {
+    pub(super) fn replace(&mut self, opening: Opening, page: &Arc<Sources>) {
         match (opening, &self.open) {
             (Opening::Kept(terms), Some(open)) => open.terms.store(Arc::new(terms)),
             (Opening::Bound(configured, listener, terms), _) => {
                 self.give_up();
-                self.open = Open::begin(configured, listener, terms, office);
+                self.open = Open::begin(configured, listener, terms, page);
             }
             (Opening::Off | Opening::Kept(_), _) => self.give_up(),
         }
@@ -248,10 +258,11 @@ impl Admin {
 
 impl Open {
     /// `None` where the system does not say which address it gave.
-    fn begin(configured: SocketAddr, listener: Listener, terms: Terms, office: &Arc<Office<SqliteSpool>>) -> Option<Self> {
+    fn begin(configured: SocketAddr, listener: Listener, terms: Terms, page: &Arc<Sources>) -> Option<Self> {
         let address = listener.address().ok()?;
         let (terms, over) = (Arc::new(ArcSwap::from_pointee(terms)), CancellationToken::new());
-        let running = tokio::spawn(listener.run(admin::router(office.clone()), terms.clone(), over.clone()));
+        let router = admin::router(page.office().clone()).merge(admin::page::router(page.clone()));
+        let running = tokio::spawn(listener.run(router, terms.clone(), over.clone()));
         tracing::info!(%address, "admin.opened");
         Some(Self { configured, address, terms, over, running })
     }

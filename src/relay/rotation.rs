@@ -1,7 +1,7 @@
 //! Keys while the relay runs: what the command line or a person changes among the key files is taken up within seconds, and domains
 //! whose keys are on their way are driven on.
 
-use super::snapshot::{self, FirstSecret};
+use super::snapshot;
 use super::watch::{Orders, Target, Watch};
 use super::world::{Outside, Queue, plan};
 use crate::clock;
@@ -27,13 +27,23 @@ pub struct InForce {
     config: Mutex<Arc<Config>>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     watch: Arc<Watch>,
+    waits: Mutex<BTreeMap<KeyId, Wait>>,
+}
+
+/// Why a key does not take its next step yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// In words.
+    pub reason: String,
+    /// It goes on only when a person does something.
+    pub needs_a_person: bool,
 }
 
 impl InForce {
     /// What a start found.
     #[must_use]
     pub const fn new(config: Arc<Config>, snapshot: Arc<ArcSwap<Snapshot>>, watch: Arc<Watch>) -> Self {
-        Self { config: Mutex::new(config), snapshot, watch }
+        Self { config: Mutex::new(config), snapshot, watch, waits: Mutex::new(BTreeMap::new()) }
     }
 
     /// SIGHUP's.
@@ -49,7 +59,7 @@ impl InForce {
     /// Every fault; what was in force stays so, but for keys that are revoked: those must not sign on because of another file.
     fn read_keys(&self) -> Result<Vec<String>, Vec<String>> {
         let in_force = self.lock();
-        match snapshot::read(&in_force, FirstSecret::Make, clock::now()) {
+        match snapshot::read(&in_force, super::first_secret(&in_force), clock::now()) {
             Ok(read) => {
                 self.store(read.snapshot, Orders::of(&in_force, read.watched));
                 Ok(read.warnings)
@@ -91,6 +101,28 @@ impl InForce {
     /// The configuration.
     pub fn config(&self) -> Arc<Config> {
         self.lock().clone()
+    }
+
+    /// What decides about submissions.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The watch of the keys that sign.
+    pub const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// The keys that wait for their next step.
+    pub fn waits(&self) -> BTreeMap<KeyId, Wait> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the last drive of a domain found.
+    fn note_waits(&self, progress: &Progress) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.retain(|key, _| key.domain != progress.domain);
+        waits.extend(progress.keys.iter().filter_map(|key| Some((key.key.clone(), wait(key)?))));
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<Config>> {
@@ -250,12 +282,9 @@ impl Keeper {
         self.next_at.insert(progress.domain.clone(), soon.max(now + POLL).min(now + IDLE_MAX));
         self.told.remove(&(progress.domain.clone(), None));
         progress.taken.iter().for_each(tell_taken);
+        self.in_force.note_waits(&progress);
         for key in progress.keys {
-            let (reason, needs_a_person) = match (&key.failed, &key.waiting) {
-                (Some(failed), _) => (failed.clone(), true),
-                (None, Some(waiting)) => (waiting.to_string(), needs_a_person(waiting)),
-                (None, None) => continue,
-            };
+            let Some(Wait { reason, needs_a_person }) = wait(&key) else { continue };
             if self.is_news((progress.domain.clone(), Some(key.key.clone())), &reason) {
                 tell_waiting(&key, &reason, needs_a_person);
             }
@@ -296,6 +325,14 @@ fn tell_waiting(KeyProgress { key, state, .. }: &KeyProgress, reason: &str, need
         tracing::warn!(%key, author_domain = %key.domain, %state, reason, "key.delayed");
     } else {
         tracing::info!(%key, author_domain = %key.domain, %state, reason, "key.delayed");
+    }
+}
+
+fn wait(key: &KeyProgress) -> Option<Wait> {
+    match (&key.failed, &key.waiting) {
+        (Some(failed), _) => Some(Wait { reason: failed.clone(), needs_a_person: true }),
+        (None, Some(waiting)) => Some(Wait { reason: waiting.to_string(), needs_a_person: needs_a_person(waiting) }),
+        (None, None) => None,
     }
 }
 

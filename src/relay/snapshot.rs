@@ -2,7 +2,7 @@
 
 use super::watch::Target;
 use crate::config::Config;
-use crate::keys::{self, Algorithm, KeyFault, Keyring, Ledger, State, TokenSecret};
+use crate::keys::{self, Algorithm, Entry, KeyFault, Keyring, Ledger, State, TokenSecret};
 use crate::mail::{Domain, KeyId, Timestamp};
 use crate::prepare::Snapshot;
 use crate::readdress::{self, Ring};
@@ -97,6 +97,10 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
             let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
             entry.is_some_and(|entry| entry.history.iter().any(|past| past.state == State::Visible))
         };
+        let active_since = |id: &KeyId| {
+            let entry = ledger.as_ref().and_then(|ledger| ledger.entries().get(&id.selector));
+            entry.and_then(Entry::active_since)
+        };
         let algorithms = [Algorithm::Rsa, Algorithm::Ed25519];
         let keys = algorithms.into_iter().flat_map(|algorithm| keyring.active(domain, algorithm));
         targets.extend(keys.map(|(id, key)| Target {
@@ -104,6 +108,7 @@ fn watched(config: &Config, keyring: &Keyring) -> Vec<Target> {
             public: key.public().clone(),
             evidence: settings.rotation.evidence,
             was_visible: was_visible(id),
+            active_since: active_since(id),
         }));
     }
     targets

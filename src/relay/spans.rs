@@ -151,7 +151,7 @@ pub fn attempted(tracer: &Tracer, attempt: &Attempted<'_>) {
 
 const fn gravity(how: &How) -> u8 {
     match how {
-        How::Released { .. } | How::Delivered(_) => 0,
+        How::Released { .. } | How::Delivered(_) | How::Cancelled(_) => 0,
         How::Deferred { .. } => 1,
         How::Failed(_) => 2,
     }
@@ -162,6 +162,7 @@ const fn name(how: &How) -> &'static str {
         How::Delivered(_) => "delivered",
         How::Deferred { .. } => "deferred",
         How::Failed(_) => "failed",
+        How::Cancelled(_) => "cancelled",
         How::Released { .. } => "released",
     }
 }

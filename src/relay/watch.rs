@@ -10,6 +10,7 @@ use crate::admin::api::domains::WatchStanding;
 use crate::clock;
 use crate::config::Config;
 use crate::dns::{Authority, Data, Kind, Observation, Shown};
+use crate::events::meters::words::KeyRecord;
 use crate::keys::lifecycle::{Evidence, Seen, Shows};
 use crate::keys::watch::{Change, Loss, Settings, Watched};
 use crate::keys::{PublicKey, Record};
@@ -35,6 +36,8 @@ pub struct Target {
     pub evidence: Evidence,
     /// Its record was once there for all to see, as its history says.
     pub was_visible: bool,
+    /// Since when it signs, as its ledger says.
+    pub active_since: Option<Timestamp>,
 }
 
 /// What is watched, and how.
@@ -133,6 +136,11 @@ impl Watch {
     /// Has rules that are to come into force begin with what is known.
     pub fn suspend(&self, rules: &mut Rules) {
         rules.suspend(&self.post.state().lost());
+    }
+
+    /// Every key that is watched, with what the DNS was last seen to show of it.
+    pub fn keys(&self) -> Vec<(Target, KeyRecord)> {
+        self.post.state().keys.values().map(|key| (key.target.clone(), key.record())).collect()
     }
 
     /// Ends it.
@@ -299,6 +307,17 @@ impl Post {
         }
         state.consequences = consequences;
         self.due.notify_one();
+    }
+}
+
+impl KeyState {
+    fn record(&self) -> KeyRecord {
+        match &self.loss {
+            Some(loss) if loss.is_absence() => KeyRecord::Missing,
+            Some(_) => KeyRecord::Different,
+            None if self.was_seen => KeyRecord::Shown,
+            None => KeyRecord::Unknown,
+        }
     }
 }
 

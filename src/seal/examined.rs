@@ -2,7 +2,7 @@
 
 use super::arc::{Chain, ChainStatus};
 use super::results::MethodResult;
-use crate::mail::Headers;
+use crate::mail::{Domain, Headers};
 
 /// What is known of the signatures a message came with. The default is right for a message that has none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -68,6 +68,12 @@ impl Examined {
         let any = |wanted| self.dkim.iter().any(|fact| fact.result == wanted);
         let known = self.chain.status == ChainStatus::Pass || any(DkimResult::Pass);
         (known || !(self.chain.unknown || any(DkimResult::TempError))).then_some(known)
+    }
+
+    /// Whether it carries a signature of this domain that verifies.
+    #[must_use]
+    pub fn is_signed_by(&self, domain: &Domain) -> bool {
+        self.dkim.iter().any(|fact| fact.result == DkimResult::Pass && fact.domain.eq_ignore_ascii_case(domain.as_str()))
     }
 
     /// What is known of a message whose signatures the DNS was not asked about, or did not answer for in time: that they are there.

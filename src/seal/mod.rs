@@ -33,7 +33,7 @@ pub mod verified;
 
 pub use examined::{ChainFact, DkimFact, DkimResult, Examined, wants_examination};
 pub use making::{SealError, is_spoilt, make, needs_resealing};
-pub use planning::{Mode, Request, plan};
+pub use planning::{Mode, Request, plan, plan_again};
 pub use rules::{ArcMode, DomainSeal, Lost, LostKey, NoKey, RouteProfile, Rules, Suspension};
 
 /// A message safe to promise: sealed, readdressed, complete. What the spool takes.

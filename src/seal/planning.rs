@@ -18,6 +18,8 @@ pub struct Request<'a> {
     pub route: &'a RouteName,
     /// The submitter authenticated by SMTP AUTH. The only method that RFC 8601 §2.7.4 calls `auth`.
     pub authenticated: bool,
+    /// The submitter is a postseal of ours: what it has sealed already is not sealed again.
+    pub trusted_upstream: bool,
 }
 
 /// Whose message it is.
@@ -38,13 +40,15 @@ pub fn plan(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, r
     let profile = rules.profiles.get(request.route).unwrap_or(&standard);
     let domain = rules.domains.get(request.signing_domain);
     let has_key = domain.is_some_and(|domain| !domain.rsa.is_empty());
-    let wants_to_sign = profile.dkim && request.mode == Mode::Author;
-    let wanted_arc = arc(request, headers, examined, rules, profile);
+    let is_signed = request.trusted_upstream && examined.is_signed_by(request.signing_domain);
+    let wants_to_sign = profile.dkim && request.mode == Mode::Author && !is_signed;
+    let wanted_arc = arc(request, headers, examined, rules, profile).filter(|_| has_key || !is_signed);
     if (wants_to_sign || wanted_arc.is_some()) && !has_key && rules.no_key == NoKey::Refuse {
         return Err(no_key(request.signing_domain));
     }
     let (signs, arc) = (wants_to_sign && has_key, wanted_arc.filter(|_| has_key));
     let third_party = domain.and_then(|domain| domain.third_party.as_ref()).filter(|platform| profile.dkim && *platform != request.signing_domain);
+    let third_party = third_party.filter(|platform| !(request.trusted_upstream && examined.is_signed_by(platform)));
     if let Some(platform) = third_party.filter(|platform| rules.rsa(platform.as_str()).is_empty() && rules.no_key == NoKey::Refuse) {
         return Err(no_key(platform));
     }
@@ -53,8 +57,30 @@ pub fn plan(request: &Request<'_>, headers: &Headers<'_>, examined: &Examined, r
         third_party: third_party.filter(|platform| !rules.rsa(platform.as_str()).is_empty()).map(ToString::to_string),
         ed25519: signs && profile.ed25519 && !rules.ed25519(request.signing_domain.as_str()).is_empty(),
         arc,
-        unsigned: profile.unsigned.iter().map(|name| name.to_ascii_lowercase()).filter(|name| name != "from").collect(),
+        unsigned: unsigned(profile),
     })
+}
+
+/// The plan of a message that a person sends by another route than it was planned for: what that route's profile asks, of what the domain
+/// has keys for now. An ARC set is kept or left away; none is added, since the header of the submission is no longer examined.
+#[must_use]
+pub fn plan_again(plan: &Plan, request: &Request<'_>, rules: &Rules) -> Plan {
+    let standard = RouteProfile::default();
+    let profile = rules.profiles.get(request.route).unwrap_or(&standard);
+    let domain = rules.domains.get(request.signing_domain);
+    let signs = profile.dkim && request.mode == Mode::Author && domain.is_some_and(|domain| !domain.rsa.is_empty());
+    let third_party = domain.and_then(|domain| domain.third_party.as_ref()).filter(|platform| profile.dkim && *platform != request.signing_domain);
+    Plan {
+        author: signs.then(|| request.signing_domain.to_string()),
+        third_party: third_party.filter(|platform| !rules.rsa(platform.as_str()).is_empty()).map(ToString::to_string),
+        ed25519: signs && profile.ed25519 && !rules.ed25519(request.signing_domain.as_str()).is_empty(),
+        arc: plan.arc.clone().filter(|_| profile.arc),
+        unsigned: unsigned(profile),
+    }
+}
+
+fn unsigned(profile: &RouteProfile) -> Vec<String> {
+    profile.unsigned.iter().map(|name| name.to_ascii_lowercase()).filter(|name| name != "from").collect()
 }
 
 /// The refusal of mail that has no key: the operator's to mend, but a client that waits is not helped.

@@ -13,8 +13,10 @@
 //! | waiting | recipient row, `next_at` in the future | time | changes nothing |
 //! | due | recipient row, `next_at` past | [`Spool::claim`] | changes nothing |
 //! | leased | recipient row with a fence, `next_at` = end of the lease | [`Spool::settle`], or time | falls back to due; the attempt counts as one of unknown end, for the next hop may have the mail |
+//! | held | recipient row of a person who said so; never due | [`Control`], by a person | changes nothing |
 //! | settled | recipient row with its outcome | the last settle of the message | after `settle` returned: changes nothing; before: as *leased* |
 //! | closed | a row of history; message and body gone | [`Records::sweep`], after the history's days | a body file may outlive its row; it is removed at the next start |
+//! | held since a restore | as it was, but held | [`Restored::release_restored`] | changes nothing |
 //! | quarantined | as it was, but held and reported | a person | changes nothing |
 //!
 //! The parts: [`journal`] is what happened, event by event, [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
@@ -29,12 +31,18 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub mod control;
+pub mod depth;
 pub mod journal;
+pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
 
+pub use control::Control;
+pub use depth::Depth;
 pub use journal::{Journal, Meaning};
+pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
 
 /// Keeps accepted mail until every recipient has an outcome.
@@ -162,6 +170,12 @@ pub struct RecipientHistory {
     pub status: Option<String>,
     /// The words of the next hop at the last attempt, or ours.
     pub text: Option<String>,
+    /// Name and address of the next hop, where one was reached for.
+    pub remote: Option<String>,
+    /// Who it belongs to.
+    pub provider: Option<String>,
+    /// Why it did not arrive, as [`Reason`](crate::mail::Reason) prints.
+    pub reason: Option<String>,
     /// When the last attempt ended.
     pub at: Option<Timestamp>,
 }
@@ -175,6 +189,8 @@ pub enum SoFar {
     Delivered,
     /// It will never be delivered.
     Failed,
+    /// A person took it out of the queue.
+    Cancelled,
 }
 
 /// A queue as it stands.
@@ -343,6 +359,8 @@ pub struct Mail {
     pub stream: Stream,
     /// Its route.
     pub route: RouteName,
+    /// A person gave these recipients this route: the seal was made for another one.
+    pub rerouted: bool,
     /// Whom to tell of failures.
     pub original_reverse_path: ReversePath,
     /// `ENVID`.
@@ -419,6 +437,8 @@ pub enum How {
         /// The submitter has now been told of the delay.
         delay_told: bool,
     },
+    /// Settled: a person took it out of the queue. No attempt was made; the evidence says who ended it and why.
+    Cancelled(Evidence),
     /// Due again at `next_at`; no attempt was made.
     Released {
         /// When to try.
@@ -439,7 +459,7 @@ impl How {
 pub struct Counts {
     /// Messages with a recipient that is not settled.
     pub mails: u64,
-    /// Recipients due now or later, leased ones included.
+    /// Recipients due now or later, leased ones and those that a person holds included.
     pub recipients: u64,
     /// Messages set aside as damaged.
     pub quarantined: u64,

@@ -4,7 +4,7 @@
 //! a row is written and checked before it is believed. No SQL here, no disk.
 
 use super::journal::Class;
-use super::{Ending, How, Leased, Mail, Queue};
+use super::{Ending, How, Leased, Mail, Meaning, Queue};
 use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext};
 use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ pub(super) struct RecipientRow {
     pub orcpt_type: Option<String>,
     pub orcpt: Option<String>,
     pub reverse_path: String,
+    /// Given by a person; none: its message's. Part of the sum only where there is one.
+    pub route: Option<String>,
 }
 
 /// How an attempt ended, as `recipients.evidence` and `history.recipients` keep it.
@@ -58,6 +60,12 @@ pub(super) struct Told {
     /// Name and address of the next hop.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remote: Option<String>,
+    /// Who the next hop belongs to; unknown in rows of older programs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider: Option<String>,
+    /// Why it did not arrive, as [`crate::mail::Reason`] prints; unknown in rows of older programs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
     /// When, in milliseconds.
     pub at: i64,
 }
@@ -122,6 +130,7 @@ impl MailRow {
             tag: self.tag.clone(),
             trace: self.trace.as_deref().and_then(TraceContext::read),
             seal: serde_json::from_str(&self.seal).map_err(|e| format!("its seal does not read: {e}"))?,
+            rerouted: false,
             message_octets: u64::try_from(self.body_octets).map_err(|_| "a negative length")?,
         })
     }
@@ -138,12 +147,19 @@ impl RecipientRow {
             orcpt_type: orcpt.map(|orcpt| orcpt.address_type.clone()),
             orcpt: orcpt.map(|orcpt| orcpt.address.clone()),
             reverse_path: path_text(&recipient.reverse_path),
+            route: None,
         }
     }
 
     pub fn sum(&self) -> i64 {
         let sum = [self.message, self.number, self.notify].into_iter().fold(Sum::default(), Sum::number);
-        sum.text(&self.mailbox).option(self.orcpt_type.as_deref()).option(self.orcpt.as_deref()).text(&self.reverse_path).finish()
+        let sum = sum.text(&self.mailbox).option(self.orcpt_type.as_deref()).option(self.orcpt.as_deref()).text(&self.reverse_path);
+        self.route.iter().fold(sum, |sum, route| sum.text(route)).finish()
+    }
+
+    /// The route it goes by, when its message goes by `route`.
+    pub fn route_or(&self, route: &str) -> RouteName {
+        RouteName::new(self.route.as_deref().unwrap_or(route))
     }
 
     /// What the row means: the recipient, and the `MAIL FROM` of its transaction. Counts come from columns outside the sum.
@@ -168,14 +184,22 @@ impl RecipientRow {
 }
 
 impl Told {
-    pub fn of(evidence: &Evidence) -> Self {
+    pub fn of(evidence: &Evidence, meaning: Option<&Meaning>) -> Self {
         let text = evidence.reply.as_ref().map_or_else(|| evidence.text.clone(), ToString::to_string);
         Self {
             status: evidence.status.to_string(),
             text: text.chars().take(EVIDENCE_CHARACTERS_MAX).collect(),
             remote: evidence.remote.as_ref().map(|remote| format!("{} [{}]", remote.host, remote.address)),
+            provider: meaning.map(|meaning| meaning.provider.to_string()),
+            reason: meaning.and_then(|meaning| meaning.reason).map(|reason| reason.as_str().to_owned()),
             at: evidence.at.unix_millis(),
         }
+    }
+
+    /// The name of the next hop, without its address.
+    pub fn host(&self) -> Option<&str> {
+        let remote = self.remote.as_deref()?;
+        Some(remote.split_once(" [").map_or(remote, |(host, _)| host))
     }
 
     pub fn to_json(&self) -> String {
@@ -198,10 +222,10 @@ pub(super) fn assert_complete(recipients: &[Leased], endings: &[Ending]) {
     assert!(expected == given, "a lease on recipients {expected:?} ends with one ending for each, not {given:?}");
 }
 
-/// The evidence of an ending; none where no attempt was made.
+/// The evidence of an ending; none where nothing is to be said of it.
 pub(super) const fn evidence(how: &How) -> Option<&Evidence> {
     match how {
-        How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => Some(evidence),
+        How::Delivered(evidence) | How::Failed(evidence) | How::Cancelled(evidence) | How::Deferred { evidence, .. } => Some(evidence),
         How::Released { .. } => None,
     }
 }
@@ -305,6 +329,7 @@ mod tests {
             orcpt_type: Some("rfc822".to_owned()),
             orcpt: Some("A@example.com".to_owned()),
             reverse_path: String::new(),
+            route: None,
         }
     }
 
@@ -319,6 +344,7 @@ mod tests {
             RecipientRow { orcpt_type: None, ..recipient() },
             RecipientRow { orcpt: Some(String::new()), ..recipient() },
             RecipientRow { reverse_path: "x@example.com".to_owned(), ..recipient() },
+            RecipientRow { route: Some(String::new()), ..recipient() },
         ];
         for row in changed {
             assert_ne!(row.sum(), sound, "{row:?}");

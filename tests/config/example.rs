@@ -57,6 +57,8 @@ fn every_knob_with_a_default_shows_it() {
 #[test]
 fn commented_lines_are_good_or_say_what_they_need() {
     let needs = BTreeMap::from([
+        ("admin.chain", "set, but key is not"),
+        ("admin.key", "set, but chain is not"),
         ("identities.NAME.forward_domain", "set, though mode is \"author\""),
         ("otlp.headers_file", "No such file"),
         ("users.NAME.credential_file", "set, and credential too"),
@@ -76,6 +78,8 @@ fn commented_lines_are_good_or_say_what_they_need() {
         ("smart_hosts.NAME.user", "smart_hosts.provider.password: missing"),
         ("smart_hosts.NAME.password", "smart_hosts.provider.user: missing"),
         ("smart_hosts.NAME.password_file", "cannot be read"),
+        ("webhooks.NAME.secret_file", "set, and secret too"),
+        ("webhooks.NAME.previous_secret_file", "cannot be read"),
     ]);
     let text = std::fs::read_to_string(path("postseal.toml")).unwrap();
     for line in commented() {
@@ -183,6 +187,7 @@ fn path(name: &str) -> PathBuf {
 
 /// Tables whose keys are names of the operator's choice.
 const CHOSEN: &[&[&str]] = &[
+    &["admin", "tokens"],
     &["deliver", "tls", "recipients"],
     &["domains"],
     &["identities"],
@@ -193,6 +198,7 @@ const CHOSEN: &[&[&str]] = &[
     &["streams"],
     &["tls", "certificates"],
     &["users"],
+    &["webhooks"],
 ];
 
 const NAME: &str = "NAME";

@@ -31,6 +31,21 @@ fn an_empty_file_lacks_three_things() {
 }
 
 #[test]
+fn what_goes_through_has_one_way_that_keeps_the_reverse_path() {
+    let faults = |more: &str| read(&good_and(more), &[]).unwrap_err();
+    let mx = faults("[spool]\nmode = \"through\"\n");
+    assert!(mx.contains("spool.mode: \"through\", and routes.default is \"mx\"; expected routes.default with the name of a smart host"), "{mx}");
+    let hosts = "[smart_hosts.central]\nhost = \"192.0.2.1\"\n[smart_hosts.other]\nhost = \"192.0.2.2\"\n[spool]\nmode = \"through\"\n";
+    let two = faults(&format!("{hosts}[routes]\ndefault = \"central\"\n[routes.recipients]\n\"example.net\" = \"other\"\n"));
+    assert!(two.contains("routes.recipients.\"example.net\": \"other\"; expected \"central\", as routes.default"), "{two}");
+    assert!(two.contains("smart_hosts.central.reverse_path: \"rewrite\"; expected reverse_path = \"keep\""), "{two}");
+    let late = faults(&format!("{hosts}[routes]\ndefault = \"central\"\n[through]\ntimeout = \"10m\"\n"));
+    assert!(late.contains("through.timeout: \"10m\"; expected a time with its unit from \"1s\" to \"570s\""), "{late}");
+    let nobody = read(&good(&[("[server]", "[server]\nupstream = \"central\"")]), &[]).unwrap_err();
+    assert!(nobody.contains("server.upstream: \"central\"; expected one of "), "{nobody}");
+}
+
+#[test]
 fn a_file_that_is_missing_is_named() {
     let faults = Config::load(Path::new("nowhere/postseal.toml")).unwrap_err().to_string();
     assert_eq!(faults, "nowhere/postseal.toml: cannot be read: No such file or directory (os error 2); expected a configuration file; name it with --config");

@@ -119,6 +119,33 @@ private_addresses_allowed = true
 }
 
 #[test]
+fn where_no_disk_lasts_mail_goes_through_or_to_the_upstream_at_the_end() {
+    let central = "[smart_hosts.central]\nhost = \"192.0.2.1\"\nreverse_path = \"keep\"\n[routes]\ndefault = \"central\"\n";
+    let through = read(&good_and(&format!("{central}[spool]\nmode = \"through\"\nfile_systems = \"volatile\"\n")), &[]).unwrap();
+    assert_eq!(through.warnings().collect::<Vec<_>>(), [""; 0]);
+    let settings = through.through.unwrap();
+    assert_eq!((settings.route.as_str(), settings.is_upstream, settings.timeout.as_secs(), settings.transactions_max), ("central", false, 120, 200));
+
+    let text = good_and(&format!("{central}[spool]\nfile_systems = \"volatile\"\n")).replace("[server]", "[server]\nupstream = \"central\"");
+    let queue = read(&text, &[]).unwrap();
+    assert!(queue.through.is_none());
+    assert_eq!(queue.server.upstream.as_ref().map(ToString::to_string).as_deref(), Some("central"));
+    assert_eq!(
+        queue.warnings().collect::<Vec<_>>(),
+        ["spool.file_systems is \"volatile\": accepted mail goes to server.upstream at an orderly end, and is lost at any other (a kill, loss of power)"]
+    );
+    let both = read(&text.replace("file_systems", "mode = \"through\"\nfile_systems"), &[]).unwrap();
+    assert!(both.through.unwrap().is_upstream);
+    let smoothed = text.replace("file_systems", "mode = \"through\"\nfile_systems").replace("[identities.app]", "[identities.app]\nrecipients_per_minute = 60");
+    assert_eq!(
+        read(&smoothed, &[]).unwrap().warnings().collect::<Vec<_>>(),
+        [
+            "identity \"app\": its rate a minute has no effect: spool.mode is \"through\", so nothing waits for its turn: set a ceiling, or smooth at the smart host"
+        ]
+    );
+}
+
+#[test]
 fn users_without_tls_are_warned_of() {
     let user = "[users.bob]\nidentity = \"app\"\ncredential = \"$argon2id$v=19$m=19456,t=2,p=1$bm8gcGFzc3dvcmQgYXQgYWxs$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n";
     assert_eq!(read(&good_and(user), &[]).unwrap().warnings().collect::<Vec<_>>(), ["no user can log in: no listener has TLS, and none sets auth_without_tls"]);

@@ -5,7 +5,7 @@ use crate::support::next_hop::NextHop;
 use bytes::Bytes;
 use postseal::deliver::target::Timeouts;
 use postseal::deliver::tls::{ClientTls, Roots, TlsSettings};
-use postseal::deliver::{Action, Delivery, Held, Notices, Reseal, Settings, Source, Tally, Told};
+use postseal::deliver::{Action, Delivery, Held, Notices, Outside, Reseal, Settings, Source, Tally, Told};
 use postseal::dns::Resolver;
 use postseal::mail::{Domain, IdentityName, MailId, MailIds, Mailbox, Message, Notify, ReversePath, RouteName, Stream, Timestamp};
 use postseal::seal::{FieldKind, Kind, Needs, Plan, Seal, SealField, Sealed, SealedRecipient};
@@ -78,7 +78,8 @@ impl Rig {
             Arc::new(move || Timestamp::from_unix_millis(postseal::clock::now().unix_millis() + forward.load(Ordering::SeqCst)))
         };
         let told = Arc::new(Recorder::default());
-        let delivery = Delivery::start(spool.clone(), resolver, settings, client_tls(), told.clone(), Arc::new(NewKeys), clock);
+        let outside = Outside { notices: told.clone(), reseal: Arc::new(NewKeys), clock, meters: Arc::default() };
+        let delivery = Delivery::start(spool.clone(), resolver, settings, client_tls(), outside);
         Self { spool, delivery, dns, told, forward, ids: Mutex::new(0), directory }
     }
 

@@ -109,6 +109,7 @@ pub fn terms(encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
         memory: Memory::new(u64::MAX),
         settings,
         dialogue,
+        meters: Arc::default(),
     })
 }
 

@@ -78,6 +78,7 @@ async fn new_terms_hold_for_new_connections() {
         memory: Arc::clone(&old.memory),
         settings: old.settings,
         dialogue,
+        meters: Arc::clone(&old.meters),
     }));
     connect(running.address).await.hear("220 other.example").await;
     assert!(before.says("EHLO app.example\r\n", "250 ").await.contains("relay.example greets"));

@@ -393,7 +393,7 @@ fn shown(address: &str) -> CertificateDer<'static> {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(anyone::Anyone))
+        .with_custom_certificate_verifier(Arc::new(crate::support::anyone::Anyone))
         .with_no_client_auth();
     let session = rustls::ClientConnection::new(Arc::new(config), "relay.example.com".try_into().unwrap()).unwrap();
     let mut stream = rustls::StreamOwned::new(session, TcpStream::connect(address).unwrap());
@@ -432,41 +432,6 @@ fn of(hop: SocketAddr, more: &str) -> String {
         hop.ip(),
         hop.port()
     )
-}
-
-/// A verifier that only wants to see.
-mod anyone {
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-    use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-
-    #[derive(Debug)]
-    pub struct Anyone;
-
-    impl ServerCertVerifier for Anyone {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

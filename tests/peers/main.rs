@@ -2,10 +2,14 @@
 //!
 //! | file | peers |
 //! |---|---|
+//! | `api.rs` | schemathesis calls the API of a relay with mail in it as its OpenAPI document says, and as it does not |
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
+//! | `disks.rs` | the kernel's tmpfs, overlay and bind mounts hold a spool, or a backup |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
+//! | `metrics.rs` | Prometheus scrapes, evaluates the alert rules and answers the dashboard |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
+//! | `page.rs` | Chromium looks at the page, html5lib reads it |
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
@@ -20,10 +24,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod api;
 mod authority;
 mod clients;
+mod disks;
 mod keys;
+mod metrics;
 mod next_hops;
+mod page;
 mod publishing;
 mod rotation;
 mod schemas;

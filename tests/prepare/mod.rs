@@ -94,7 +94,7 @@ impl World {
     fn sent_by_origin(&self, message: &[u8]) -> Vec<u8> {
         let message = Message::parse(message.to_vec().into()).unwrap();
         let (signing_domain, route) = (domain("origin.example"), RouteName::new("mx"));
-        let request = seal::Request { mode: Mode::Author, signing_domain: &signing_domain, route: &route, authenticated: true };
+        let request = seal::Request { mode: Mode::Author, signing_domain: &signing_domain, route: &route, authenticated: true, trusted_upstream: false };
         let plan = seal::plan(&request, &message.headers(), &Examined::default(), &self.origin).unwrap();
         let seal = seal::make(&plan, &message, &self.origin, NOW - Duration::from_hours(1)).unwrap();
         [seal.header(true), message.octets().to_vec()].concat()

@@ -138,7 +138,7 @@ pub fn from_list() -> Request<'static> {
 fn request(mode: Mode, name: &str) -> Request<'static> {
     let signing_domain = Box::leak(Box::new(domain(name)));
     let route = Box::leak(Box::new(RouteName::new("mx")));
-    Request { mode, signing_domain, route, authenticated: true }
+    Request { mode, signing_domain, route, authenticated: true, trusted_upstream: false }
 }
 
 pub fn message(text: &str) -> Message {

@@ -1,10 +1,11 @@
-//! The contract of [`Spool`] and [`Records`], clause by clause. An engine joins by an [`Engine`] and a line at the end.
+//! The contract of [`Spool`], [`Records`] and [`Control`], clause by clause (those of the last in `control.rs`). An engine joins by an [`Engine`] and a line at the end.
 
+use super::control::*;
 use super::samples::*;
 use postseal::mail::{Notify, Ret, RouteName};
 use postseal::seal::{Kind, Needs, Sealed};
 use postseal::spool::journal::{self, Journal};
-use postseal::spool::{Ending, How, Queue, Records, SoFar, Spool, SpoolError, SqliteSpool};
+use postseal::spool::{Control, Ending, How, Queue, Records, SoFar, Spool, SpoolError, SqliteSpool};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -16,7 +17,7 @@ pub const KEEP_DAYS: u32 = 10;
 /// A store that outlives its spools.
 pub trait Engine {
     /// What it is a store of.
-    type Spool: Spool + Records + Journal;
+    type Spool: Control + Journal;
     fn new() -> Self;
     /// A spool on the store, as after a start.
     fn open(&self, seconds: i64) -> Self::Spool;
@@ -491,5 +492,21 @@ contract! {
         no_recipient_is_leased_twice_at_once
         messages_that_name_a_key_are_counted
         a_closed_spool_says_so
+        a_list_shows_what_waits_and_the_last_words
+        every_field_of_a_selection_narrows_it
+        a_walk_goes_page_by_page_to_what_was_there_when_it_began
+        a_page_ends_though_nothing_on_it_was_selected
+        sums_say_who_has_how_much_and_what_was_said_last
+        what_a_person_holds_waits_for_a_person
+        what_is_being_delivered_is_left_alone
+        a_lease_that_ran_out_is_worth_nothing_after_a_hold
+        a_retry_is_due_now_and_its_queue_no_longer_parked
+        a_recipient_can_be_given_another_route
+        what_is_cancelled_is_settled_with_its_notice_and_history_says_so
+        an_interrupted_cancel_leaves_its_mail_held
+        orders_are_carried_out_page_by_page
+        a_message_is_shown_with_all_its_recipients
+        a_key_is_not_kept_for_mail_that_a_person_holds
+        a_recipient_that_was_cancelled_counts_as_settled
     }
 }

@@ -1,8 +1,11 @@
 //! Flipped bits, wherever they fall: found before anything is sent, kept, told, and no obstacle to other mail.
 
+use super::control::order;
 use super::samples::*;
+use postseal::mail::RouteName;
 use postseal::seal::Sealed;
-use postseal::spool::{Records, Settings, Spool, SpoolError, SqliteSpool, Swept};
+use postseal::spool::control::{Order, Selection, State};
+use postseal::spool::{Control, Records, Settings, SoFar, Spool, SpoolError, SqliteSpool, Swept};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -336,4 +339,57 @@ async fn until_unlocked(directory: &Path) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     panic!("the lock was not given back");
+}
+
+#[tokio::test]
+async fn a_person_sees_damaged_mail_and_takes_it_out_but_never_lets_it_go() {
+    let directory = victim().await;
+    change(directory.path(), "UPDATE recipients SET mailbox = 'alicf@x.example' WHERE message = 1 AND number = 0");
+    let spool = open(directory.path());
+    assert_eq!(claim_all(&spool, "x.example", 0).await.quarantined.len(), 1);
+    let damaged = Selection { state: Some(State::Quarantined), ..Selection::default() };
+    let listed = spool.list(&damaged, None, many(10), at(1)).await.unwrap();
+    let told: Vec<_> = listed.entries.iter().map(|entry| format!("{} {}", entry.recipient, entry.damage.as_deref().unwrap())).collect();
+    let why = "recipient 0 does not fit its checksum";
+    assert_eq!(told, [format!("alicf@x.example {why}"), format!("bob@y.example {why}")]);
+    assert_eq!(spool.show(id(1), at(1)).await.unwrap().unwrap().damage.as_deref(), Some(why));
+    for each in [Order::Hold, Order::Release, Order::Retry, Order::Reroute(RouteName::new("ses")), Order::Cancel { silent: false }] {
+        assert_eq!(order(&spool, &damaged, &each, 2).await, "1/0 Damaged, 1/1 Damaged", "{each:?}");
+    }
+    assert_eq!(spool.states(at(3)).await.unwrap().quarantined, 2);
+    assert_eq!(order(&spool, &damaged, &Order::Cancel { silent: true }, 4).await, "1/0 Done, 1/1 Done");
+    assert_eq!(counts(&spool).await, "1 1 0");
+    let history = spool.history(id(1)).await.unwrap().unwrap();
+    assert_eq!(history.recipients.iter().map(|who| who.outcome).collect::<Vec<_>>(), [SoFar::Cancelled, SoFar::Cancelled]);
+    spool.close().await;
+    // Nothing of it is left behind, the other mail goes on.
+    let (spool, report) = SqliteSpool::open(settings(directory.path()), at(5)).unwrap();
+    assert_eq!((report.quarantined, report.orphans_removed), (0, 0));
+    assert_eq!(spool.sweep(at(5)).await.unwrap().quarantined, []);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_neither_holds_mail_nor_lets_held_mail_go() {
+    let directory = victim().await;
+    change(directory.path(), "UPDATE recipients SET state = 4 WHERE message = 1 AND number = 0");
+    let spool = open(directory.path());
+    assert_eq!(spool.sweep(at(1)).await.unwrap().quarantined.len(), 1, "held by nobody: found, and set aside");
+    spool.close().await;
+
+    let directory = victim().await;
+    let spool = open(directory.path());
+    order(&spool, &Selection { ids: vec![id(1)], ..Selection::default() }, &Order::Hold, 1).await;
+    spool.close().await;
+    change(directory.path(), "UPDATE recipients SET state = 0 WHERE message = 1 AND number = 0");
+    change(directory.path(), "UPDATE queues SET next_at = 0 WHERE queue = 'mx/x.example'");
+    check_claim(directory.path(), "recipient 0 waits, and yet a person holds it").await;
+
+    let directory = victim().await;
+    let spool = open(directory.path());
+    order(&spool, &Selection { ids: vec![id(1)], ..Selection::default() }, &Order::Reroute(RouteName::new("ses")), 1).await;
+    spool.close().await;
+    change(directory.path(), "UPDATE recipients SET route = 'set' WHERE message = 1 AND number = 0");
+    let spool = open(directory.path());
+    let claimed = spool.claim(&postseal::spool::Queue::stored("ses/"), many(9), at(2), at(9)).await.unwrap();
+    assert_eq!((claimed.leases.len(), claimed.quarantined.len()), (0, 1));
 }

@@ -2,8 +2,9 @@
 
 use super::samples::*;
 use postseal::seal::{Kind, Sealed};
+use postseal::spool::control::{Effect, Order, Selection};
 use postseal::spool::sqlite::FileSystems;
-use postseal::spool::{Health, Records, RecoveryReport, Settings, Spool, SpoolError, SqliteSpool};
+use postseal::spool::{Control, Health, How, Records, RecoveryReport, Settings, SoFar, Spool, SpoolError, SqliteSpool};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -261,9 +262,12 @@ async fn a_disk_in_memory_is_no_disk_unless_that_was_meant() {
     };
     let with = |file_systems| SqliteSpool::open(Settings { file_systems, ..settings(directory.path()) }, at(0));
     let told = refused(with(FileSystems::Durable));
-    assert!(told.contains("it lies on tmpfs") && told.contains("file_systems = \"volatile\""), "{told}");
+    assert!(told.contains("it lies on tmpfs, which does not outlive the machine's power or the pod"), "{told}");
+    for remedy in ["PersistentVolumeClaim", "spool.mode = \"through\"", "spool.file_systems = \"volatile\" together with server.upstream"] {
+        assert!(told.contains(remedy), "{told}");
+    }
     let (spool, report) = with(FileSystems::Volatile).unwrap();
-    assert!(report.warnings[0].contains("does not survive a loss of power"), "{report:?}");
+    assert!(report.warnings[0].contains("a 250 does not outlive the machine's power"), "{report:?}");
     spool.close().await;
 }
 
@@ -374,4 +378,61 @@ async fn a_hundred_thousand_recipients_are_one_commit() {
     assert_eq!(counts(&spool).await, "1 100000 0");
     assert_eq!(spool.due(at(0), many(2000)).await.unwrap().len(), 1000);
     assert_eq!(claim_one(&spool, "d7.example", 0).await.recipients.len(), 100);
+}
+
+/// One domain of a large queue is cancelled in pages while another one is delivered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_recipients_are_cancelled_in_pages_while_claims_go_on() {
+    const MAILS: u64 = 100;
+    let directory = scratch();
+    let spool = Arc::new(SqliteSpool::open(settings(directory.path()), at(0)).unwrap().0);
+    let to: Vec<String> = (0..1000).map(|number| format!("u{number}@{}.example", if number % 2 == 0 { "x" } else { "y" })).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    for number in 1..=MAILS {
+        commit(&*spool, mail(number, &to)).await;
+    }
+    let delivering = tokio::spawn({
+        let spool = spool.clone();
+        async move {
+            let mut delivered_to = 0;
+            loop {
+                let claimed = spool.claim(&queue("y.example"), many(200), at(1), at(600)).await.unwrap();
+                if claimed.leases.is_empty() {
+                    return delivered_to;
+                }
+                for lease in claimed.leases {
+                    delivered_to += lease.recipients.len();
+                    let endings = all(&lease, &delivered(2));
+                    spool.settle(lease, endings, vec![]).await.unwrap();
+                }
+            }
+        }
+    });
+    let of_x = Selection { domain: Some("x.example".parse().unwrap()), ..Selection::default() };
+    let (mut after, mut cancelled, mut longest) = (None, 0, std::time::Duration::ZERO);
+    loop {
+        let began = std::time::Instant::now();
+        let changed = spool.change(&of_x, &Order::Cancel { silent: true }, after, many(500), at(3)).await.unwrap();
+        longest = longest.max(began.elapsed());
+        assert!(changed.entries.iter().all(|(_, effect)| *effect == Effect::Done));
+        for lease in changed.leases {
+            cancelled += lease.recipients.len();
+            let endings = all(&lease, &How::Cancelled(evidence("cancelled", 4)));
+            spool.settle(lease, endings, vec![]).await.unwrap();
+        }
+        after = changed.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let delivered_to = delivering.await.unwrap();
+    println!("the longest page took {longest:?}");
+    assert_eq!((cancelled, delivered_to), (50_000, 50_000));
+    assert_eq!(counts(&*spool).await, "0 0 0");
+    for number in 1..=MAILS {
+        let history = spool.history(id(number)).await.unwrap().unwrap();
+        let of = |outcome| history.recipients.iter().filter(|who| who.outcome == outcome).count();
+        assert_eq!((of(SoFar::Cancelled), of(SoFar::Delivered)), (500, 500), "mail {number}");
+    }
+    spool.close().await;
 }

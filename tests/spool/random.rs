@@ -2,8 +2,9 @@
 
 use super::samples::*;
 use postseal::seal::Sealed;
+use postseal::spool::control::{Effect, Order, Selection};
 use postseal::spool::journal::{Filter, Journal};
-use postseal::spool::{Ending, How, Lease, Spool, SqliteSpool};
+use postseal::spool::{Control, Ending, How, Lease, Records, Spool, SqliteSpool};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
@@ -37,6 +38,21 @@ enum Op {
         host: usize,
         seconds: i64,
     },
+    /// What a person orders for all recipients at a host.
+    Hold {
+        host: usize,
+    },
+    Release {
+        host: usize,
+    },
+    Retry {
+        host: usize,
+    },
+    /// Settled by whoever ordered it, unless he is interrupted.
+    Cancel {
+        host: usize,
+        interrupted: bool,
+    },
     Wait {
         seconds: i64,
     },
@@ -45,6 +61,7 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let host = 0..HOSTS.len();
+    let host_again = host.clone();
     let op = prop_oneof![
         4 => (prop::collection::vec(host.clone(), 1..5), prop_oneof![Just(0i64), 1..50i64]).prop_map(|(hosts, delay)| Op::Commit { hosts, delay }),
         5 => (host.clone(), 1..6usize, 1..60i64).prop_map(|(host, recipients_max, seconds)| Op::Claim { host, recipients_max, seconds }),
@@ -52,6 +69,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         5 => (any::<prop::sample::Index>(), prop::collection::vec(0..4u8, 4), 0..60i64, any::<bool>())
             .prop_map(|(lease, kinds, delay, notice)| Op::Settle { lease: lease.index(1000), kinds, delay, notice }),
         1 => (host, 0..40i64).prop_map(|(host, seconds)| Op::Park { host, seconds }),
+        2 => host_again.clone().prop_map(|host| Op::Hold { host }),
+        2 => host_again.clone().prop_map(|host| Op::Release { host }),
+        1 => host_again.clone().prop_map(|host| Op::Retry { host }),
+        1 => (host_again, any::<bool>()).prop_map(|(host, interrupted)| Op::Cancel { host, interrupted }),
         3 => (1..40i64).prop_map(|seconds| Op::Wait { seconds }),
         1 => Just(Op::Restart),
     ];
@@ -66,6 +87,7 @@ struct Waiting {
     fence: Option<u64>,
     attempts: u32,
     unknown_ends: u32,
+    held: bool,
 }
 
 #[derive(Debug, Default)]
@@ -85,13 +107,13 @@ impl Model {
         self.mails += 1;
         for (number, host) in (0..).zip(hosts) {
             self.told.push(format!("{} u{number} mail.accepted", self.mails));
-            self.waiting.insert((self.mails, number), Waiting { host: *host, next_at: due_at, fence: None, attempts: 0, unknown_ends: 0 });
+            self.waiting.insert((self.mails, number), Waiting { host: *host, next_at: due_at, fence: None, attempts: 0, unknown_ends: 0, held: false });
         }
         self.mails
     }
 
     fn next_at(&self, host: usize) -> Option<i64> {
-        let next_at = self.waiting.values().filter(|who| who.host == host).map(|who| who.next_at).min()?;
+        let next_at = self.waiting.values().filter(|who| who.host == host && !who.held).map(|who| who.next_at).min()?;
         Some(next_at.max(self.parked.get(&host).copied().unwrap_or(i64::MIN)))
     }
 
@@ -116,7 +138,7 @@ impl Model {
         let mut due: Vec<(i64, u64, u32)> = self
             .waiting
             .iter()
-            .filter(|(_, who)| who.host == host && who.next_at <= self.now)
+            .filter(|(_, who)| who.host == host && !who.held && who.next_at <= self.now)
             .map(|((mail, number), who)| (who.next_at, *mail, *number))
             .collect();
         due.sort_unstable();
@@ -141,6 +163,31 @@ impl Model {
         }
         leases.sort_by_key(|(mail, ..)| mails.iter().position(|known| known == mail));
         leases.into_iter().map(|(mail, path, recipients)| format!("{mail}/{path}/{}", recipients.join(" "))).collect()
+    }
+
+    /// Those at a host that nobody is delivering to.
+    fn at_rest(&mut self, host: usize) -> impl Iterator<Item = (&(u64, u32), &mut Waiting)> {
+        let now = self.now;
+        self.waiting.iter_mut().filter(move |(_, who)| who.host == host && (who.held || who.fence.is_none() || who.next_at <= now))
+    }
+
+    /// Gives all that is held now, and of how many that is new.
+    fn hold(&mut self, host: usize) -> (Vec<(u64, u32)>, usize) {
+        let (mut held, mut told) = (Vec::new(), Vec::new());
+        for (key, who) in self.at_rest(host) {
+            // A lease that ran out is one of unknown end.
+            let lapsed = u32::from(who.fence.take().is_some());
+            who.attempts += lapsed;
+            who.unknown_ends += lapsed;
+            if !who.held {
+                told.push(format!("{} u{} mail.held", key.0, key.1));
+            }
+            who.held = true;
+            held.push(*key);
+        }
+        let new = told.len();
+        self.told.extend(told);
+        (held, new)
     }
 
     fn holds(&self, lease: &Given) -> bool {
@@ -226,7 +273,7 @@ async fn run(ops: Vec<Op>) {
                     if notice {
                         model.mails += 1;
                         model.told.push(format!("{} u0 mail.accepted", 1_000_000 + model.mails));
-                        let who = Waiting { host: 0, next_at: model.now, fence: None, attempts: 0, unknown_ends: 0 };
+                        let who = Waiting { host: 0, next_at: model.now, fence: None, attempts: 0, unknown_ends: 0, held: false };
                         model.waiting.insert((1_000_000 + model.mails, 0), who);
                     }
                 }
@@ -236,11 +283,51 @@ async fn run(ops: Vec<Op>) {
                 spool.park(&queue(HOSTS[host]), at(model.now + seconds)).await.unwrap();
                 model.parked.insert(host, model.now + seconds);
             }
+            Op::Hold { host } => {
+                let changed = spool.change(&at_host(host), &Order::Hold, None, many(500), at(model.now)).await.unwrap();
+                let done = changed.entries.iter().filter(|(_, effect)| *effect == Effect::Done).count();
+                assert_eq!(model.hold(host).1, done, "{op:?}");
+            }
+            Op::Release { host } => {
+                spool.change(&at_host(host), &Order::Release, None, many(500), at(model.now)).await.unwrap();
+                let now = model.now;
+                for ((mail, number), who) in model.waiting.iter_mut().filter(|(_, who)| who.host == host && who.held) {
+                    (who.held, who.next_at) = (false, now);
+                    model.told.push(format!("{mail} u{number} mail.released"));
+                }
+            }
+            Op::Retry { host } => {
+                spool.change(&at_host(host), &Order::Retry, None, many(500), at(model.now)).await.unwrap();
+                let now = model.now;
+                let mut retried = Vec::new();
+                for ((mail, number), who) in model.at_rest(host).filter(|(_, who)| !who.held) {
+                    who.next_at = now;
+                    retried.push(format!("{mail} u{number} mail.retried"));
+                }
+                if !retried.is_empty() {
+                    model.parked.remove(&host);
+                }
+                model.told.extend(retried);
+            }
+            Op::Cancel { host, interrupted } => {
+                let changed = spool.change(&at_host(host), &Order::Cancel { silent: true }, None, many(500), at(model.now)).await.unwrap();
+                let (held, _) = model.hold(host);
+                model.claims += u64::from(!held.is_empty());
+                let mut seized: Vec<(u64, u32)> =
+                    changed.leases.iter().flat_map(|lease| lease.recipients.iter().map(|who| (lease.mail.id.number(), who.index))).collect();
+                seized.sort_unstable();
+                assert_eq!(seized, held, "{op:?}");
+                for lease in changed.leases.into_iter().filter(|_| !interrupted) {
+                    let (mail, endings) = (lease.mail.id.number(), all(&lease, &How::Cancelled(evidence("cancelled", model.now))));
+                    settle(&mut model, mail, &endings, 0);
+                    spool.settle(lease, endings, vec![]).await.unwrap();
+                }
+            }
             Op::Wait { seconds } => model.now += seconds,
             Op::Restart => {
                 spool.close().await;
                 spool = open(&directory, model.now);
-                for who in model.waiting.values_mut().filter(|who| who.fence.is_some()) {
+                for who in model.waiting.values_mut().filter(|who| who.fence.is_some() && !who.held) {
                     who.next_at = who.next_at.min(model.now);
                 }
             }
@@ -250,6 +337,11 @@ async fn run(ops: Vec<Op>) {
         let next_due_at = (0..HOSTS.len()).filter_map(|host| model.next_at(host)).min();
         assert_eq!(spool.next_due_at().await.unwrap(), next_due_at.map(at), "after {op:?}");
     }
+    // Nothing was lost, nothing counted twice, nothing looks damaged.
+    let states = spool.states(at(model.now)).await.unwrap();
+    assert_eq!(states.waiting + states.leased + states.held, model.waiting.len() as u64);
+    assert_eq!(states.held, model.waiting.values().filter(|who| who.held).count() as u64);
+    assert_eq!(spool.sweep(at(model.now)).await.unwrap().quarantined, []);
     let events = spool.events(0, Filter::default(), many(10_000)).await.unwrap().events;
     let told = events.iter().map(|event| {
         let recipient = event.news.recipient.as_ref().unwrap().local.as_str();
@@ -258,6 +350,10 @@ async fn run(ops: Vec<Op>) {
     assert_eq!(told.collect::<Vec<_>>(), model.told);
     assert!(events.iter().zip(1..).all(|(event, number)| event.number == number));
     spool.close().await;
+}
+
+fn at_host(host: usize) -> Selection {
+    Selection { domain: Some(HOSTS[host].parse().unwrap()), ..Selection::default() }
 }
 
 fn how(kind: u8, now: i64, next_at: i64) -> How {
@@ -274,12 +370,13 @@ fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
         let kind = match ending.how {
             How::Delivered(_) => Some("mail.delivered"),
             How::Failed(_) => Some("mail.bounced"),
+            How::Cancelled(_) => Some("mail.cancelled"),
             How::Deferred { .. } => Some("mail.deferred"),
             How::Released { .. } => None,
         };
         model.told.extend(kind.map(|kind| format!("{mail} u{} {kind}", ending.index)));
         match ending.how {
-            How::Delivered(_) | How::Failed(_) => {
+            How::Delivered(_) | How::Failed(_) | How::Cancelled(_) => {
                 model.waiting.remove(&(mail, ending.index));
             }
             How::Deferred { .. } | How::Released { .. } => {

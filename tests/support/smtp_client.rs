@@ -1,5 +1,7 @@
 //! A plain SMTP client for tests: blocking, lock-step, one line at a time, telling every reply as it came.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -143,9 +143,8 @@ struct ShownWatch {
 
 async fn list<S: Store>(State(office): State<Arc<Office<S>>>, Parameters(paging): Parameters<Paging>) -> Result<Json<Page<Shown>>, Problem> {
     let limit = paging.limit()?;
-    let after = paging.after.as_deref().map(named).transpose()?;
     let names = office.domains.names();
-    let mut rest = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| name > after));
+    let mut rest = names.into_iter().filter(|name| paging.after.as_deref().is_none_or(|after| name.as_str() > after));
     let page: Vec<Domain> = rest.by_ref().take(limit).collect();
     let next = page.last().filter(|_| rest.next().is_some()).map(ToString::to_string);
     let mut items = Vec::with_capacity(page.len());

@@ -6,7 +6,10 @@
 //! - What changes something takes a JSON body ([`Body`]), if only `{}`: a page of another site cannot have a browser send one.
 
 pub mod domains;
+pub mod events;
 pub mod openapi;
+pub mod queue;
+pub mod spool;
 pub mod status;
 
 use super::{Office, Store};
@@ -18,11 +21,13 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// The paths below `/api/v1`.
 pub fn router<S: Store>() -> Router<Arc<Office<S>>> {
-    Router::new().merge(openapi::router()).merge(status::router()).merge(domains::router())
+    let subjects = [status::router(), domains::router(), events::router(), queue::router(), spool::router()];
+    subjects.into_iter().fold(openapi::router(), Router::merge)
 }
 
 /// Why a call was not answered as it was meant.
@@ -87,12 +92,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = Json::<T>::from_request(request, state).await;
-        body.map(|Json(body)| Self(body)).map_err(|fault: JsonRejection| {
-            let expected = "a JSON body with the header \"Content-Type: application/json\"; /api/v1/openapi.json describes it";
+        // First as an object: serde would take a list of values for a struct of as many members.
+        let Json(body) = Json::<Map<String, Value>>::from_request(request, state).await.map_err(|fault: JsonRejection| {
             let code = if fault.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE { "content_type" } else { "body" };
-            Problem::new(fault.status(), code, fault.body_text(), expected)
-        })
+            Problem::new(fault.status(), code, fault.body_text(), JSON)
+        })?;
+        let body = serde_json::from_value(Value::Object(body));
+        body.map(Self).map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "body", fault.to_string(), JSON))
     }
 }
 
@@ -127,6 +133,12 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// From parameters that stand among others.
+    #[must_use]
+    pub fn of(after: Option<String>, limit: Option<usize>) -> Self {
+        Self { after, limit: limit.unwrap_or(LIMIT) }
+    }
+
     /// How many at most.
     ///
     /// # Errors
@@ -152,6 +164,7 @@ const fn usual() -> usize {
     LIMIT
 }
 
+const JSON: &str = "a JSON object with the header \"Content-Type: application/json\"; /api/v1/openapi.json describes it";
 /// Items of a page where nothing else is asked for.
 pub const LIMIT: usize = 100;
 /// Items of a page at most.

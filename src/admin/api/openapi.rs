@@ -30,6 +30,8 @@ fn assemble() -> Value {
         append(&mut whole["paths"], &mut subject["paths"]);
         append(&mut whole["components"]["schemas"], &mut subject["schemas"]);
     }
+    let event = serde_json::from_str(crate::events::event::SCHEMA).expect("the schema of an event is JSON");
+    append(&mut whole["components"]["schemas"], &mut serde_json::json!({ "Event": Value::clone(&event) }));
     whole
 }
 
@@ -46,4 +48,5 @@ fn append(whole: &mut Value, part: &mut Value) {
 
 const COMMON: &str = include_str!("openapi.json");
 /// One a subject.
-const SUBJECTS: &[&str] = &[include_str!("status.json"), include_str!("domains.json")];
+const SUBJECTS: &[&str] =
+    &[include_str!("status.json"), include_str!("domains.json"), include_str!("events.json"), include_str!("queue.json"), include_str!("spool.json")];

@@ -26,7 +26,7 @@ struct Status {
     ready: bool,
     reasons: Vec<Reason>,
     draining: bool,
-    /// Why nothing is sent from a restored spool.
+    /// Why restored mail is held.
     held: Option<String>,
     listeners: Vec<Listener>,
     spool: Spool,
@@ -61,6 +61,7 @@ struct Disk {
 
 async fn show<S: Store>(State(office): State<Arc<Office<S>>>) -> Result<Json<Status>, Problem> {
     let readiness = health::look(&office).await;
+    office.spool.restored().await?; // looked at anew, for what follows
     let standing = office.life.standing();
     let spool = waiting(&*office.spool, &standing).await?;
     Ok(Json(Status {

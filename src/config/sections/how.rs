@@ -1,13 +1,15 @@
-//! `[server]`, `[log]`, `[tls]`, `[auth]`, `[normalise]`, `[readdress]`, `[seal]`, `[spool]`, `[resolver]`: how the rooms beside policy and delivery work.
+//! `[server]`, `[log]`, `[tls]`, `[auth]`, `[normalise]`, `[readdress]`, `[seal]`, `[spool]`, `[through]`, `[resolver]`: how the rooms beside policy and delivery work.
 
 use super::super::knob::{Knob, NameServer, Octets};
 use super::super::reader::Reader;
 use super::{AGE, AGE_OR_NONE, GIB, KIB, MIB, PAUSE, TIMEOUT, nobody, octets};
+use crate::deliver::through;
 use crate::events::log;
 use crate::ingress::{sasl, tls};
-use crate::mail::{Domain, IdentityName, LocalPart, Mailbox};
+use crate::mail::{Domain, IdentityName, LocalPart, Mailbox, RouteName};
 use crate::{dns, normalise, readdress, seal, spool};
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +28,10 @@ pub struct Server {
     pub incoming_octets_max: u64,
     /// Threads that seal; 0: one a core.
     pub sealing_threads: usize,
+    /// The smart host that is a postseal of ours: who gets the queue at the end.
+    pub upstream: Option<RouteName>,
+    /// How long handing it over may take.
+    pub handover: Duration,
 }
 
 pub fn server(root: &Reader<'_>) -> Server {
@@ -41,6 +47,8 @@ pub fn server(root: &Reader<'_>) -> Server {
         drain: table.within("drain", Duration::from_secs(20), PAUSE),
         incoming_octets_max: table.within("incoming_octets_max", Octets(256 * MIB), Octets(MIB)..=Octets(1024 * GIB)).0,
         sealing_threads: table.within("sealing_threads", 0, 0..=1024),
+        upstream: table.optional::<String>("upstream").map(|name| RouteName::new(&name)),
+        handover: table.within("handover", Duration::from_secs(20), TIMEOUT),
         hostname,
     }
 }
@@ -188,8 +196,9 @@ pub fn seal(root: &Reader<'_>, hostname: &Domain) -> seal::Rules {
     }
 }
 
-pub fn spool(root: &Reader<'_>) -> spool::Settings {
+pub fn spool(root: &Reader<'_>) -> (spool::Settings, Mode) {
     let table = root.table("spool");
+    let mode = table.one_of("mode", &[("queue", Mode::Queue), ("through", Mode::Through)], Mode::Queue);
     let directory = table.value("directory", PathBuf::from("spool"));
     let standard = spool::Settings::in_directory(table.resolve(&directory));
     let settings = spool::Settings {
@@ -213,7 +222,28 @@ pub fn spool(root: &Reader<'_>) -> spool::Settings {
         let expected = format!("at least {}, twice wal_octets_max: a checkpoint must find room when everything else is full", needed.written());
         table.fault("reserve_octets", &Octets(settings.reserve_octets).written(), &expected);
     }
-    settings
+    (settings, mode)
+}
+
+/// `spool.mode` and `[through]`; `None` where mail is queued. The route is the default one, which is looked at with all others.
+pub fn through(root: &Reader<'_>, mode: Mode, route: &RouteName, upstream: Option<&RouteName>) -> Option<through::Settings> {
+    let table = root.table("through");
+    let settings = through::Settings {
+        route: route.clone(),
+        is_upstream: upstream == Some(route),
+        timeout: table.within("timeout", Duration::from_mins(2), THROUGH_TIMEOUT),
+        transactions_max: table.within("transactions_max", 200, 1..=100_000),
+    };
+    (mode == Mode::Through).then_some(settings)
+}
+
+/// What becomes of accepted mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is kept here, and delivered from here.
+    Queue,
+    /// It is passed on before it is accepted.
+    Through,
 }
 
 pub fn resolver(root: &Reader<'_>) -> dns::Settings {
@@ -234,6 +264,9 @@ pub fn resolver(root: &Reader<'_>) -> dns::Settings {
         authoritative_port: table.within("authoritative_port", standard.authoritative_port, 1..=u16::MAX),
     }
 }
+
+/// Clients wait ten minutes for the answer to a final dot (RFC 5321 §4.5.3.2.6).
+const THROUGH_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(570);
 
 const FULL_NAME: &str = "the full name that the relay's PTR record gives, as in \"mx1.example.com\"";
 const ONE_IDENTITY: &str = "the name of one of the tables [identities.NAME]";

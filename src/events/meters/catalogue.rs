@@ -204,7 +204,7 @@ meters! {
         => "When `none` grows under `opportunistic`: mail goes in clear text; demand TLS for the route if it must not.";
     HOP_FAILED = Counter "postseal_next_hop_failures_total" [PROVIDER, words("reason", all::<NoSession>)]
         "Tries to open a session that failed, one for each address."
-        => "With no session opened meanwhile: the whole provider cannot be reached. `tls-handshake`, `tls-unavailable`: the log has the cause. `connect`: is port 25 open?";
+        => "With no session opened meanwhile: the whole provider cannot be reached. `tls-handshake`, `tls-unavailable`: the log has the cause. `connect`: see whether port 25 is open.";
     HOP_IN_CLEAR = Counter "postseal_next_hop_fallbacks_total" [PROVIDER]
         "Sessions without TLS after a failed handshake, where TLS was a courtesy."
         => "When it grows: demand TLS for the route if mail must not go in clear text.";

@@ -3,8 +3,8 @@
 //! | set | its words |
 //! |---|---|
 //! | [`Word`]s | known when postseal is compiled |
-//! | [`Set::Providers`](super::Set) | the shaping file's providers and the smart hosts' routes; all others count as `other` |
-//! | [`Set::AuthorDomains`](super::Set) | those configured, at most [`DOMAINS_MAX`]; the rest counts as `other` |
+//! | [`Providers`](super::catalogue::Set::Providers) | the shaping file's providers and the smart hosts' routes; all others count as `other` |
+//! | [`AuthorDomains`](super::catalogue::Set::AuthorDomains) | those configured, at most [`DOMAINS_MAX`]; the rest counts as `other` |
 
 use crate::mail::Reason;
 use std::sync::OnceLock;

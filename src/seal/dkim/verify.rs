@@ -8,10 +8,10 @@ use crate::seal::arc::ChainStatus;
 use crate::seal::dkim::foreign::{KeyTexts, NoAnswer};
 use crate::seal::examined::{ChainFact, DkimFact, DkimResult, Examined};
 use crate::seal::verified::{Verified, key_names, verified};
+use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
-use mail_auth::MessageAuthenticator;
 use std::future::Future;
 
 /// Where key records are.
@@ -20,9 +20,9 @@ pub trait KeySource {
     fn texts(&self, name: &Domain) -> impl Future<Output = Result<Vec<String>, NoAnswer>> + Send;
 }
 
-impl KeySource for MessageAuthenticator {
+impl KeySource for TokioResolver {
     async fn texts(&self, name: &Domain) -> Result<Vec<String>, NoAnswer> {
-        let lookup = match self.resolver().txt_lookup(format!("{name}.")).await {
+        let lookup = match self.txt_lookup(format!("{name}.")).await {
             Ok(lookup) => lookup,
             Err(error) if is_nothing(&error) => return Ok(Vec::new()),
             Err(_) => return Err(NoAnswer),

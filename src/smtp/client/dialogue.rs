@@ -1,7 +1,7 @@
 //! One mail transaction, as a value: MAIL, RCPT, DATA or BDAT, and what the replies mean for each recipient (RFC 5321 §3.3).
 //!
 //! ```text
-//! Envelope ──all answered──→ Judge ──somebody accepted──→ Body ──AskToEnd──→ Ending ─→ Done
+//! Envelope ──all answered──→ Judge ──somebody accepted (or, if whole, everybody)──→ Body ──AskToEnd──→ Ending ─→ Done
 //!                              ├─nobody, but 354──→ the lone dot (RFC 2920 §3.1) ─────→ Done
 //!                              └─nobody──→ RSET ──────────────────────────────────────→ Done
 //! 421, a cut, a time-out, something that is no reply: Done at once, the connection closed.
@@ -64,6 +64,10 @@ pub struct Dialogue<'a> {
     data_taken: bool,
     answered: bool,
     blamed_message: bool,
+    /// All recipients or none.
+    whole: bool,
+    /// When the last reply came.
+    last_at: Timestamp,
     closed: Option<String>,
 }
 
@@ -131,10 +135,23 @@ impl<'a> Dialogue<'a> {
             data_taken: false,
             answered: false,
             blamed_message: false,
+            whole: false,
+            last_at: at,
             closed: None,
         };
         dialogue.prepare(offered, at);
         dialogue
+    }
+
+    /// The same transaction for all recipients or none: where one is refused, the message is not sent, and those who were accepted are deferred
+    /// without a reply. So DATA is not said before every RCPT is answered. To be asked for before anything else.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        if self.is_anybody_ended() {
+            self.commands.clear();
+        }
+        self
     }
 
     /// The next thing to do; asked again after each.
@@ -191,7 +208,7 @@ impl<'a> Dialogue<'a> {
 
     /// A reply to what was asked first and not answered yet. Once the connection is broken, what was left unread of it may be told too.
     pub fn reply(&mut self, reply: RemoteReply, at: Timestamp) {
-        self.answered = true;
+        (self.answered, self.last_at) = (true, at);
         let Some(asked) = self.asked.pop_front() else {
             return self.interrupted(&reply, at);
         };
@@ -329,8 +346,12 @@ impl<'a> Dialogue<'a> {
         let group_max = if self.pipelining { GROUP_COMMANDS_MAX } else { 1 };
         while self.asked.len() < group_max {
             match self.commands.pop_front() {
+                Some(data @ (Asked::Data, _)) if self.whole && !self.asked.is_empty() => {
+                    self.commands.push_front(data); // first the answers to all RCPT
+                    return;
+                }
                 // Known by now to be for nobody.
-                Some((Asked::Data, _)) if self.out.is_empty() && !self.is_anybody_accepted() => {}
+                Some((Asked::Data, _)) if self.out.is_empty() && (!self.is_anybody_accepted() || self.is_forlorn()) => {}
                 Some((asked, line)) => self.say(asked, &line, Phase::Envelope),
                 None => {
                     self.phase = Phase::Judge;
@@ -341,6 +362,10 @@ impl<'a> Dialogue<'a> {
     }
 
     fn judge(&mut self) {
+        if self.is_forlorn() {
+            let at = self.last_at;
+            self.end_open(|peer| Outcome::Deferred(peer.evidence(EnhancedCode::new(4, 5, 0), NOT_ALL, at)));
+        }
         match (self.is_anybody_accepted(), self.data_taken) {
             (true, _) => self.phase = Phase::Body,
             (false, true) => self.say(Asked::LoneDot, ".\r\n", Phase::Done),
@@ -433,6 +458,15 @@ impl<'a> Dialogue<'a> {
         self.standings.iter().any(|standing| matches!(standing, Standing::Accepted))
     }
 
+    fn is_anybody_ended(&self) -> bool {
+        self.standings.iter().any(|standing| matches!(standing, Standing::Ended(_)))
+    }
+
+    /// All or none, and it cannot be all.
+    fn is_forlorn(&self) -> bool {
+        self.whole && self.is_anybody_ended()
+    }
+
     fn accepted(&self) -> usize {
         self.standings.iter().filter(|standing| matches!(standing, Standing::Accepted)).count()
     }
@@ -460,6 +494,7 @@ fn is_too_many(reply: &RemoteReply) -> bool {
     transient && reply.enhanced.map_or(matches!(reply.code, 452 | 552), |enhanced| enhanced.subject_and_detail() == (5, 3))
 }
 
+const NOT_ALL: &str = "not sent, since another recipient was refused";
 const NO_SMTPUTF8: &str = "the address is in UTF-8, and the server does not offer SMTPUTF8";
 /// Commands of one pipelined group. Their replies have to fit into what two kernels keep unread, or each side would wait for the other
 /// to read (RFC 2920 §3.1): 100 replies of 512 octets do.

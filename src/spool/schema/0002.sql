@@ -1,13 +1,18 @@
 -- Step 2: what operating a relay adds: holds, events, suppression, what came home.
 --
--- Read for PostgreSQL as step 1. Two columns of step 1 take further values: recipients.state 4 is held by a person, messages.kind 2 is a
--- bounce or the like on its way home.
+-- Read for PostgreSQL as step 1. Two columns of step 1 take further values: recipients.state 4 is held by a person, 5 cancelled by one;
+-- messages.kind 2 is a bounce or the like on its way home.
 
-ALTER TABLE spool ADD COLUMN held INTEGER NOT NULL DEFAULT 0;   -- 1: a restored spool: nothing is due until a person releases it
+ALTER TABLE spool ADD COLUMN held INTEGER NOT NULL DEFAULT 0;   -- when it was restored: recipients with this held_at wait for a release; 0: never
 ALTER TABLE spool ADD COLUMN events INTEGER NOT NULL DEFAULT 0; -- number of the last event
 
 -- W3C trace context of the submission. Not under the row's sum: a wrong one misleads a chart, nobody's mail.
 ALTER TABLE messages ADD COLUMN trace TEXT;
+
+-- What a person decided of a recipient. `route` is under the row's sum where there is one.
+ALTER TABLE recipients ADD COLUMN route TEXT;      -- none: its message's
+ALTER TABLE recipients ADD COLUMN held_at INTEGER; -- set in state 4 and in no other: one flipped bit holds and releases nobody
+CREATE INDEX recipients_aside ON recipients (state) WHERE state IN (3, 4);
 
 -- What happened to mail, written in the transaction that made it so: the outbox of the webhooks and the journey of a message.
 CREATE TABLE events (

@@ -8,7 +8,7 @@
 //!
 //! Reads page by page beside the writer; what looks wrong is looked at again by the writer before it is touched.
 
-use super::queries::{quarantine, refresh_queue};
+use super::queries::{HELD_BY_PERSON, quarantine, refresh_queue};
 use super::writer::{Batch, Refusable};
 use crate::mail::Timestamp;
 use crate::spool::{Quarantined, row};
@@ -67,10 +67,16 @@ pub(super) fn page(db: &Connection, after: i64) -> rusqlite::Result<Findings> {
 /// Looks at the waiting recipients of one message. Gives their number, at least 1.
 fn look_at(db: &Connection, id: i64, schedule: &mut Schedule, found: &mut Findings) -> rusqlite::Result<usize> {
     let mut waiting = 0;
-    let mut statement = db.prepare_cached("SELECT number, CAST(queue AS TEXT), CAST(next_at AS INTEGER) FROM recipients WHERE message = ?1 AND state = 0")?;
+    let mut statement = db.prepare_cached(
+        "SELECT number, CAST(queue AS TEXT), CAST(next_at AS INTEGER), state FROM recipients
+         WHERE message = ?1 AND (state = 0 OR state = 4 AND held_at IS NOT NULL)",
+    )?;
     let mut rows = statement.query([id])?;
     while let Some(row) = rows.next()? {
         waiting += 1;
+        if row.get::<_, i64>(3)? == HELD_BY_PERSON {
+            continue; // in no schedule
+        }
         let (number, next_at) = (row.get(0)?, row.get(2)?);
         let Ok(queue) = std::str::from_utf8(row.get_ref(1)?.as_bytes().unwrap_or(b"\xff")) else {
             // In no queue that could be asked for. The index has it as it was, and is made again before the row is touched.

@@ -64,9 +64,7 @@ impl Bodies {
 
     /// Reads a body of `octets_expected`, and one octet more if it is longer, so that a wrong length shows without reading what may be anything.
     pub fn read(&self, name: &str, octets_expected: u64) -> io::Result<Vec<u8>> {
-        let mut octets = Vec::with_capacity(usize::try_from(octets_expected.min(BODY_OCTETS_EXPECTED_MAX)).unwrap_or(0));
-        File::open(self.path(name)?)?.take(octets_expected.saturating_add(1)).read_to_end(&mut octets)?;
-        Ok(octets)
+        read_below(&self.directory, name, octets_expected)
     }
 
     /// Removes a body whose row is gone.
@@ -76,13 +74,7 @@ impl Bodies {
 
     /// Every file of one shard (of 256), by the name a row would have for it.
     pub fn names(&self, shard: u8) -> io::Result<Vec<String>> {
-        let shard = format!("{shard:02x}");
-        let files = match fs::read_dir(self.directory.join(BODIES).join(&shard)) {
-            Ok(files) => files,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(e),
-        };
-        files.map(|file| Ok(format!("{shard}/{}", file?.file_name().to_string_lossy()))).collect()
+        names_below(&self.directory, shard)
     }
 
     /// Removes what was being written when the process ended. Gives the number.
@@ -102,15 +94,8 @@ impl Bodies {
         fs::rename(self.path(name)?, lost.join(name.replace('/', "-")))
     }
 
-    /// A name comes from a row, and a row may be damaged: it must not lead out of the directory.
     fn path(&self, name: &str) -> io::Result<PathBuf> {
-        let sound = name.split_once('/').is_some_and(|(shard, file)| {
-            shard.len() == 2 && shard.bytes().all(|b| b.is_ascii_hexdigit()) && !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0'])
-        });
-        if !sound {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("\"{name}\" is no name of a body file")));
-        }
-        Ok(self.directory.join(BODIES).join(name))
+        path_below(&self.directory, name)
     }
 }
 
@@ -128,6 +113,35 @@ impl Drop for Written {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// As [`Bodies::read`], in the spool or backup below a directory.
+pub(super) fn read_below(directory: &Path, name: &str, octets_expected: u64) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::with_capacity(usize::try_from(octets_expected.min(BODY_OCTETS_EXPECTED_MAX)).unwrap_or(0));
+    File::open(path_below(directory, name)?)?.take(octets_expected.saturating_add(1)).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// As [`Bodies::names`], in the spool or backup below a directory.
+pub(super) fn names_below(directory: &Path, shard: u8) -> io::Result<Vec<String>> {
+    let shard = format!("{shard:02x}");
+    let files = match fs::read_dir(directory.join(BODIES).join(&shard)) {
+        Ok(files) => files,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    files.map(|file| Ok(format!("{shard}/{}", file?.file_name().to_string_lossy()))).collect()
+}
+
+/// A name comes from a row, and a row may be damaged: it must not lead out of the directory.
+pub(super) fn path_below(directory: &Path, name: &str) -> io::Result<PathBuf> {
+    let sound = name.split_once('/').is_some_and(|(shard, file)| {
+        shard.len() == 2 && shard.bytes().all(|b| b.is_ascii_hexdigit()) && !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0'])
+    });
+    if !sound {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("\"{name}\" is no name of a body file")));
+    }
+    Ok(directory.join(BODIES).join(name))
 }
 
 /// Whether the system had too little of something, as file descriptors: that says nothing about the file.

@@ -90,11 +90,13 @@ pub(super) fn tell_ending(batch: &mut Batch<'_>, lease: &Lease, ending: &Ending)
     let (kind, evidence, next_at) = match &ending.how {
         How::Delivered(evidence) => (Kind::Delivered, evidence, None),
         How::Failed(evidence) => (Kind::Bounced, evidence, None),
+        How::Cancelled(evidence) => (Kind::Cancelled, evidence, None),
         How::Deferred { evidence, next_at, .. } => (Kind::Deferred, evidence, Some(next_at.unix_millis())),
         How::Released { .. } => return Ok(()),
     };
     let Some(leased) = lease.recipients.iter().find(|leased| leased.index == ending.index) else { return Ok(()) };
-    let about = About { attempts: Some(leased.attempts + 1), next_at, ..About::mail(&lease.mail).ended(evidence, ending.meaning.as_ref()) };
+    let attempts = leased.attempts + u32::from(kind != Kind::Cancelled);
+    let about = About { attempts: Some(attempts), next_at, ..About::mail(&lease.mail).ended(evidence, ending.meaning.as_ref()) };
     tell(batch, &News { at: evidence.at, kind, mail: lease.mail.id, recipient: Some(leased.mailbox.clone()), about })
 }
 
@@ -251,13 +253,10 @@ pub(super) fn cursor(batch: &Batch<'_>, name: &str) -> Refusable<u64> {
     Ok(Ok(batch.journal.last.unsigned_abs()))
 }
 
-/// A reader never goes back.
+/// A reader never goes back; one that was forgotten does not come back by a late word.
 pub(super) fn confirm(batch: &Batch<'_>, name: &str, number: u64) -> Refusable<()> {
     let number = i64::try_from(number).unwrap_or(i64::MAX).min(batch.journal.last);
-    batch
-        .db
-        .prepare_cached("INSERT INTO webhooks (name, number) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET number = max(number, excluded.number)")?
-        .execute(params![name, number])?;
+    batch.db.prepare_cached("UPDATE webhooks SET number = max(number, ?2) WHERE name = ?1")?.execute(params![name, number])?;
     Ok(Ok(()))
 }
 

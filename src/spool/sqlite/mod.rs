@@ -15,17 +15,23 @@
 //! |---|---|
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
 //! | `commit`, `queries`, `journal` | the statements of that work |
+//! | `control` | what a person asks and orders |
 //! | `readers` | short reads beside it |
+//! | `depth` | the queues counted |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
 //! | `audit` | what damage has hidden |
+//! | [`backup`] | copies of the whole, and a spool made of one |
 //! | `bodies`, `disk`, `lock` | files, room and file system, one process |
 //!
 //! Leases die with the process: whatever was leased is due at the next start, and counts as an attempt of unknown end.
 
 mod audit;
+pub mod backup;
 mod bodies;
 mod commit;
+mod control;
+mod depth;
 mod disk;
 mod housekeeper;
 mod journal;
@@ -38,8 +44,9 @@ mod writer;
 
 pub use recovery::RecoveryReport;
 
+use super::control::{By, Changed, Control, Cursor, Listed, ORDER_ROWS_MAX, Order, Selection, Shown, States, Summed};
 use super::journal::{Event, Filter, Journal, News, Page};
-use super::{Claimed, Counts, Due, Ending, Health, History, Lease, Queue, QueueState, Records, Spool, SpoolError, Swept, row};
+use super::{Claimed, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
 use crate::mail::{KeyId, MailId, Mailbox, Receipt, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
@@ -94,7 +101,7 @@ pub enum FileSystems {
     /// Local ones that outlive the machine.
     #[default]
     Durable,
-    /// tmpfs and ramfs too: queued mail may be lost.
+    /// Those too that go with the power, the container or the pod (tmpfs, an overlay, an `emptyDir`): queued mail may be lost.
     Volatile,
     /// Remote ones too (NFS, CIFS, 9p, FUSE …): locks and shared memory are believed.
     Any,
@@ -123,6 +130,9 @@ impl Settings {
 /// A spool in SQLite.
 pub struct SqliteSpool {
     settings: Settings,
+    is_volatile: bool,
+    /// Restored mail that is held, as of the last look.
+    held: Mutex<Option<HeldSince>>,
     writer: Handle,
     readers: Readers,
     disk: Arc<Disk>,
@@ -145,6 +155,8 @@ pub struct Work {
     pub transactions: u64,
     /// Commits, claims, settles … in them.
     pub jobs: u64,
+    /// How long the writer was at it, waits for the disk included.
+    pub busy: Duration,
     /// Octets of the log at the last look.
     pub wal_octets: u64,
 }
@@ -160,7 +172,8 @@ impl SqliteSpool {
         let unusable = |why: String| SpoolError::Unusable { path: directory.display().to_string(), why };
         bodies::make_directory(&directory).map_err(|e| unusable(format!("it cannot be made: {e}")))?;
         let mut report = RecoveryReport::default();
-        report.warnings.extend(disk::check_file_system(&directory, settings.file_systems)?);
+        let ground = disk::check_file_system(&directory, settings.file_systems)?;
+        report.warnings.extend(ground.warning);
         let lock = Arc::new(Lock::take(&directory)?);
 
         let database = directory.join(DATABASE);
@@ -215,7 +228,9 @@ impl SqliteSpool {
         let threads = Mutex::new(Some(Threads { writer: writer_thread, housekeeper: keeper }));
         let body_writes = Semaphore::new(BODY_WRITES_MAX);
         report.took = began.elapsed();
-        Ok((Self { settings, writer, readers, disk, bodies, wal, body_writes, threads }, report))
+        let is_volatile = ground.is_volatile;
+        let held = Mutex::new(report.restored);
+        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, wal, body_writes, threads }, report))
     }
 
     /// [`Records::mentions`] of a spool that no process has open; none was made yet is none. Changes nothing. Blocks.
@@ -243,11 +258,28 @@ impl SqliteSpool {
         count().map_err(|error| SpoolError::Unusable { path: directory.display().to_string(), why: error.to_string() })
     }
 
+    /// As [`Restored::restored`], as of the last look: for those who cannot wait.
+    #[must_use]
+    pub fn held(&self) -> Option<HeldSince> {
+        *hold(&self.held)
+    }
+
+    /// It lies where nothing outlives the machine's power, the container or the pod.
+    #[must_use]
+    pub const fn is_volatile(&self) -> bool {
+        self.is_volatile
+    }
+
     /// What it has done since it was opened.
     #[must_use]
     pub fn work(&self) -> Work {
         let state = &self.writer.state;
-        Work { transactions: state.transactions.load(Ordering::Relaxed), jobs: state.jobs.load(Ordering::Relaxed), wal_octets: self.wal.octets() }
+        Work {
+            transactions: state.transactions.load(Ordering::Relaxed),
+            jobs: state.jobs.load(Ordering::Relaxed),
+            busy: Duration::from_micros(state.busy_micros.load(Ordering::Relaxed)),
+            wal_octets: self.wal.octets(),
+        }
     }
 
     /// Returns once the writer has come round: it neither hangs nor has failed. Writes nothing.
@@ -431,6 +463,7 @@ impl Spool for SqliteSpool {
     async fn close(&self) {
         self.writer.close();
         let Some(threads) = hold(&self.threads).take() else { return };
+        self.writer.state.last_event.send_modify(|_| ()); // who waits for events asks, and hears that it is closed
         self.readers.close().await;
         let ended = tokio::task::spawn_blocking(move || {
             // A panic was told by `health` already.
@@ -496,6 +529,59 @@ impl Records for SqliteSpool {
             (_, Err(other)) => Health::Failed(other.to_string()),
             (health, Ok(())) => health,
         }
+    }
+}
+
+impl Control for SqliteSpool {
+    async fn list(&self, selection: &Selection, after: Option<Cursor>, rows_max: NonZeroUsize, now: Timestamp) -> Result<Listed, SpoolError> {
+        let selection = selection.clone();
+        self.read(move |db| control::list(db, &selection, after, rows_max.get(), now)).await
+    }
+
+    async fn sum_up(&self, selection: &Selection, by: By, after: Option<Cursor>, now: Timestamp) -> Result<Summed, SpoolError> {
+        let selection = selection.clone();
+        self.read(move |db| control::sum_up(db, &selection, by, after, now)).await
+    }
+
+    async fn show(&self, id: MailId, now: Timestamp) -> Result<Option<Shown>, SpoolError> {
+        self.read(move |db| control::show(db, id, now)).await
+    }
+
+    async fn change(&self, selection: &Selection, order: &Order, after: Option<Cursor>, rows_max: NonZeroUsize, now: Timestamp) -> Result<Changed, SpoolError> {
+        let rows_max = rows_max.min(NonZeroUsize::new(ORDER_ROWS_MAX).unwrap_or(rows_max));
+        let page = self.list(selection, after, rows_max, now).await?;
+        let found: Vec<(MailId, u32)> = page.entries.iter().map(|entry| (entry.mail, entry.index)).collect();
+        if found.is_empty() {
+            return Ok(Changed { next: page.next, ..Changed::default() });
+        }
+        let (selection, order) = (selection.clone(), order.clone());
+        let changed = self.writer.write(Safety::Durable, 0, move |batch| control::change(batch, &found, &selection, &order, now)).await?;
+        Ok(Changed { next: page.next, ..changed })
+    }
+
+    async fn states(&self, now: Timestamp) -> Result<States, SpoolError> {
+        let recipients = self.counts().await?.recipients;
+        self.read(move |db| control::states(db, recipients, now)).await
+    }
+}
+
+impl Restored for SqliteSpool {
+    async fn restored(&self) -> Result<Option<HeldSince>, SpoolError> {
+        let held = self.read(backup::restored).await?;
+        *hold(&self.held) = held;
+        Ok(held)
+    }
+
+    async fn release_restored(&self, now: Timestamp) -> Result<u64, SpoolError> {
+        let mut released = 0;
+        loop {
+            match self.writer.write(Safety::Durable, 0, move |batch| backup::release(batch, now)).await? {
+                0 => break,
+                page => released += page,
+            }
+        }
+        *hold(&self.held) = None;
+        Ok(released)
     }
 }
 

@@ -6,7 +6,7 @@ use super::commit::{Ready, insert, is_taken};
 use super::journal;
 use super::writer::{Batch, Refusable};
 use crate::clock;
-use crate::mail::{MailId, ReversePath, Timestamp};
+use crate::mail::{MailId, ReversePath, RouteName, Timestamp};
 use crate::seal::Seal;
 use crate::spool::journal::{About, Kind};
 use crate::spool::row::{self, MailRow, RecipientRow, Told};
@@ -71,14 +71,16 @@ struct Candidate {
     number: i64,
     /// Somebody held a lease and never ended it.
     lapsed: bool,
+    /// A person holds it.
+    held: bool,
     row: Result<(RecipientRow, Counted), String>,
 }
 
 /// The columns of a recipient that no sum covers.
-struct Counted {
-    attempts: i64,
-    unknown_ends: i64,
-    delay_told: bool,
+pub(super) struct Counted {
+    pub attempts: i64,
+    pub unknown_ends: i64,
+    pub delay_told: bool,
 }
 
 impl Candidate {
@@ -99,6 +101,7 @@ impl Candidate {
                 orcpt_type: row.get(9)?,
                 orcpt: row.get(10)?,
                 reverse_path: row.get(11)?,
+                route: row.get(12)?,
             };
             Ok((who, counted, row.get(6)?))
         };
@@ -108,7 +111,8 @@ impl Candidate {
             Ok(_) => Err(format!("recipient {number} does not fit its checksum")),
             Err(e) => Err(format!("recipient {number} does not read: {e}")),
         };
-        Self { message: row.get(0).unwrap_or(-1), number, lapsed, row: row_read }
+        let held = row.get::<_, Option<i64>>(13).is_ok_and(|held_at| held_at.is_some());
+        Self { message: row.get(0).unwrap_or(-1), number, lapsed, held, row: row_read }
     }
 }
 
@@ -122,18 +126,25 @@ fn leases_of(db: &Connection, message: i64, queue: &Queue, candidates: &[Candida
         None => return Ok(Err("its recipients are there and its message is not".to_owned())),
     };
     let leases = || -> Result<(Mail, Transactions), String> {
-        let mail = facts.mail()?;
+        let mut mail = facts.mail()?;
         let mut transactions: Transactions = Vec::new();
         for candidate in candidates {
             let (who, counted) = candidate.row.as_ref().map_err(Clone::clone)?;
             let (leased, reverse_path) = who.leased(counted.attempts, counted.unknown_ends, counted.delay_told)?;
-            if Queue::of(&mail.route, &leased.mailbox) != *queue {
+            if candidate.held {
+                return Err(format!("recipient {} waits, and yet a person holds it", who.number));
+            }
+            if Queue::of(&who.route_or(&facts.route), &leased.mailbox) != *queue {
                 return Err(format!("recipient {} stands in the queue {queue}, where it does not belong", who.number));
             }
             match transactions.iter_mut().find(|(known, _)| *known == reverse_path) {
                 Some((_, recipients)) => recipients.push(leased),
                 None => transactions.push((reverse_path, vec![leased])),
             }
+        }
+        // Recipients of one queue share their route.
+        if queue.parts().0 != facts.route {
+            (mail.route, mail.rerouted) = (RouteName::new(queue.parts().0), true);
         }
         Ok((mail, transactions))
     };
@@ -148,6 +159,12 @@ fn take(batch: &Batch<'_>, candidates: &[Candidate], until: Timestamp) -> rusqli
         statement.execute(params![candidate.message, candidate.number, until.unix_millis(), batch.fence, candidate.lapsed])?;
     }
     Ok(())
+}
+
+/// One recipient with its counts, checked; in words, what does not fit.
+pub(super) fn read_recipient(db: &Connection, message: i64, number: u32) -> rusqlite::Result<Result<(RecipientRow, Counted), String>> {
+    let found = db.prepare_cached(ONE_RECIPIENT)?.query_row(params![message, number], |row| Ok(Candidate::read(row))).optional()?;
+    Ok(found.map_or_else(|| Err(format!("recipient {number} is missing")), |candidate| candidate.row))
 }
 
 /// A message's row, checked: `None` when there is none, in words what does not fit.
@@ -216,7 +233,7 @@ pub(super) fn settle(batch: &mut Batch<'_>, lease: &Lease, endings: &[Ending], n
     for ending in endings {
         // A recipient held since its message was quarantined may still end: what was sent is to be known.
         match state_under(batch.db, id, ending.index, lease.fence)? {
-            Some(state @ (WAITING | HELD)) => states.insert(ending.index, state),
+            Some(state @ (WAITING | HELD | HELD_BY_PERSON)) => states.insert(ending.index, state),
             _ => return Ok(Err(SpoolError::LeaseLost(id))),
         };
     }
@@ -225,9 +242,9 @@ pub(super) fn settle(batch: &mut Batch<'_>, lease: &Lease, endings: &[Ending], n
     for ending in endings {
         end(batch.db, id, ending)?;
         journal::tell_ending(batch, lease, ending)?;
-        if let How::Delivered(evidence) | How::Failed(evidence) = &ending.how {
+        if let How::Delivered(evidence) | How::Failed(evidence) | How::Cancelled(evidence) = &ending.how {
             settled += 1;
-            batch.totals.recipients -= i64::from(states.get(&ending.index) == Some(&WAITING));
+            batch.totals.recipients -= i64::from(matches!(states.get(&ending.index), Some(&(WAITING | HELD_BY_PERSON))));
             last_at = last_at.max(evidence.at);
         }
     }
@@ -250,7 +267,7 @@ pub(super) fn settle(batch: &mut Batch<'_>, lease: &Lease, endings: &[Ending], n
 /// How one recipient leaves its lease.
 fn end(db: &Connection, id: MailId, ending: &Ending) -> rusqlite::Result<()> {
     let (message, number) = (row::number(id), ending.index);
-    let told = row::evidence(&ending.how).map(|evidence| (Told::of(evidence).to_json(), evidence.unknown_end));
+    let told = row::evidence(&ending.how).map(|evidence| (Told::of(evidence, ending.meaning.as_ref()).to_json(), evidence.unknown_end));
     match (&ending.how, told) {
         (How::Deferred { next_at, delay_told, .. }, Some((evidence, unknown_end))) => db
             .prepare_cached(
@@ -258,6 +275,9 @@ fn end(db: &Connection, id: MailId, ending: &Ending) -> rusqlite::Result<()> {
                  unknown_ends = unknown_ends + ?6 WHERE message = ?1 AND number = ?2",
             )?
             .execute(params![message, number, next_at.unix_millis(), delay_told, evidence, unknown_end])?,
+        (How::Cancelled(_), Some((evidence, _))) => db
+            .prepare_cached("UPDATE recipients SET state = ?3, evidence = ?4, fence = 0, held_at = NULL WHERE message = ?1 AND number = ?2")?
+            .execute(params![message, number, CANCELLED, evidence])?,
         (how, Some((evidence, unknown_end))) => db
             .prepare_cached(
                 "UPDATE recipients SET state = ?3, evidence = ?4, fence = 0, attempts = attempts + 1, unknown_ends = unknown_ends + ?5
@@ -278,7 +298,7 @@ fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp)
         batch.db.prepare_cached("SELECT state, waiting FROM messages WHERE id = ?1")?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let left = waiting - settled;
     // The count is under no checksum; before a message goes for good, its recipients are asked.
-    let is_waited_for = || batch.db.prepare_cached("SELECT 1 FROM recipients WHERE message = ?1 AND state IN (0, 3)")?.exists([id]);
+    let is_waited_for = || batch.db.prepare_cached("SELECT 1 FROM recipients WHERE message = ?1 AND state IN (0, 3, 4)")?.exists([id]);
     if left > 0 || state != WAITING || is_waited_for()? {
         batch.db.prepare_cached("UPDATE messages SET waiting = ?2 WHERE id = ?1")?.execute([id, left])?;
         return Ok(());
@@ -325,7 +345,7 @@ pub(super) fn quarantine(batch: &mut Batch<'_>, id: i64, why: &str) -> rusqlite:
         .prepare_cached("SELECT DISTINCT queue FROM recipients WHERE message = ?1 AND state = 0")?
         .query_map([id], |row| Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec()))?
         .collect::<rusqlite::Result<_>>()?;
-    let held = batch.db.prepare_cached("UPDATE recipients SET state = ?2 WHERE message = ?1 AND state = 0")?.execute([id, HELD])?;
+    let held = batch.db.prepare_cached("UPDATE recipients SET state = ?2, held_at = NULL WHERE message = ?1 AND state IN (0, 4)")?.execute([id, HELD])?;
     for queue in queues.iter().filter_map(|queue| std::str::from_utf8(queue).ok()) {
         refresh_queue(batch.db, queue)?;
     }
@@ -411,7 +431,10 @@ fn corrupt(why: &str) -> rusqlite::Error {
 pub(super) const WAITING: i64 = 0;
 pub(super) const DELIVERED: i64 = 1;
 pub(super) const FAILED: i64 = 2;
+/// Its message is damaged.
 pub(super) const HELD: i64 = 3;
+pub(super) const HELD_BY_PERSON: i64 = 4;
+pub(super) const CANCELLED: i64 = 5;
 /// `messages.state`.
 pub(super) const QUARANTINED: i64 = 1;
 /// Rows that one transaction forgets: commits wait for no more.
@@ -423,5 +446,9 @@ SELECT id, sum, recipients, accepted_at, expires_at, identity, kind, signing_dom
 FROM messages WHERE id = ?1";
 
 const DUE_RECIPIENTS: &str = "
-SELECT message, number, fence, attempts, unknown_ends, delay_told, sum, mailbox, notify, orcpt_type, orcpt, reverse_path
+SELECT message, number, fence, attempts, unknown_ends, delay_told, sum, mailbox, notify, orcpt_type, orcpt, reverse_path, route, held_at
 FROM recipients WHERE queue = ?1 AND state = 0 AND next_at <= ?2 ORDER BY next_at, message, number LIMIT ?3";
+
+const ONE_RECIPIENT: &str = "
+SELECT message, number, fence, attempts, unknown_ends, delay_told, sum, mailbox, notify, orcpt_type, orcpt, reverse_path, route, held_at
+FROM recipients WHERE message = ?1 AND number = ?2";

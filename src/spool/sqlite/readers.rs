@@ -158,16 +158,21 @@ fn recipients(json: &str) -> rusqlite::Result<Vec<RecipientHistory>> {
 
 fn recipient(mailbox: &str, state: i64, told: Option<Told>) -> rusqlite::Result<RecipientHistory> {
     let at = told.as_ref().map(|told| Timestamp::from_unix_millis(told.at));
-    let (status, text) = told.map(|told| (told.status, told.text)).unzip();
+    let (status, text) = told.as_ref().map(|told| (told.status.clone(), told.text.clone())).unzip();
+    let (remote, provider, reason) = told.map(|told| (told.remote, told.provider, told.reason)).unwrap_or_default();
     Ok(RecipientHistory {
         mailbox: Mailbox::parse(mailbox).map_err(unreadable)?,
         outcome: match state {
             queries::DELIVERED => SoFar::Delivered,
             queries::FAILED => SoFar::Failed,
+            queries::CANCELLED => SoFar::Cancelled,
             _ => SoFar::Waiting,
         },
         status,
         text,
+        remote,
+        provider,
+        reason,
         at,
     })
 }
@@ -196,12 +201,13 @@ pub(super) struct MentionsPage {
     pub next: Option<i64>,
 }
 
-/// Looks through the seals of messages with a number above `after`. A seal that does not read is found at the message's next claim, and
+/// Looks through the seals of messages with a number above `after`. One of which a person holds every recipient is not counted: it is sealed
+/// again before it is sent. A seal that does not read is found at the message's next claim, and
 /// that message is not sent as it is.
 pub(super) fn mentions(db: &Connection, key: &KeyId, after: i64) -> rusqlite::Result<MentionsPage> {
     // As the seal's JSON has it: the name of a key holds nothing that JSON escapes.
     let named = format!("\"key\":\"{key}\"");
-    let mut rows = db.prepare_cached("SELECT id, state = 0 AND instr(seal, ?1) > 0 FROM messages WHERE id > ?2 ORDER BY id LIMIT ?3")?;
+    let mut rows = db.prepare_cached("SELECT id, state = 0 AND instr(seal, ?1) > 0 AND EXISTS (SELECT 1 FROM recipients WHERE message = id AND state = 0) FROM messages WHERE id > ?2 ORDER BY id LIMIT ?3")?;
     let mut rows = rows.query(params![named, after, MENTIONS_ROWS])?;
     let (mut page, mut seen) = (MentionsPage { count: 0, next: None }, 0);
     while let Some(row) = rows.next()? {

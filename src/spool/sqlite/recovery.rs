@@ -13,7 +13,7 @@
 use super::bodies::Bodies;
 use super::writer::Totals;
 use crate::mail::Timestamp;
-use crate::spool::{SpoolError, schema};
+use crate::spool::{HeldSince, SpoolError, schema};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -41,6 +41,8 @@ pub struct RecoveryReport {
     pub mails: u64,
     /// Messages set aside as damaged, now and before.
     pub quarantined: u64,
+    /// Restored mail that is held.
+    pub restored: Option<HeldSince>,
     /// What an operator should know of the place, each with its remedy.
     pub warnings: Vec<String>,
 }
@@ -133,6 +135,7 @@ pub(super) fn open(db: &mut Connection, directory: &Path, now: Timestamp, report
             },
         )?;
         report.leases_ended = end_leases(&tx, now)?;
+        report.restored = super::backup::restored(&tx)?;
         // Compared with what was there before this opening added one.
         let counter = Counter::open(directory, commits, &mut report.commits_lost).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
         tx.commit()?;
@@ -221,4 +224,4 @@ const COUNTER_OCTETS: usize = 12;
 const PAGE_OCTETS: i64 = 8192;
 const STATEMENTS_KEPT: usize = 64;
 /// Nobody else writes to a spool; a person with sqlite3 may for a moment.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(2);

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// The log of one spool.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Wal {
     asked: AtomicBool,
     syncs: AtomicBool,
     octets: AtomicU64,
+    /// When a reader last stood in the way.
+    held_up_at: Mutex<Option<Instant>>,
     chores: std::sync::mpsc::Sender<Chore>,
 }
 
@@ -37,6 +40,7 @@ impl Wal {
             asked: AtomicBool::new(false),
             syncs: AtomicBool::new(true),
             octets: AtomicU64::new(0),
+            held_up_at: Mutex::new(None),
             chores,
         }
     }
@@ -74,10 +78,17 @@ impl Wal {
         self.truncate(db)
     }
 
-    /// Copies what is left and makes the log empty; leaves it for the next time when a reader still needs it.
+    /// Copies what is left and makes the log empty; leaves it for the next time when a reader still needs it. Readers are waited for a moment
+    /// only, since the writer waits too, and after one who stays (a backup) not again at once.
     pub fn truncate(&self, db: &Connection) -> rusqlite::Result<()> {
         let _gate = self.gate.lock();
-        checkpoint(db, "TRUNCATE")?;
+        if lock(&self.held_up_at).is_some_and(|at| at.elapsed() < HELD_UP_PAUSE) {
+            return Ok(());
+        }
+        db.busy_timeout(READERS_WAIT)?;
+        let emptied = checkpoint(db, "TRUNCATE");
+        db.busy_timeout(super::recovery::BUSY_WAIT)?;
+        *lock(&self.held_up_at) = if emptied? { None } else { Some(Instant::now()) };
         self.measure();
         Ok(())
     }
@@ -99,5 +110,9 @@ fn checkpoint(db: &Connection, how: &str) -> rusqlite::Result<bool> {
     db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
+/// How long a checkpoint waits for readers, and every commit with it: they read a page.
+const READERS_WAIT: Duration = Duration::from_millis(100);
+/// How long the log is left alone after that was not enough.
+const HELD_UP_PAUSE: Duration = Duration::from_secs(1);
 /// The housekeeper begins at this part of the maximum.
 const CHECKPOINT_SHARE: u64 = 8;

@@ -20,7 +20,7 @@ use crate::spool::{Health, SpoolError};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The way to the writer.
@@ -39,6 +39,8 @@ pub(super) struct State {
     /// Transactions committed, and work done in them.
     pub transactions: AtomicU64,
     pub jobs: AtomicU64,
+    /// Time spent on them.
+    pub busy_micros: AtomicU64,
     /// The number of the last event, told once its transaction is committed.
     pub last_event: watch::Sender<u64>,
 }
@@ -194,7 +196,10 @@ impl Writer {
             }
             let mut gathered = gather(first, &mut jobs).into_iter();
             let mut answers = Vec::with_capacity(gathered.len());
-            if let Err(fault) = self.commit(&mut gathered, &mut answers) {
+            let began = Instant::now();
+            let committed = self.commit(&mut gathered, &mut answers);
+            self.state.busy_micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(0), Ordering::Relaxed);
+            if let Err(fault) = committed {
                 // First the cause, then the drop of jobs and answers, by which their waiters learn that it is to be asked for.
                 self.state.fail(&fault.to_string());
                 break;

@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod bind_pair;
+pub mod browser;
 pub mod certificates;
 #[path = "../../support/dns.rs"]
 pub mod dns;
@@ -12,6 +13,10 @@ pub mod odd_signatures;
 pub mod postfix;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
+#[path = "../../support/scrape.rs"]
+pub mod scrape;
+#[path = "../../support/smtp_client.rs"]
+pub mod smtp_client;
 pub mod smtp_sink;
 #[path = "../../support/spf_zone.rs"]
 pub mod spf_zone;
@@ -33,12 +38,14 @@ use tempfile::TempDir;
 pub enum Peer {
     Bind,
     Postfix,
+    Prometheus,
     SmtpSink,
     Swaks,
     Python,
     Curl,
     Dkimpy,
     JsonSchema,
+    Schemathesis,
     MailDkim,
     OpenDkim,
     OpenDkimTools,
@@ -47,12 +54,15 @@ pub enum Peer {
     Rspamd,
     ScramPlugin,
     OpenSpf,
+    Chromium,
+    Html5lib,
     Systemd,
     Shells,
     Mandoc,
     Groff,
     OtlpDefinition,
     Root,
+    Mounts,
 }
 
 impl Peer {
@@ -61,12 +71,14 @@ impl Peer {
         match self {
             Self::Bind => ("BIND", "Debian: bind9"),
             Self::Postfix => ("Postfix", "Debian: postfix"),
+            Self::Prometheus => ("Prometheus with promtool", "Debian: prometheus"),
             Self::SmtpSink => ("smtp-sink", "Debian: postfix"),
             Self::Swaks => ("swaks with TLS", "Debian: swaks, libnet-ssleay-perl"),
             Self::Python => ("Python", "Debian: python3"),
             Self::Curl => ("curl", "Debian: curl"),
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::JsonSchema => ("jsonschema", "PyPI: jsonschema for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::Schemathesis => ("schemathesis", "PyPI: schemathesis for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
@@ -78,12 +90,15 @@ impl Peer {
                 "the test suite of RFC 7208",
                 "PyPI: the source package of pyspf, and pyyaml for the Python that POSTSEAL_PYTHON names; tests/run fetches them",
             ),
+            Self::Chromium => ("Chromium with its driver", "Debian: chromium, chromium-driver"),
+            Self::Html5lib => ("html5lib", "PyPI: html5lib for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Shells => ("bash, zsh and fish", "Debian: bash, zsh, fish"),
             Self::Mandoc => ("mandoc", "Debian: mandoc"),
             Self::Groff => ("groff", "Debian: groff-base"),
             Self::OtlpDefinition => ("OTLP's definition", "PyPI: opentelemetry-proto for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Systemd => ("the tools of systemd", "Debian: systemd"),
-            Self::Root => ("the user root, whom Postfix needs", "run the tests as root"),
+            Self::Root => ("the user root, whom Postfix and mounts need", "run the tests as root"),
+            Self::Mounts => ("mounts in a namespace of their own", "Debian: util-linux, and a container that may mount"),
         }
     }
 
@@ -91,12 +106,14 @@ impl Peer {
         match self {
             Self::Bind => ["named", "rndc", "named-checkzone"].iter().all(|name| program(name).is_some()),
             Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
+            Self::Prometheus => program("prometheus").is_some() && program("promtool").is_some(),
             Self::SmtpSink => program("smtp-sink").is_some(),
             Self::Swaks => program("swaks").is_some() && succeeds(Command::new("perl").args(["-MNet::SSLeay", "-e", "1"])),
             Self::Python => program("python3").is_some(),
             Self::Curl => program("curl").is_some(),
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::JsonSchema => succeeds(Command::new(python()).args(["-c", "import jsonschema"])),
+            Self::Schemathesis => succeeds(Command::new(python()).args(["-c", "import schemathesis"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
             Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
@@ -105,12 +122,15 @@ impl Peer {
             Self::Rspamd => program("rspamd").is_some() && program("curl").is_some(),
             Self::ScramPlugin => scram_plugin(),
             Self::OpenSpf => openspf().is_file() && succeeds(Command::new(python()).args(["-c", "import yaml"])),
+            Self::Chromium => program("chromium").is_some() && program("chromedriver").is_some(),
+            Self::Html5lib => succeeds(Command::new(python()).args(["-c", "import html5lib"])),
             Self::Systemd => ["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"].iter().all(|name| program(name).is_some()),
             Self::Shells => ["bash", "zsh", "fish"].iter().all(|name| program(name).is_some()),
             Self::Mandoc => program("mandoc").is_some(),
             Self::Groff => program("groff").is_some(),
             Self::OtlpDefinition => succeeds(Command::new(python()).args(["-c", "import opentelemetry.proto.collector.trace.v1.trace_service_pb2"])),
             Self::Root => geteuid().is_root(),
+            Self::Mounts => succeeds(Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"])),
         }
     }
 }

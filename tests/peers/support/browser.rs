@@ -1,0 +1,127 @@
+//! Chromium, driven by chromedriver (W3C WebDriver, and the DevTools commands that it passes on).
+
+use super::{Process, folder, free_port, program};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A browser with one window.
+pub struct Browser {
+    session: String,
+    client: reqwest::Client,
+    _driver: Process,
+    _folder: TempDir,
+}
+
+/// How a page is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looks {
+    /// Pixels from left to right.
+    pub width: u32,
+    pub dark: bool,
+    pub script: bool,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let folder = folder("browser");
+        let port = free_port();
+        let driver =
+            Process::spawn("chromedriver", &program("chromedriver").unwrap(), &[&format!("--port={port}")], &folder.path().join("log")).wait_for_port(port);
+        let client = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
+        let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+        // Its sandbox cannot be had by root or in a container; all it is shown is our own.
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars", "--no-first-run", profile.as_str()];
+        let capabilities = json!({ "browserName": "chrome", "goog:loggingPrefs": { "browser": "ALL" }, "goog:chromeOptions": { "args": arguments } });
+        let root = format!("http://127.0.0.1:{port}/session");
+        let begun = client.post(&root).json(&json!({ "capabilities": { "alwaysMatch": capabilities } })).send().await.unwrap().json::<Value>().await.unwrap();
+        let id = begun["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {begun}"));
+        Self { session: format!("{root}/{id}"), client, _driver: driver, _folder: folder }
+    }
+
+    /// How pages look from now on.
+    pub async fn look(&self, looks: Looks) {
+        let Looks { width, dark, script } = looks;
+        self.devtools("Emulation.setDeviceMetricsOverride", json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 })).await;
+        let scheme = if dark { "dark" } else { "light" };
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] })).await;
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": !script })).await;
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.command("url", json!({ "url": url })).await;
+    }
+
+    pub async fn url(&self) -> String {
+        let answer = self.client.get(format!("{}/url", self.session)).send().await.unwrap().json::<Value>().await.unwrap();
+        answer["value"].as_str().unwrap().to_owned()
+    }
+
+    /// What a script of the test's own gives.
+    pub async fn run(&self, script: &str) -> Value {
+        self.command("execute/sync", json!({ "script": script, "args": [] })).await
+    }
+
+    /// Waits until such a script gives true.
+    pub async fn until(&self, script: &str) {
+        let began = Instant::now();
+        while self.run(script).await != json!(true) {
+            assert!(began.elapsed() < Duration::from_mins(1), "never true: {script}\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What a person reads.
+    pub async fn text(&self) -> String {
+        let body = self.element("body").await;
+        let answer = self.client.get(format!("{}/element/{body}/text", self.session)).send().await.unwrap().json::<Value>().await.unwrap();
+        answer["value"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub async fn write(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.command(&format!("element/{element}/clear"), json!({})).await;
+        self.command(&format!("element/{element}/value"), json!({ "text": text })).await;
+    }
+
+    pub async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.command(&format!("element/{element}/click"), json!({})).await;
+    }
+
+    /// What the console said since it was asked last.
+    pub async fn console(&self) -> Vec<String> {
+        let said = self.command("se/log", json!({ "type": "browser" })).await;
+        said.as_array().unwrap().iter().map(|line| format!("{}: {}", line["level"], line["message"])).collect()
+    }
+
+    /// A picture of the whole page.
+    pub async fn picture(&self, file: &Path) -> PathBuf {
+        let shot = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": true, "format": "png" })).await;
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()).unwrap();
+        file.to_owned()
+    }
+
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.command("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let found = self.command("element", json!({ "using": "css selector", "value": selector })).await;
+        found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str).unwrap_or_else(|| panic!("no {selector}: {found}")).to_owned()
+    }
+
+    async fn command(&self, path: &str, body: Value) -> Value {
+        let answer = self.client.post(format!("{}/{path}", self.session)).json(&body).send().await.unwrap().json::<Value>().await.unwrap();
+        assert!(answer["value"]["error"].is_null(), "{path} {body}: {answer}");
+        answer["value"].clone()
+    }
+
+    /// Ends it, so that no process of it stays.
+    pub async fn end(self) {
+        let _ = self.client.delete(&self.session).send().await;
+    }
+}
