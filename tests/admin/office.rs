@@ -126,7 +126,6 @@ impl Admin {
             life: relay.clone(),
             meters: Arc::default(),
             domains: relay.clone(),
-            meters: Arc::new(Meters::default()),
             outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
             looks: Looks::default(),
