@@ -9,7 +9,6 @@ use postseal::admin::health::Looks;
 use postseal::admin::listener::{Listener, Terms};
 use postseal::admin::{self, Bounds, Door, Life, Office, Room, Settings, Standing, guard};
 use postseal::deliver::{Notices, Told};
-use postseal::events::meters::Meters;
 use postseal::mail::{Domain, Timestamp};
 use postseal::seal::Sealed;
 use postseal::spool::Mail;
@@ -167,7 +166,6 @@ pub fn well() -> Standing {
         listeners: vec![Door { name: "app".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 2525)), is_open: true }],
         is_draining: false,
         held: None,
-        next_hop: None,
         keyless: Vec::new(),
         next_hop: None,
     }
