@@ -166,6 +166,7 @@ pub fn well() -> Standing {
         listeners: vec![Door { name: "app".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 2525)), is_open: true }],
         is_draining: false,
         held: None,
+        next_hop: None,
         keyless: Vec::new(),
     }
 }
