@@ -169,7 +169,6 @@ pub fn well() -> Standing {
         held: None,
         next_hop: None,
         keyless: Vec::new(),
-        next_hop: None,
     }
 }
 

@@ -157,7 +157,7 @@ fn said(reply: &str, reason: Reason) -> About {
 }
 
 fn history(a: SoFar, b: SoFar) -> History {
-    let recipient = |address: &str, outcome| RecipientHistory { mailbox: mailbox(address), outcome, status: None, text: None, at: None };
+    let recipient = |address: &str, outcome| RecipientHistory { mailbox: mailbox(address), outcome, status: None, text: None, provider: None, reason: None, remote: None, at: None };
     History {
         id: id(),
         accepted_at: at(0),
