@@ -7,6 +7,7 @@ mod config;
 mod deliver;
 mod dns;
 mod doctor;
+mod events;
 mod ingress;
 mod keys;
 mod migrate;

@@ -36,8 +36,15 @@ async def receive(reader, writer):
     writer.close()
 
 
+async def take(reader, writer):
+    try:
+        await receive(reader, writer)
+    except ConnectionError:  # a probe that connects and leaves
+        writer.close()
+
+
 async def serve():
-    server = await asyncio.start_server(receive, "0.0.0.0", 2500)
+    server = await asyncio.start_server(take, "0.0.0.0", 2500)
     print("listens at port 2500", flush=True)
     await server.serve_forever()
 

@@ -39,7 +39,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let expanded = document.expanded();
     if !expanded.is_empty() {
         println!("[sidecar] means:");
-        expanded.iter().for_each(|line| println!("  {line}"));
+        for line in &expanded {
+            println!("  {line}");
+        }
     }
     match relay::look(&config) {
         Ok(warnings) => warnings.iter().for_each(|warning| println!("warning: {warning}")),

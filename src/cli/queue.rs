@@ -223,6 +223,14 @@ struct Sums {
 
 /// Runs what was typed. Exit code 0: done; 1: not done; 3: some are being delivered right now, and were left alone.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match carry_out(command) {
+        // Whoever read what is printed has seen enough, as `head` does.
+        Err(fault) if fault.downcast_ref::<std::io::Error>().is_some_and(|fault| fault.kind() == std::io::ErrorKind::BrokenPipe) => Ok(ExitCode::SUCCESS),
+        done => done,
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     let plain = |action, done, asks| Order { action, done, asks, fields: Map::new() };
     let with = |order: Order, name: &str, value: Value| Order { fields: order.fields.into_iter().chain([(name.to_owned(), value)]).collect(), ..order };
     match command {
@@ -290,7 +298,7 @@ impl List {
             for item in items(&page) {
                 shown += 1;
                 if self.json {
-                    println!("{item}");
+                    out(format_args!("{item}\n"))?;
                 } else {
                     rows.push(item.clone());
                 }
@@ -303,10 +311,10 @@ impl List {
         if self.json {
             return Ok(ExitCode::SUCCESS);
         }
-        print!("{}", recipients(&rows, paint));
+        out(format_args!("{}", recipients(&rows, paint)))?;
         match next {
-            _ if rows.is_empty() => println!("nothing waits that fits"),
-            Some(next) => println!("{}", paint.ink(Ink::Dim, &format!("there may be more: --after {next}, or --limit 0 for all"))),
+            _ if rows.is_empty() => out(format_args!("nothing waits that fits\n"))?,
+            Some(next) => out(format_args!("{}\n", paint.ink(Ink::Dim, &format!("there may be more: --after {next}, or --limit 0 for all"))))?,
             None => {}
         }
         Ok(ExitCode::SUCCESS)
@@ -339,9 +347,9 @@ impl List {
         progress.clear();
         groups.sort_by_key(|group| std::cmp::Reverse(number(&group["recipients"])));
         if self.json {
-            groups.iter().for_each(|group| println!("{group}"));
+            groups.iter().try_for_each(|group| out(format_args!("{group}\n")))?;
         } else {
-            print!("{}", summary(&groups, &by, if self.limit == 0 { usize::MAX } else { self.limit }, Paint::of_stdout()));
+            out(format_args!("{}", summary(&groups, &by, if self.limit == 0 { usize::MAX } else { self.limit }, Paint::of_stdout())))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -358,9 +366,9 @@ impl Show {
         }
         let mail = remote.get(&path, &[])?;
         if self.json {
-            println!("{mail:#}");
+            out(format_args!("{mail:#}\n"))?;
         } else {
-            print!("{}", show::told(&mail, Paint::of_stdout()));
+            out(format_args!("{}", show::told(&mail, Paint::of_stdout())))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -445,7 +453,7 @@ impl Common {
             let page = remote.post(&format!("{QUEUE}/{}", order.action), &body.into())?;
             sums.add(&page);
             if self.json && (dry_run == self.dry_run) {
-                items(&page).for_each(|item| println!("{item}"));
+                items(&page).try_for_each(|item| out(format_args!("{item}\n")))?;
             }
             after = page["next"].clone();
             if after.is_null() {
@@ -618,24 +626,31 @@ fn add(group: &mut Value, other: &Value) {
     }
 }
 
+/// To standard output, which may be closed.
+fn out(text: std::fmt::Arguments<'_>) -> std::io::Result<()> {
+    std::io::stdout().write_fmt(text)
+}
+
 /// A line that is drawn over, on standard error, where a person looks.
 struct Progress {
     shown: bool,
+    drawn: std::cell::Cell<bool>,
 }
 
 impl Progress {
     fn new(json: bool) -> Self {
-        Self { shown: !json && std::io::stderr().is_terminal() }
+        Self { shown: !json && std::io::stderr().is_terminal(), drawn: false.into() }
     }
 
     fn say(&self, text: &str) {
         if self.shown {
             eprint!("\r\x1b[K{text} …");
+            self.drawn.set(true);
         }
     }
 
     fn clear(&self) {
-        if self.shown {
+        if self.drawn.replace(false) {
             eprint!("\r\x1b[K");
         }
     }

@@ -112,7 +112,7 @@ impl<S: Spool> Front<S> {
             let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
             mails.iter_mut().for_each(|mail| mail.trace = following.context());
             if let Some(through) = &self.through {
-                return self.pass(through, submission, mails).await;
+                return following.step("pass", self.pass(through, submission, mails)).await;
             }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
             let began = Instant::now();

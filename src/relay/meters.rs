@@ -143,7 +143,9 @@ fn register_keys(meters: &Meters, sights: &Sights) {
     let watch = sights.watch.clone();
     meters.register(&catalogue::KEY_RECORDS, move |family| {
         for (domain, counts) in records(&watch.keys()) {
-            KeyRecord::ALL.iter().for_each(|record| family.value(&[&domain, record.word()], counts[record.place()]));
+            for record in KeyRecord::ALL {
+                family.value(&[&domain, record.word()], counts[record.place()]);
+            }
         }
     });
     let snapshot = sights.snapshot.clone();
@@ -154,7 +156,9 @@ fn register_keys(meters: &Meters, sights: &Sights) {
         for (domain, seal) in &snapshot.seal.domains {
             *held.entry(named.name(domain)).or_default() |= seal.suspension.held.is_some();
         }
-        held.into_iter().for_each(|(domain, held)| family.value(&[domain], u8::from(held)));
+        for (domain, held) in held {
+            family.value(&[domain], u8::from(held));
+        }
     });
 }
 
@@ -249,7 +253,9 @@ fn register_seen(meters: &Meters, seen: &Arc<Mutex<Seen>>, life: &Arc<dyn Life>)
     };
     of_store(&catalogue::SPOOL, |store, family| {
         let is = state_of(&store.health);
-        SpoolState::ALL.iter().for_each(|state| family.value(&[state.word()], u8::from(*state == is)));
+        for state in SpoolState::ALL {
+            family.value(&[state.word()], u8::from(*state == is));
+        }
     });
     of_store(&catalogue::DISK_FREE, |store, family| store.room.iter().for_each(|(free, _)| family.value(&[], free)));
     of_store(&catalogue::DISK_RESERVE, |store, family| store.room.iter().for_each(|(_, reserve)| family.value(&[], reserve)));

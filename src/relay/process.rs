@@ -18,15 +18,21 @@ pub fn register(meters: &Meters) {
     meters.register(&catalogue::THREADS, |family| stat().iter().for_each(|stat| family.value(&[], stat.threads)));
     meters.register(&catalogue::STARTED, |family| {
         let started = booted_at().zip(stat()).map(|(booted_at, stat)| booted_at + stat.started_seconds);
-        started.iter().for_each(|at| family.value(&[], at));
+        if let Some(at) = started {
+            family.value(&[], at);
+        }
     });
     meters.register(&catalogue::DESCRIPTORS, |family| {
         let open = std::fs::read_dir("/proc/self/fd").map(Iterator::count);
-        open.iter().for_each(|count| family.value(&[], count));
+        if let Ok(count) = open {
+            family.value(&[], count);
+        }
     });
     meters.register(&catalogue::DESCRIPTORS_MAX, |family| {
         let limit = rustix::process::getrlimit(Resource::Nofile).current;
-        limit.iter().for_each(|limit| family.value(&[], limit));
+        if let Some(limit) = limit {
+            family.value(&[], limit);
+        }
     });
 }
 

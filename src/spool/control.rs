@@ -70,7 +70,7 @@ pub struct Selection {
     pub recipient: Option<String>,
     /// Their domain.
     pub domain: Option<Domain>,
-    /// Who the next hop of the last attempt belongs to.
+    /// Who the next hop of the last attempt belongs to; a smart host is known before.
     pub provider: Option<String>,
     /// The name of that next hop.
     pub host: Option<String>,
@@ -147,7 +147,7 @@ pub struct Entry {
     pub queue: Queue,
     /// A person gave it another route than its message has.
     pub rerouted: bool,
-    /// When it is due, or its lease ends.
+    /// When it is due, not before its queue is no longer parked; or its lease ends.
     pub next_at: Timestamp,
     /// Since when a person holds it.
     pub held_at: Option<Timestamp>,
@@ -342,7 +342,7 @@ impl Selection {
     #[must_use]
     pub fn takes(&self, entry: &Entry) -> bool {
         let last = entry.last.as_ref();
-        let is_last = |wanted: &Option<String>, known: fn(&LastWords) -> Option<&str>| {
+        let last_said = |wanted: &Option<String>, known: fn(&LastWords) -> Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| last.and_then(known).is_some_and(|known| known.eq_ignore_ascii_case(wanted)))
         };
         let is = |wanted: Option<&str>, known: &str| wanted.is_none_or(|wanted| wanted == known);
@@ -356,8 +356,8 @@ impl Selection {
             && is(self.author_domain.as_ref().map(Domain::as_str), &entry.author_domain)
             && is(self.stream.as_ref().map(Stream::as_str), &entry.stream)
             && is(self.identity.as_ref().map(IdentityName::as_str), &entry.identity)
-            && is_last(&self.provider, |last| last.provider.as_deref())
-            && is_last(&self.host, |last| last.host.as_deref())
+            && self.provider.as_deref().is_none_or(|wanted| entry.provider().is_some_and(|known| known.eq_ignore_ascii_case(wanted)))
+            && last_said(&self.host, |last| last.host.as_deref())
             && self.reason.is_none_or(|reason| last.and_then(|last| last.reason.as_deref()) == Some(reason.as_str()))
             && self.status.as_ref().is_none_or(|prefix| last.is_some_and(|last| prefix.fits(&last.status)))
             && self.accepted_before.is_none_or(|before| entry.accepted_at < before)
@@ -434,6 +434,14 @@ impl Entry {
         domain_of(&self.recipient)
     }
 
+    /// Who the next hop of the last attempt belongs to. A smart host is its own provider, whether or not it was tried.
+    #[must_use]
+    pub fn provider(&self) -> Option<&str> {
+        let tried = self.last.as_ref().and_then(|last| last.provider.as_deref());
+        let (route, _) = self.queue.parts();
+        tried.or_else(|| (!Queue::goes_by_mx(route)).then_some(route))
+    }
+
     /// It has no outcome yet.
     #[must_use]
     pub fn is_queued(&self) -> bool {
@@ -462,7 +470,7 @@ impl By {
     pub fn key(self, entry: &Entry) -> Option<&str> {
         let last = entry.last.as_ref();
         match self {
-            Self::Provider => last.and_then(|last| last.provider.as_deref()),
+            Self::Provider => entry.provider(),
             Self::Domain => Some(entry.domain()),
             Self::Queue => Some(entry.queue.as_str()),
             Self::Reason => last.and_then(|last| last.reason.as_deref()),

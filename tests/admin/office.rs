@@ -9,6 +9,7 @@ use postseal::admin::health::Looks;
 use postseal::admin::listener::{Listener, Terms};
 use postseal::admin::{self, Bounds, Door, Life, Office, Room, Settings, Standing, guard};
 use postseal::deliver::{Notices, Told};
+use postseal::events::meters::Meters;
 use postseal::mail::{Domain, Timestamp};
 use postseal::seal::Sealed;
 use postseal::spool::Mail;
@@ -124,6 +125,7 @@ impl Admin {
             spool: spool.clone(),
             life: relay.clone(),
             domains: relay.clone(),
+            meters: Arc::new(Meters::default()),
             outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
             looks: Looks::default(),

@@ -46,19 +46,23 @@ fn manifests_that_ask_for_more_are_found_out() {
         ("relay.yaml", "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: 27", "terminationGracePeriodSeconds is not more"),
         ("relay.yaml", "serviceName: postseal-pods", "serviceNames: postseal-pods", "serviceNames"),
         ("relay.yaml", "replicas: 1", "replicas: \"one\"", "replicas"),
-        ("sidecar.yaml", "restartPolicy: Always", "restartPolicy: Sometimes", "without restartPolicy: Always is no sidecar"),
+        ("sidecar.yaml", "restartPolicy: Always\n", "restartPolicy: Sometimes\n", "without restartPolicy: Always is no sidecar"),
         ("sidecar.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem is not true"),
         ("sidecar.yaml", "defaultMode: 0440", "defaultMode: 0444", "secret key is not readable by a group of the process alone"),
         ("sidecar.yaml", "enableServiceLinks: false", "enableServiceLinks: true", "enableServiceLinks is not false"),
     ];
-    for (name, right, wrong, told) in breaks {
+    let folders: Vec<tempfile::TempDir> = breaks.iter().map(|_| tempfile::tempdir().unwrap()).collect();
+    let broken = breaks.iter().zip(&folders).map(|((name, right, wrong, _), broken)| {
         let text = std::fs::read_to_string(folder().join(name)).unwrap();
         assert!(text.contains(right), "{name} has no {right}");
-        let broken = tempfile::tempdir().unwrap();
         let file = broken.path().join(name);
         std::fs::write(&file, text.replacen(right, wrong, 1)).unwrap();
-        let Some((said, is_well)) = judge(&[file]) else { return };
-        assert!(!is_well && said.contains(told), "{wrong}: {said}");
+        file
+    });
+    let Some((said, is_well)) = judge(&broken.collect::<Vec<_>>()) else { return };
+    assert!(!is_well);
+    for (name, _, wrong, told) in breaks {
+        assert!(said.lines().any(|line| line.starts_with(name) && line.contains(told)), "{wrong}: {said}");
     }
 }
 

@@ -97,7 +97,7 @@ fn five_variables_and_a_key_file_are_a_relay() {
     arrived.verify(&record);
 
     let accepted = relay.wait_for("mail.accepted");
-    assert!(relay.events().iter().any(|event| event["event"] == "mail.delivered" && event["mail_id"] == accepted["mail_id"]), "{}", relay.log());
+    assert!(relay.events().iter().any(|event| event["event"] == "attempt.delivered" && event["mail_id"] == accepted["mail_id"]), "{}", relay.log());
 
     let (code, took) = relay.stop();
     assert_eq!(code, 0, "{}", relay.log());

@@ -1,5 +1,6 @@
 //! A person and the queue: the real program with a next hop that defers, asked and ordered about by `postseal queue` and by the API.
 
+use crate::support::http;
 use crate::support::next_hop::{At, NextHop, Received, Say, Script};
 use crate::support::relay_process::RelayProcess;
 use crate::support::smtp_client::{SmtpClient, message};
@@ -119,7 +120,7 @@ async fn what_is_not_understood_is_refused_with_what_was_expected() {
     let relay = started(&hop, &spare);
     for (arguments, words) in [
         (&["hold"][..], "nothing was selected; name mail ids or filters, or say --all"),
-        (&["list", "--provider", "nobody"], "there is no provider \"nobody\"; expected one of google, "),
+        (&["list", "--provider", "nobody"], "there is no provider \"nobody\"; expected one of apple, google, "),
         (&["list", "--reason", "bad-luck"], "reason is \"bad-luck\"; expected one of user-unknown, "),
         (&["list", "--status", "2.0"], "\"2.0\" is no status; expected the beginning"),
         (&["list", "--state", "lost"], "state is \"lost\"; expected one of waiting, leased, held, quarantined"),
@@ -130,8 +131,7 @@ async fn what_is_not_understood_is_refused_with_what_was_expected() {
         let told = failed(&relay, arguments);
         assert!(told.contains(words), "{arguments:?}: {told}");
     }
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let url = format!("http://{}/api/v1/queue", relay.admin());
+    let admin = relay.admin();
     for (path, body, status, words) in [
         ("/hold", json!({}), 400, "nothing was selected"),
         ("/hold", json!({ "selection": { "colour": "red" } }), 400, "there is no filter \\\"colour\\\""),
@@ -141,10 +141,9 @@ async fn what_is_not_understood_is_refused_with_what_was_expected() {
         ("/hold", json!({ "all": true, "limit": 501 }), 400, "limit is 501"),
         ("/melt", json!({ "all": true }), 404, "there is no action"),
     ] {
-        let answer = client.post(format!("{url}{path}")).json(&body).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{path} {body}");
-        let told = answer.text().await.unwrap();
-        assert!(told.contains(words), "{path} {body}: {told}");
+        let answer = http::post(&admin, &format!("/api/v1/queue{path}"), &body.to_string());
+        assert_eq!(answer.status, status, "{path} {body}");
+        assert!(answer.body.contains(words), "{path} {body}: {answer:?}");
     }
 }
 
@@ -157,12 +156,11 @@ async fn an_order_goes_page_by_page_and_many_are_asked_about() {
         submit(&relay, to, &message("many"));
     }
     until(|| events(&relay, "attempt.deferred").len() == 12).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let url = format!("http://{}/api/v1/queue/hold", relay.admin());
+    let admin = relay.admin();
     let (mut after, mut pages) = (Value::Null, Vec::new());
     loop {
         let body = json!({ "selection": { "domain": "one.example" }, "limit": 5, "after": after });
-        let page: Value = client.post(&url).json(&body).send().await.unwrap().json().await.unwrap();
+        let page = http::post(&admin, "/api/v1/queue/hold", &body.to_string()).json();
         pages.push(page["done"].as_u64().unwrap());
         after = page["next"].clone();
         if after.is_null() {

@@ -46,7 +46,22 @@ fn every_answer_is_one_that_the_document_describes() {
         assert!(reply.starts_with("250 "), "{reply}");
     }
     let document = format!("http://{}/api/v1/openapi.json", relay.admin());
-    let typed = ["-m", "schemathesis.cli", "run", &document, "--checks", "all", "--max-examples", EXAMPLES, "--seed", SEED, "--no-color"];
+    // An answer that goes on for ever is not for it: tests/events reads that.
+    let typed = [
+        "-m",
+        "schemathesis.cli",
+        "run",
+        &document,
+        "--exclude-path",
+        "/api/v1/events/follow",
+        "--checks",
+        "all",
+        "--max-examples",
+        EXAMPLES,
+        "--seed",
+        SEED,
+        "--no-color",
+    ];
     let (code, told) = run(Command::new(python()).args(typed).current_dir(relay.path()), b"");
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("Stateful") && !told.contains("0 generated"), "{told}");

@@ -56,7 +56,7 @@ struct Asked {
 
 impl Asked {
     fn filter(&self) -> Result<Filter, Problem> {
-        let kinds = self.kind.iter().flat_map(|kinds| kinds.split(',')).map(|kind| read::<Kind>("kind", kind.trim()));
+        let kinds = self.kind.iter().flat_map(|kinds| kinds.split(',')).filter(|kind| !kind.is_empty()).map(|kind| read::<Kind>("kind", kind.trim()));
         Ok(Filter {
             kinds: kinds.collect::<Result<_, _>>()?,
             mail: self.mail.as_deref().map(|id| read::<MailId>("mail", id)).transpose()?,
@@ -94,13 +94,13 @@ impl Since {
         if let Some(at) = Timestamp::parse_rfc3339(text) {
             return Ok(Self::Time(at));
         }
-        let id = text.parse::<EventId>().map_err(|_| Problem::invalid(format!("since is \"{}\"", short(text)), SINCE))?;
+        let id = text.parse::<EventId>().map_err(|_| Problem::unknown(format!("since is \"{}\"", short(text)), SINCE))?;
         Ok(Self::Event(id.number))
     }
 }
 
 fn read<T: FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|fault: T::Err| Problem::invalid(format!("{name}: {fault}"), ""))
+    text.parse().map_err(|fault: T::Err| Problem::unknown(format!("{name}: {fault}"), ""))
 }
 
 fn short(text: &str) -> String {

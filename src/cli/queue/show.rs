@@ -31,7 +31,8 @@ pub fn told(mail: &Value, paint: Paint) -> String {
     if !facts.is_null() {
         common(facts, &mut line);
         line("expires", &clock(&facts["expires_at"]));
-        line("submitted by", &format!("{}, as {}", plain(text(&facts["identity"])), text(&facts["kind"])));
+        let ours = if facts["kind"] == "notice" { "; a notice of ours to whoever submitted it" } else { "" };
+        line("submitted by", &format!("{}{ours}", plain(text(&facts["identity"]))));
         line("author", text(&facts["author_domain"]));
         line("route", text(&facts["route"]));
         line("size", &format!("{} octets below the seal{}", number(&facts["octets"]), needs(facts)));

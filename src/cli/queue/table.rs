@@ -20,7 +20,7 @@ enum Kind {
     Fixed,
     /// Gives way down to so many characters.
     Shrinking(usize),
-    /// Takes what is left of the line.
+    /// Takes what is left of the line, or a line of its own below where that is too little.
     Last,
 }
 
@@ -65,12 +65,13 @@ impl Table {
     /// With its heading, no line wider than the terminal.
     pub fn print(&self, paint: Paint) -> String {
         let widths = self.widths(paint.columns);
+        let below = self.words_below(&widths);
         let mut printed = String::new();
         let heading: Vec<(String, Ink)> = self.columns.iter().map(|column| (column.title.clone(), Ink::Dim)).collect();
         for row in std::iter::once(&heading).chain(&self.rows) {
             let mut line = String::new();
             let mut owed = 0; // spaces that are written only when something follows
-            for ((column, width), (text, ink)) in self.columns.iter().zip(&widths).zip(row) {
+            for ((column, width), (text, ink)) in self.columns.iter().zip(&widths).zip(row).filter(|((column, _), _)| !below || column.kind != Kind::Last) {
                 let text = cut(text, *width);
                 let space = width - text.chars().count();
                 let before = owed + if column.right { space } else { 0 };
@@ -84,35 +85,45 @@ impl Table {
             }
             printed.push_str(&line);
             printed.push('\n');
+            let words = self.columns.iter().zip(row).find(|(column, (text, _))| below && column.kind == Kind::Last && !text.is_empty());
+            if let Some((_, (text, ink))) = words {
+                let room = paint.columns.saturating_sub(INDENT);
+                let _ = writeln!(printed, "{:INDENT$}{}", "", paint.ink(*ink, &cut(text, room)));
+            }
         }
         printed
     }
 
+    /// Whether the words stand below their rows: they would be cut to a few characters.
+    fn words_below(&self, widths: &[usize]) -> bool {
+        self.columns.iter().enumerate().any(|(at, column)| column.kind == Kind::Last && widths[at] < WORDS_MIN && self.widest(at) > widths[at])
+    }
+
+    fn widest(&self, at: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|(text, _)| text.chars().count());
+        cells.chain([self.columns[at].title.chars().count()]).max().unwrap_or(0)
+    }
+
     fn widths(&self, columns: usize) -> Vec<usize> {
-        let widest = |at: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|(text, _)| text.chars().count());
-            cells.chain([self.columns[at].title.chars().count()]).max().unwrap_or(0)
-        };
-        let mut widths: Vec<usize> = (0..self.columns.len()).map(widest).collect();
+        let mut widths: Vec<usize> = (0..self.columns.len()).map(|at| self.widest(at)).collect();
         let gaps = GAP * self.columns.len().saturating_sub(1);
-        let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
-        let give_way = |over: &mut usize, width: &mut usize, least: usize| {
-            let given = width.saturating_sub(least).min(*over);
-            *width -= given;
-            *over -= given;
+        let over = |widths: &[usize]| (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
+        let give_way = |widths: &mut Vec<usize>, at: usize, least: usize| {
+            let given = widths[at].saturating_sub(least).min(over(widths));
+            widths[at] -= given;
         };
-        // Words first, down to what still says something; then names; then words again.
-        for (column, width) in self.columns.iter().zip(&mut widths).filter(|(column, _)| column.kind == Kind::Last) {
-            let _ = column;
-            give_way(&mut over, width, WORDS_MIN);
-        }
-        for (column, width) in self.columns.iter().zip(&mut widths) {
-            if let Kind::Shrinking(least) = column.kind {
-                give_way(&mut over, width, least);
+        let (words, names): (Vec<usize>, Vec<usize>) = (0..widths.len()).partition(|at| self.columns[*at].kind == Kind::Last);
+        // The words first. Where too few would be left they go below, and give back all their room.
+        for at in words {
+            give_way(&mut widths, at, 0);
+            if widths[at] < WORDS_MIN.min(self.widest(at)) {
+                widths[at] = 0;
             }
         }
-        for (_, width) in self.columns.iter().zip(&mut widths).filter(|(column, _)| column.kind == Kind::Last) {
-            give_way(&mut over, width, 0);
+        for at in names {
+            if let Kind::Shrinking(least) = self.columns[at].kind {
+                give_way(&mut widths, at, least);
+            }
         }
         widths
     }
@@ -170,7 +181,9 @@ fn parse(text: &str) -> Option<Timestamp> {
 
 const GAP: usize = 2;
 /// Fewer characters of a reply say nothing.
-const WORDS_MIN: usize = 24;
+const WORDS_MIN: usize = 48;
+/// Of words below their row.
+const INDENT: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -194,9 +207,10 @@ mod tests {
             printed(100),
             "mail   n  to                   words\n0abc   7  someone@example.com  451 4.7.1 please try again\u{fffd}\u{fffd}later\n0abd  12  a@b.example\n"
         );
-        assert_eq!(printed(50), "mail   n  to                  words\n0abc   7  someone@example.c…  451 4.7.1 please try ag…\n0abd  12  a@b.example\n");
-        for columns in 20..100 {
-            assert!(printed(columns).lines().all(|line| line.chars().count() <= columns.max(20)), "{columns}: {}", printed(columns));
+        let below = "mail   n  to\n    words\n0abc   7  someone@example.com\n    451 4.7.1 please try again\u{fffd}\u{fffd}later\n0abd  12  a@b.example\n";
+        assert_eq!(printed(50), below, "words that would be cut to a few stand below");
+        for columns in 40..100 {
+            assert!(printed(columns).lines().all(|line| line.chars().count() <= columns), "{columns}: {}", printed(columns));
         }
     }
 

@@ -349,7 +349,7 @@ fn entry(row: &Row<'_>, now: Timestamp) -> Option<Entry> {
         state,
         queue: Queue::stored(&text(row, 3)),
         rerouted: !text(row, 11).is_empty(),
-        next_at,
+        next_at: if state == State::Waiting { next_at.max(time(22)) } else { next_at },
         held_at: (state == State::Held).then(|| time(12)),
         attempts: count(6),
         unknown_ends: count(7),
@@ -393,7 +393,8 @@ const SCAN_ROWS: i64 = 2000;
 
 const SELECT_ENTRY: &str = "
 SELECT r.message, r.number, r.state, r.queue, r.next_at, r.fence, r.attempts, r.unknown_ends, r.delay_told, r.evidence, r.mailbox, r.route, r.held_at,
-    m.accepted_at, m.expires_at, m.original_reverse_path, m.signing_domain, m.stream, m.identity, m.message_id, m.body_octets, m.damage
+    m.accepted_at, m.expires_at, m.original_reverse_path, m.signing_domain, m.stream, m.identity, m.message_id, m.body_octets, m.damage,
+    (SELECT q.parked_until FROM queues q WHERE q.queue = r.queue)
 FROM recipients r CROSS JOIN messages m ON m.id = r.message";
 
 const IN_ORDER: &str = "ORDER BY r.message, r.number";
