@@ -63,7 +63,7 @@
 //! # What is absent
 //!
 //! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*: the tokens are made and
-//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool, the page,
+//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
 //! reports and the DMARC advisor.
 
 #![forbid(unsafe_code)]

@@ -23,7 +23,9 @@ pub fn run(args: &Args) -> ExitCode {
     match ask(args) {
         Ok(Verdict::Well) => ExitCode::SUCCESS,
         Ok(Verdict::Unwell(reasons)) => {
-            reasons.iter().for_each(|reason| println!("{reason}"));
+            for reason in reasons {
+                println!("{reason}");
+            }
             ExitCode::FAILURE
         }
         Err(error) => {

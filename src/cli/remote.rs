@@ -273,7 +273,7 @@ fn usual(further: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) 
     if let Ok(system) = rustls_platform_verifier::Verifier::new_with_extra_roots(further.clone(), provider.clone()) {
         return Ok(Arc::new(system));
     }
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for certificate in further {
         roots.add(certificate)?;
     }

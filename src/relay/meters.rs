@@ -12,7 +12,7 @@ use crate::ingress::tls;
 use crate::mail::{Domain, Timestamp};
 use crate::prepare::Snapshot;
 use crate::seal::{FieldKind, Seal};
-use crate::spool::{Depth, Health, Queue, Records, RecoveryReport, SpoolError, SqliteSpool};
+use crate::spool::{Control, Depth, Health, Queue, Records, RecoveryReport, SpoolError, SqliteSpool};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,6 +220,7 @@ struct Queues {
     count: u64,
     by_provider: BTreeMap<String, OfProvider>,
     quarantined: u64,
+    held: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -284,6 +285,7 @@ fn register_seen(meters: &Meters, seen: &Arc<Mutex<Seen>>, life: &Arc<dyn Life>)
     });
     of(&catalogue::QUEUES, |queue, _, family| family.value(&[], queue.count));
     of(&catalogue::QUEUE_OBSERVED, |queue, _, family| family.value(&[], queue.at.unix_seconds()));
+    of(&catalogue::HELD, |queue, _, family| family.value(&[], queue.held));
     of(&catalogue::QUARANTINED, |queue, _, family| family.value(&[], queue.quarantined));
 }
 
@@ -296,10 +298,11 @@ const fn state_of(health: &Health) -> SpoolState {
     }
 }
 
-async fn observe<S: Depth>(spool: &S, provider: &(impl Fn(&Queue) -> Option<Arc<str>> + Sync)) -> Result<Queues, SpoolError> {
+async fn observe<S: Depth + Control>(spool: &S, provider: &(impl Fn(&Queue) -> Option<Arc<str>> + Sync)) -> Result<Queues, SpoolError> {
     let name = |queue: &Queue| provider(queue).map_or_else(|| OTHER.to_owned(), |name| name.to_string());
     let at = clock::now();
-    let mut seen = Queues { at, quarantined: spool.counts().await?.quarantined, ..Queues::default() };
+    let (quarantined, held) = (spool.counts().await?.quarantined, spool.states(at).await?.held);
+    let mut seen = Queues { at, quarantined, held, ..Queues::default() };
     let (mut from, mut last) = (None, None::<Queue>);
     loop {
         let page = spool.depth(from, at).await?;

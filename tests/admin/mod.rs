@@ -6,4 +6,5 @@ mod guard;
 mod live;
 mod office;
 mod page;
+mod page_made;
 mod ready;

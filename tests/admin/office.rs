@@ -9,7 +9,6 @@ use postseal::admin::health::Looks;
 use postseal::admin::listener::{Listener, Terms};
 use postseal::admin::{self, Bounds, Door, Life, Office, Room, Settings, Standing, guard};
 use postseal::deliver::{Notices, Told};
-use postseal::events::meters::Meters;
 use postseal::mail::{Domain, Timestamp};
 use postseal::seal::Sealed;
 use postseal::spool::Mail;
@@ -124,8 +123,8 @@ impl Admin {
         let office = Arc::new(Office {
             spool: spool.clone(),
             life: relay.clone(),
+            meters: Arc::default(),
             domains: relay.clone(),
-            meters: Arc::new(Meters::default()),
             outbound: relay.clone(),
             forms: FormKey::new(&[7; 32]),
             looks: Looks::default(),
@@ -167,6 +166,7 @@ pub fn well() -> Standing {
         listeners: vec![Door { name: "app".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 2525)), is_open: true }],
         is_draining: false,
         held: None,
+        next_hop: None,
         keyless: Vec::new(),
     }
 }

@@ -8,13 +8,13 @@ use postseal::mail::Domain;
 use postseal::spool::{Health, Spool as _};
 use std::time::Duration;
 
-fn told(standing: &Standing, store: StoreLook) -> String {
-    let readiness = readiness(standing, &store);
+fn told(standing: &Standing, store: &StoreLook) -> String {
+    let readiness = readiness(standing, store);
     assert_eq!(readiness.ready, readiness.reasons.is_empty());
     readiness.reasons.iter().map(|reason| format!("{}: {}", reason.code, reason.message)).collect::<Vec<_>>().join("\n")
 }
 
-const WORKS: StoreLook = StoreLook::Answered(Health::Working);
+const WORKS: &StoreLook = &StoreLook::Answered(Health::Working);
 
 #[test]
 fn a_relay_that_takes_mail_is_ready() {
@@ -29,15 +29,15 @@ fn a_store_that_takes_nothing_is_a_reason() {
         (Health::Closed, "spool: the spool is closed"),
     ];
     for (health, expected) in stores {
-        assert_eq!(told(&well(), StoreLook::Answered(health)), expected);
+        assert_eq!(told(&well(), &StoreLook::Answered(health)), expected);
     }
-    assert_eq!(told(&well(), StoreLook::Refused("locked".to_owned())), "spool: locked");
-    assert_eq!(told(&well(), StoreLook::Silent), "spool: the spool did not answer within 800 ms; look at its disk");
+    assert_eq!(told(&well(), &StoreLook::Refused("locked".to_owned())), "spool: locked");
+    assert_eq!(told(&well(), &StoreLook::Silent), "spool: the spool did not answer within 800 ms; look at its disk");
     assert!(PATIENCE < Duration::from_secs(1), "a probe of Kubernetes waits for a second");
 }
 
 #[test]
-fn no_listener_one_that_died_a_drain_and_a_held_spool_are_reasons() {
+fn no_listener_one_that_died_a_drain_and_a_next_hop_out_of_reach_are_reasons_and_a_held_spool_is_none() {
     let none = Standing { listeners: Vec::new(), ..well() };
     assert_eq!(told(&none, WORKS), "listeners: no listener is open yet");
     let mut dead = well();
@@ -46,7 +46,9 @@ fn no_listener_one_that_died_a_drain_and_a_held_spool_are_reasons() {
     let ending = Standing { is_draining: true, ..none };
     assert_eq!(told(&ending, WORKS), "draining: the relay is ending and takes no new connections");
     let held = Standing { held: Some("restored: release it with `postseal spool release`".to_owned()), ..well() };
-    assert_eq!(told(&held, WORKS), "held: restored: release it with `postseal spool release`");
+    assert_eq!(told(&held, WORKS), told(&well(), WORKS), "new mail flows");
+    let alone = Standing { next_hop: Some("smart host \"central\" has not been reached".to_owned()), ..well() };
+    assert_eq!(told(&alone, WORKS), "next_hop: smart host \"central\" has not been reached");
 }
 
 #[test]

@@ -64,7 +64,7 @@ async fn the_journal_is_read_page_by_page_and_every_event_names_the_mail_as_the_
     let last_id = bounced["id"].as_str().unwrap();
     assert_eq!(get(&admin, &format!("/api/v1/events?since={last_id}&kind=mail.bounced")).json()["items"], Value::Array(vec![]), "not printed again");
     let time = bounced["time"].as_str().unwrap();
-    assert_eq!(kinds(&get(&admin, &format!("/api/v1/events?since={time}&kind=mail.bounced,mail.delivered")).json()), ["mail.bounced"]);
+    assert_eq!(kinds(&get(&admin, &format!("/api/v1/events?since={time}&recipient=gone@example.net")).json()), ["mail.bounced"]);
     let mail = bounced["mail_id"].as_str().unwrap();
     assert_eq!(kinds(&get(&admin, &format!("/api/v1/mails/{mail}/events")).json()), ["mail.accepted", "mail.bounced"]);
     let found = get(&admin, "/api/v1/mails?recipient=GONE@example.net").json();

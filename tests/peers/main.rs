@@ -18,6 +18,7 @@
 //! | `systemd.rs` | systemd reads the units, scores the sandbox, makes user and folders, passes a socket |
 //! | `traces.rs` | opentelemetry-proto reads the spans that are posted |
 //! | `spf_suite.rs` | the test suite of RFC 7208 is evaluated |
+//! | `webhooks.rs` | the library of Standard Webhooks for Python verifies what a receiver got, and jsonschema its events |
 //!
 //! Every peer runs on free loopback ports with folders of its own and ends with its test. A test whose peer is missing says so and
 //! passes; with `CI=true` it fails. `tests/run` installs them.
@@ -41,3 +42,4 @@ mod support;
 mod systemd;
 mod traces;
 mod verdicts;
+mod webhooks;

@@ -3,6 +3,7 @@
 use super::{Body, Nothing, Problem};
 use crate::admin::health::{self, Reason};
 use crate::admin::{Door, Office, Standing, Store};
+use crate::mail::Timestamp;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -85,7 +86,7 @@ async fn waiting<S: Store>(spool: &S, standing: &Standing) -> Result<Spool, Prob
         mails: counts.mails,
         recipients: counts.recipients,
         quarantined: counts.quarantined,
-        oldest_at: oldest.map(|at| at.to_rfc3339()),
+        oldest_at: oldest.map(Timestamp::to_rfc3339),
         oldest_seconds: oldest.map(|at| standing.now.since(at).as_secs()),
     })
 }

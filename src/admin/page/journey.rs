@@ -104,7 +104,8 @@ fn trip(recipient: &str, known: &Known) -> Trip {
         // What came back later is known to the journal alone.
         (None, Some(SoFar::Delivered)) => last.unwrap_or(TripState::Delivered),
         (None, Some(SoFar::Failed)) => last.filter(|state| *state != TripState::Delivered).unwrap_or(TripState::Failed),
-        (None, _) => last.unwrap_or(TripState::Waiting),
+        (None, Some(SoFar::Cancelled)) => TripState::Cancelled,
+        (None, Some(SoFar::Waiting) | None) => last.unwrap_or(TripState::Waiting),
     };
     let mut steps: Vec<Step> = mine.iter().filter(|event| event.news.kind != Kind::Accepted).map(|event| step(&event.news)).collect();
     if let (true, Some(entry)) = (steps.is_empty(), entry)

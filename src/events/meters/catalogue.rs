@@ -173,6 +173,9 @@ meters! {
     QUEUE_OLDEST = Gauge "postseal_queue_oldest_seconds" [PROVIDER]
         "Age of the oldest mail that waits; 0 where none does."
         => "When it grows without end: the provider defers everything; read its replies in the log and see whether they name a remedy.";
+    HELD = Gauge "postseal_held_recipients" []
+        "Recipients that a person holds; they are not tried, and not among postseal_queue_recipients."
+        => "Above 0 for longer than somebody meant: `postseal queue release`.";
     QUEUES = Gauge "postseal_queues" []
         "Queues with a recipient that waits: domains on their way to their MX, and smart hosts."
         => "Nothing; it says whether one domain or many are behind a growing queue.";

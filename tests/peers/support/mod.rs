@@ -11,6 +11,8 @@ pub mod letters;
 #[path = "../../support/odd_signatures.rs"]
 pub mod odd_signatures;
 pub mod postfix;
+#[path = "../../support/receiver.rs"]
+pub mod receiver;
 #[path = "../../support/relay_process.rs"]
 pub mod relay_process;
 #[path = "../../support/scrape.rs"]
@@ -46,6 +48,7 @@ pub enum Peer {
     Dkimpy,
     JsonSchema,
     Schemathesis,
+    StandardWebhooks,
     MailDkim,
     OpenDkim,
     OpenDkimTools,
@@ -79,6 +82,7 @@ impl Peer {
             Self::Dkimpy => ("dkimpy", "PyPI: dkimpy, authres, dnspython, pynacl for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::JsonSchema => ("jsonschema", "PyPI: jsonschema for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::Schemathesis => ("schemathesis", "PyPI: schemathesis for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::StandardWebhooks => ("standardwebhooks", "PyPI: standardwebhooks for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
             Self::MailDkim => ("Mail::DKIM", "Debian: libmail-dkim-perl"),
             Self::OpenDkim => ("OpenDKIM", "Debian: opendkim"),
             Self::OpenDkimTools => ("opendkim-genkey", "Debian: opendkim-tools"),
@@ -114,6 +118,7 @@ impl Peer {
             Self::Dkimpy => succeeds(Command::new(python()).args(["-c", "import authres, dkim, dns, nacl"])),
             Self::JsonSchema => succeeds(Command::new(python()).args(["-c", "import jsonschema"])),
             Self::Schemathesis => succeeds(Command::new(python()).args(["-c", "import schemathesis"])),
+            Self::StandardWebhooks => succeeds(Command::new(python()).args(["-c", "import standardwebhooks"])),
             Self::MailDkim => succeeds(Command::new("perl").args(["-MMail::DKIM::ARC::Verifier", "-MNet::DNS", "-e", "1"])),
             Self::OpenDkim => program("opendkim").is_some(),
             Self::OpenDkimTools => program("opendkim-genkey").is_some() && program("opendkim-testkey").is_some(),
