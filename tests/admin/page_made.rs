@@ -65,10 +65,22 @@ fn a_domain_that_is_held_is_told_of_once_and_its_neighbours_besides() {
 #[test]
 fn a_journey_begins_with_the_client_and_ends_where_the_mail_did() {
     let events = vec![
-        event(1, 0, Kind::Accepted, "a@example.net", About { identity: Some("shop".to_owned()), author_domain: Some("example.com".to_owned()), ..About::default() }),
+        event(
+            1,
+            0,
+            Kind::Accepted,
+            "a@example.net",
+            About { identity: Some("shop".to_owned()), author_domain: Some("example.com".to_owned()), ..About::default() },
+        ),
         event(2, 0, Kind::Accepted, "b@example.net", About::default()),
         event(3, 1, Kind::Deferred, "a@example.net", said("421 4.7.28 too fast", Reason::RateLimited)),
-        event(4, 1, Kind::Delivered, "b@example.net", About { reply: Some("250 2.0.0 ok".to_owned()), host: Some("mx.example.net".to_owned()), ..About::default() }),
+        event(
+            4,
+            1,
+            Kind::Delivered,
+            "b@example.net",
+            About { reply: Some("250 2.0.0 ok".to_owned()), host: Some("mx.example.net".to_owned()), ..About::default() },
+        ),
     ];
     let journey = journey(id(), &Known { events, history: Some(history(SoFar::Waiting, SoFar::Delivered)), shown: None }).unwrap();
     assert_eq!((journey.from.as_str(), journey.accepted_at, journey.recipients_all), ("app@example.com", at(0), 2));
@@ -131,7 +143,11 @@ fn hosts_that_nobody_claims_are_told_by_domain() {
         next_at: None,
         last: None,
     };
-    let groups = queue::groups(vec![sum(Some("google"), 5), sum(Some("other"), 9), sum(None, 2)], vec![sum(Some("a.example"), 8), sum(Some("b.example"), 1)], &queue::Pace::default());
+    let groups = queue::groups(
+        vec![sum(Some("google"), 5), sum(Some("other"), 9), sum(None, 2)],
+        vec![sum(Some("a.example"), 8), sum(Some("b.example"), 1)],
+        &queue::Pace::default(),
+    );
     let told: Vec<(&str, u64)> = groups.iter().map(|group| (group.name.as_str(), group.recipients)).collect();
     assert_eq!(told, [("a.example", 8), ("google", 5), ("untried", 2), ("b.example", 1)]);
 }
@@ -157,7 +173,16 @@ fn said(reply: &str, reason: Reason) -> About {
 }
 
 fn history(a: SoFar, b: SoFar) -> History {
-    let recipient = |address: &str, outcome| RecipientHistory { mailbox: mailbox(address), outcome, status: None, text: None, provider: None, reason: None, remote: None, at: None };
+    let recipient = |address: &str, outcome| RecipientHistory {
+        mailbox: mailbox(address),
+        outcome,
+        status: None,
+        text: None,
+        provider: None,
+        reason: None,
+        remote: None,
+        at: None,
+    };
     History {
         id: id(),
         accepted_at: at(0),
