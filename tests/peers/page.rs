@@ -114,6 +114,7 @@ async fn every_page_is_html_without_a_fault() {
     if missing(&[Peer::Bind, Peer::SmtpSink, Peer::Html5lib]) {
         return;
     }
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let world = World::start();
     let script = "import sys, html5lib\nhtml5lib.HTMLParser(strict=True).parse(sys.stdin.buffer.read(), transport_encoding='utf-8')\n";
     for path in [

@@ -1,6 +1,6 @@
 //! A mail's journey, made of what the journal and the spool know of it. Pure.
 
-use super::view::{Act, Found, Grade, Journey, Mishap, Step, Trip, TripState, Words};
+use super::view::{Act, Found, Grade, Journey, Mishap, RECIPIENTS_MAX, Step, Trip, TripState, Words};
 use super::words::{count, octets};
 use crate::mail::{MailId, Mailbox, Timestamp};
 use crate::spool::control::{self, Entry, LastWords, State};
@@ -26,9 +26,9 @@ pub fn journey(id: MailId, known: &Known) -> Option<Journey> {
     let first = events.first().map(|event| &event.news);
     let accepted_at =
         entries.first().map(|entry| entry.accepted_at).or_else(|| history.as_ref().map(|history| history.accepted_at)).or_else(|| first.map(|news| news.at))?;
-    let mut recipients = recipients(known);
+    let recipients = recipients(known);
     let recipients_all = recipients.len();
-    let trips: Vec<Trip> = recipients.drain(..).map(|recipient| trip(&recipient, known)).collect();
+    let trips: Vec<Trip> = recipients.iter().take(RECIPIENTS_MAX).map(|recipient| trip(recipient, known)).collect();
     let from = entries.first().map(|entry| entry.sender.clone());
     let from = from.or_else(|| history.as_ref().map(|history| history.original_reverse_path.to_string())).unwrap_or_default();
     Some(Journey {

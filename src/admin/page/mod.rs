@@ -201,12 +201,13 @@ impl JourneyPage {
                     TripState::Cancelled => "by a person",
                 }
             ),
-            all if of(TripState::Delivered) == all.len() => format!("Delivered to all {} recipients.", all.len()),
+            all if of(TripState::Delivered) == self.journey.recipients_all => format!("Delivered to all {} recipients.", all.len()),
             all => {
                 let states = [TripState::Delivered, TripState::Waiting, TripState::Held, TripState::Quarantined, TripState::Failed, TripState::Cancelled];
                 let parts: Vec<String> =
                     states.into_iter().filter(|state| of(*state) > 0).map(|state| format!("{} {}", of(state), state.word().to_lowercase())).collect();
-                format!("{} recipients: {}.", all.len(), parts.join(", "))
+                let some = if self.journey.recipients_all > all.len() { format!("; the first {}", all.len()) } else { String::new() };
+                format!("{} recipients{some}: {}.", self.journey.recipients_all, parts.join(", "))
             }
         }
     }

@@ -16,6 +16,9 @@
       if (same) same.open = true;
     }
   };
+  // As the relay sent it, before the script touched it.
+  const sent = new WeakMap();
+  const remember = () => { for (const part of document.querySelectorAll("[data-live]")) if (!sent.has(part)) sent.set(part, part.innerHTML); };
   const refresh = async () => {
     if (document.hidden) return;
     try {
@@ -29,13 +32,15 @@
       } else {
         for (const part of ours) {
           const fresh = next.querySelector(`[data-live="${CSS.escape(part.dataset.live)}"]`);
-          if (!fresh || part.isEqualNode(fresh) || isInUse(part)) continue;
+          if (!fresh || sent.get(part) === fresh.innerHTML || isInUse(part)) continue;
+          sent.set(part, fresh.innerHTML);
           keep(part, fresh);
           part.replaceChildren(...fresh.childNodes);
         }
       }
-      document.documentElement.dataset.fresh = "yes";
+      remember();
       enhance();
+      document.documentElement.dataset.fresh = "yes";
     } catch {
       document.documentElement.dataset.fresh = "no";
     }
@@ -68,7 +73,7 @@
       button.addEventListener("click", async () => {
         try { await navigator.clipboard.writeText(code.textContent); button.textContent = "Copied"; } catch { getSelection().selectAllChildren(code); }
       });
-      code.closest("pre, .command").after ? (code.closest("pre") || code).after(button) : 0;
+      (code.closest("pre") || code).after(button);
     }
   };
   document.addEventListener("pointermove", (event) => {
@@ -79,6 +84,7 @@
     read(chart, Math.max(0, Math.min(many - 1, Math.floor((event.clientX - box.left) / box.width * many))));
   });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); again(); });
+  remember();
   enhance();
   again();
 })();

@@ -26,6 +26,7 @@ pub struct Looks {
 
 impl Browser {
     pub async fn start() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // what reqwest wants of whoever uses it
         let folder = folder("browser");
         let port = free_port();
         let driver =
