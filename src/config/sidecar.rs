@@ -48,7 +48,7 @@ pub fn expand(document: &Document) -> Expansion {
         let table = root.table(SECTION);
         let written = Written::read(&table);
         if !table.names().is_empty() {
-            expanding.faults_of_the_whole(&table, &written);
+            Expanding::faults_of_the_whole(&table, &written);
             expanding.lay(&table, &written);
         }
     }
@@ -68,7 +68,9 @@ struct Written {
 
 impl Written {
     fn read(table: &Reader<'_>) -> Self {
-        ["hostname", "networks", "address", "user", "password", "password_file"].into_iter().for_each(|key| table.elsewhere(key));
+        for key in ["hostname", "networks", "address", "user", "password", "password_file"] {
+            table.elsewhere(key);
+        }
         Self {
             domain: table.optional("domain"),
             key_file: table.optional("key_file"),
@@ -111,7 +113,7 @@ struct Expanding<'d> {
 
 impl Expanding<'_> {
     /// What only the keys of the section together show.
-    fn faults_of_the_whole(&self, table: &Reader<'_>, written: &Written) {
+    fn faults_of_the_whole(table: &Reader<'_>, written: &Written) {
         if !table.has("domain") {
             table.fault("domain", "missing", "the author domain: what stands behind the @ of the application's From, as in \"example.com\"");
         }

@@ -49,7 +49,7 @@ impl Arrived {
         let (_, rest) = rest.split_once('\n')?; // to
         let (message, _) = rest.split_once("---- end")?;
         let reverse_path = reverse_path.split(['<', '>']).nth(1)?.to_owned();
-        Some(Self { reverse_path, message: message.lines().map(|line| format!("{line}\r\n")).collect() })
+        Some(Self { reverse_path, message: message.lines().flat_map(|line| [line, "\r\n"]).collect() })
     }
 
     /// Whether dkimpy finds the signature good, with the record as `postseal key create` printed it.
