@@ -45,6 +45,9 @@ pub fn told(status: &Value, paint: Paint) -> String {
         line(if nth == 0 { "listens" } else { "" }, &format!("{open}  {}  {}", text(&listener["address"]), text(&listener["name"])));
     }
     line("waiting", &waiting(&status["spool"], paint));
+    if let Some(held) = status["held"].as_str() {
+        line("held", &paint.ink(Ink::Yellow, held));
+    }
     line("disk", &disk(&status["disk"], paint));
     told
 }

@@ -133,6 +133,11 @@ impl RelayProcess {
         }
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().unwrap().child.id()
+    }
+
     /// Sends a signal by name: `HUP`, `TERM`.
     pub fn signal(&self, name: &str) {
         let pid = self.running.as_ref().unwrap().child.id();
