@@ -9,7 +9,6 @@ use postseal::admin::health::Looks;
 use postseal::admin::listener::{Listener, Terms};
 use postseal::admin::{self, Bounds, Door, Life, Office, Room, Settings, Standing, guard};
 use postseal::deliver::{Notices, Told};
-use postseal::events::meters::Meters;
 use postseal::mail::{Domain, Timestamp};
 use postseal::seal::Sealed;
 use postseal::spool::Mail;

@@ -178,9 +178,9 @@ fn history(a: SoFar, b: SoFar) -> History {
         outcome,
         status: None,
         text: None,
+        remote: None,
         provider: None,
         reason: None,
-        remote: None,
         at: None,
     };
     History {
