@@ -11,7 +11,7 @@
 use super::span::{Attribute, Span, request};
 use crate::mail::{Domain, TraceContext};
 use rand::Rng as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
