@@ -133,7 +133,7 @@ async fn a_connection_that_breaks_before_the_end_is_harmless_and_after_it_is_tol
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_longer_than_the_time_out() {
-    let (hop, relay) = started(Script::modern().when(At::Message, [Wait(Duration::from_mins(10))]), "\n[through]\ntimeout = \"2s\"");
+    let (_hop, relay) = started(Script::modern().when(At::Message, [Wait(Duration::from_mins(10))]), "\n[through]\ntimeout = \"2s\"");
     let began = Instant::now();
     let reply = send(&relay, &["a@one.example"], "slow");
     assert!(reply.starts_with("451 4.4.2 ") && reply.ends_with("it may have arrived"), "{reply}");
