@@ -221,7 +221,7 @@ const faults = [];
 if (document.querySelectorAll("h1").length !== 1) faults.push("there is not one h1");
 for (const landmark of ["header", "nav", "main", "footer"]) if (!document.querySelector(landmark)) faults.push("there is no " + landmark);
 for (const table of document.querySelectorAll("table")) if (!table.caption || !table.querySelector("th[scope]")) faults.push("a table has no caption or header");
-for (const control of document.querySelectorAll("button, a[href]")) if (!(control.innerText || control.ariaLabel || "").trim() && control.getClientRects().length) faults.push("a control has no name: " + control.outerHTML);
+for (const control of document.querySelectorAll("button, a[href]")) if (!(control.textContent || control.ariaLabel || "").trim() && control.getClientRects().length) faults.push("a control has no name: " + control.outerHTML);
 for (const field of document.querySelectorAll("input:not([type=hidden])")) if (!field.labels.length) faults.push("a field has no label");
 for (const picture of document.querySelectorAll("svg")) if (picture.ariaHidden !== "true" && !picture.querySelector("title")) faults.push("a picture has no title");
 const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
