@@ -53,12 +53,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let remote = args.place.find()?;
     let out = Out { json: args.json, paint: Paint::of_stdout() };
-    if args.follow {
-        follow(&remote, args, out)?
-    } else {
-        list(&remote, args, out)?
-    }
-    Ok(ExitCode::SUCCESS)
+    let printed = if args.follow { follow(&remote, args, out) } else { list(&remote, args, out) };
+    printed.map(|()| ExitCode::SUCCESS)
 }
 
 fn list(remote: &Remote, args: &Args, out: Out) -> anyhow::Result<()> {

@@ -131,6 +131,7 @@ pub struct Show {
 
 /// What every order takes.
 #[derive(clap::Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "what may be typed, each a switch of its own")]
 pub struct Common {
     #[command(flatten)]
     filters: Filters,
@@ -280,7 +281,7 @@ impl List {
         let (remote, fields) = (self.place.find()?, self.filters.fields());
         let by = self.by.clone().or_else(|| (fields.is_empty() && !self.recipients).then(|| "provider".to_owned()));
         match by {
-            Some(by) => self.sums(&remote, fields, by),
+            Some(by) => self.sums(&remote, fields, &by),
             None => self.rows(&remote, &fields),
         }
     }
@@ -320,9 +321,9 @@ impl List {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn sums(&self, remote: &Remote, fields: Vec<(&'static str, String)>, by: String) -> anyhow::Result<ExitCode> {
+    fn sums(&self, remote: &Remote, fields: Vec<(&'static str, String)>, by: &str) -> anyhow::Result<ExitCode> {
         let mut query = fields;
-        query.push(("by", by.clone()));
+        query.push(("by", by.to_owned()));
         let mut groups: Vec<Value> = Vec::new();
         let mut after: Option<String> = None;
         let progress = Progress::new(self.json);
@@ -349,7 +350,7 @@ impl List {
         if self.json {
             groups.iter().try_for_each(|group| out(format_args!("{group}\n")))?;
         } else {
-            out(format_args!("{}", summary(&groups, &by, if self.limit == 0 { usize::MAX } else { self.limit }, Paint::of_stdout())))?;
+            out(format_args!("{}", summary(&groups, by, if self.limit == 0 { usize::MAX } else { self.limit }, Paint::of_stdout())))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -488,12 +489,12 @@ impl Common {
             (false, _) => "are",
         };
         println!("{} {verb} {}", if sums.done == 0 { "no recipient".to_owned() } else { counted(sums.done) }, order.done);
-        for note in self.notes(order, sums) {
+        for note in Self::notes(order, sums) {
             println!("{}", paint.ink(Ink::Yellow, &note));
         }
     }
 
-    fn notes(&self, order: &Order, sums: &Sums) -> Vec<String> {
+    fn notes(order: &Order, sums: &Sums) -> Vec<String> {
         let mut notes = Vec::new();
         if sums.busy > 0 {
             notes.push(format!("{} being delivered right now and left alone; run it again, or with --wait 5m", is(sums.busy)));
@@ -696,7 +697,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

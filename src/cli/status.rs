@@ -45,6 +45,9 @@ pub fn told(status: &Value, paint: Paint) -> String {
         line(if nth == 0 { "listens" } else { "" }, &format!("{open}  {}  {}", text(&listener["address"]), text(&listener["name"])));
     }
     line("waiting", &waiting(&status["spool"], paint));
+    if let Some(held) = status["held"].as_str() {
+        line("held", &paint.ink(Ink::Yellow, held));
+    }
     line("disk", &disk(&status["disk"], paint));
     told
 }
@@ -127,8 +130,7 @@ mod tests {
             "spool": { "mails": 1, "recipients": 2, "quarantined": 1, "oldest_seconds": 90 },
             "disk": { "free_octets": 1_610_612_736, "reserve_octets": 67_108_864, "error": null },
         });
-        let expected = "\
-    relay  mx1.example.com  postseal 0.1.0, up 2h
+        let expected = "    relay  mx1.example.com  postseal 0.1.0, up 2h
      mail  is not taken
            keys there is no active RSA key for example.com
   listens  open  127.0.0.1:2525  app
@@ -147,7 +149,7 @@ mod tests {
             (1024, "1 KiB"),
             (1536, "1.5 KiB"),
             (11 << 20, "11 MiB"),
-            (1_181_116_006, "1.1 GiB"),
+            (1_181_116_007, "1.1 GiB"),
             (99 << 30, "99 GiB"),
         ];
         for (octets, expected) in sizes {

@@ -48,7 +48,7 @@ pub fn expand(document: &Document) -> Expansion {
         let table = root.table(SECTION);
         let written = Written::read(&table);
         if !table.names().is_empty() {
-            expanding.faults_of_the_whole(&table, &written);
+            Expanding::faults_of_the_whole(&table, &written);
             expanding.lay(&table, &written);
         }
     }
@@ -63,18 +63,39 @@ struct Written {
     selector: Option<String>,
     key_file: Option<PathBuf>,
     directory: Option<PathBuf>,
-    smart_host: Option<(String, Option<u16>)>,
+    /// Who takes all mail, and the key that says so.
+    hop: Option<(Hop, String, Option<u16>)>,
+}
+
+/// Who takes all mail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hop {
+    /// A provider.
+    SmartHost,
+    /// A postseal of ours, where bounce addresses are made.
+    Upstream,
+}
+
+impl Hop {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::SmartHost => "smart_host",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 impl Written {
     fn read(table: &Reader<'_>) -> Self {
-        ["hostname", "networks", "address", "user", "password", "password_file"].into_iter().for_each(|key| table.elsewhere(key));
+        for key in ["hostname", "networks", "address", "user", "password", "password_file"] {
+            table.elsewhere(key);
+        }
         Self {
             domain: table.optional("domain"),
             key_file: table.optional("key_file"),
             selector: table.optional("selector"),
             directory: table.optional("directory"),
-            smart_host: table.optional::<String>("smart_host").and_then(|text| host_and_port(table, &text)),
+            hop: [Hop::SmartHost, Hop::Upstream].map(|hop| hop_of(table, hop)).into_iter().flatten().next(),
         }
     }
 
@@ -86,20 +107,17 @@ impl Written {
 }
 
 /// `HOST`, `HOST:PORT`, or an IPv6 address in brackets.
-fn host_and_port(table: &Reader<'_>, text: &str) -> Option<(String, Option<u16>)> {
-    let read = match text.rsplit_once(':') {
-        _ if text.parse::<IpAddr>().is_ok() || text.ends_with(']') => Some((text, None)),
+fn hop_of(table: &Reader<'_>, hop: Hop) -> Option<(Hop, String, Option<u16>)> {
+    let text = table.optional::<String>(hop.key())?;
+    let read = match text.as_str().rsplit_once(':') {
+        _ if text.parse::<IpAddr>().is_ok() || text.ends_with(']') => Some((text.as_str(), None)),
         Some((host, port)) => port.parse().ok().map(|port| (host, Some(port))),
-        None => Some((text, None)),
+        None => Some((text.as_str(), None)),
     };
     let bare = |host: &str| host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
-    let read = read.map(|(host, port)| (bare(host), port)).filter(|(host, _)| host.parse::<IpAddr>().is_ok() || host.parse::<Domain>().is_ok());
+    let read = read.map(|(host, port)| (hop, bare(host), port)).filter(|(_, host, _)| host.parse::<IpAddr>().is_ok() || host.parse::<Domain>().is_ok());
     if read.is_none() {
-        table.fault(
-            "smart_host",
-            &text.to_owned().written(),
-            "a host name or an IP address, with a port where it is not 587, as in \"smtp.provider.example:465\"",
-        );
+        table.fault(hop.key(), &text.written(), "a host name or an IP address, with a port where it is not 587, as in \"smtp.provider.example:465\"");
     }
     read
 }
@@ -111,18 +129,22 @@ struct Expanding<'d> {
 
 impl Expanding<'_> {
     /// What only the keys of the section together show.
-    fn faults_of_the_whole(&self, table: &Reader<'_>, written: &Written) {
+    fn faults_of_the_whole(table: &Reader<'_>, written: &Written) {
         if !table.has("domain") {
             table.fault("domain", "missing", "the author domain: what stands behind the @ of the application's From, as in \"example.com\"");
         }
-        if !table.has("directory") {
-            table.fault("directory", "missing", "a folder on a disk that outlives the container, for queue and keys, as in \"/var/lib/postseal\"");
+        if !table.has("directory") && !table.has("upstream") {
+            let expected = "a folder on a disk that outlives the container, for queue and keys, as in \"/var/lib/postseal\"; or upstream, which needs none";
+            table.fault("directory", "missing", expected);
+        }
+        if table.has("smart_host") && table.has("upstream") {
+            table.fault("upstream", "set, and smart_host too", "one of the two: a postseal of yours, or somebody else's host");
         }
         if written.key_file.is_none() && table.has("selector") && !table.has("key_file") {
             table.fault("selector", "set, though there is no key_file", "key_file too; keys in the directory bring their selectors with them");
         }
-        for key in ["user", "password", "password_file"].into_iter().filter(|key| !table.has("smart_host") && table.has(key)) {
-            table.fault(key, "set, though there is no smart_host", "smart_host, the host that asks for it");
+        for key in ["user", "password", "password_file"].into_iter().filter(|key| !table.has("smart_host") && !table.has("upstream") && table.has(key)) {
+            table.fault(key, "set, though there is no smart_host and no upstream", "the host that asks for it");
         }
     }
 
@@ -145,13 +167,20 @@ impl Expanding<'_> {
             self.put(table, &["spool", "directory"], "directory", Follows, text(&directory.join("spool").to_string_lossy()));
             self.put(table, &["server", "keys"], "directory", Follows, text(&directory.join("keys").to_string_lossy()));
         }
-        if let Some((host, port)) = &written.smart_host {
-            self.put(table, &["smart_hosts", NAME, "host"], "smart_host", Said, text(host));
-            self.put(table, &["smart_hosts", NAME, "port"], "smart_host", Said, port.map(Value::from));
+        if let Some((hop, host, port)) = &written.hop {
+            self.put(table, &["smart_hosts", NAME, "host"], hop.key(), Said, text(host));
+            self.put(table, &["smart_hosts", NAME, "port"], hop.key(), Said, port.map(Value::from));
             self.put(table, &["smart_hosts", NAME, "user"], "user", Said, table.raw("user"));
             self.put(table, &["smart_hosts", NAME, "password"], "password", Said, table.raw("password"));
             self.put(table, &["smart_hosts", NAME, "password_file"], "password_file", Said, table.raw("password_file"));
-            self.put(table, &["routes", "default"], "smart_host", Said, text(NAME));
+            self.put(table, &["routes", "default"], hop.key(), Said, text(NAME));
+        }
+        if written.hop.as_ref().is_some_and(|(hop, ..)| *hop == Hop::Upstream) {
+            self.put(table, &["server", "upstream"], "upstream", Said, text(NAME));
+            self.put(table, &["smart_hosts", NAME, "reverse_path"], "upstream", Follows, text("keep"));
+            if !table.has("directory") {
+                self.put(table, &["spool", "mode"], "upstream", Follows, text("through"));
+            }
         }
     }
 

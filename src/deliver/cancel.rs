@@ -62,10 +62,7 @@ async fn cancel_one<S: Spool>(spool: &S, notices: &dyn Notices, lease: Lease, ma
         .filter(|recipient| tell && recipient.notify.on_failure())
         .map(|recipient| Told { recipient: recipient.clone(), action: Action::Failed, evidence: evidence.clone(), reason: None })
         .collect();
-    let notices = match told.is_empty() {
-        true => Vec::new(),
-        false => notices.notices(&mail, &spool.message(mail.id).await?, &told, now),
-    };
+    let notices = if told.is_empty() { Vec::new() } else { notices.notices(&mail, &spool.message(mail.id).await?, &told, now) };
     let cancelled: Vec<_> = lease.recipients.iter().map(|recipient| recipient.mailbox.clone()).collect();
     let endings = lease.recipients.iter().map(|recipient| Ending::of(recipient.index, How::Cancelled(evidence.clone()))).collect();
     spool.settle(lease, endings, notices).await?;

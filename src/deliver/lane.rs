@@ -340,7 +340,9 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     if let Err(fault) = shared.spool.settle(lease, endings, notices).await {
         shared.note_fault("settle", &fault);
     } else {
-        bounced.iter().for_each(|(recipient, ending)| log::bounced(&mail, recipient, ending));
+        for (recipient, ending) in &bounced {
+            log::bounced(&mail, recipient, ending);
+        }
         if has_notices {
             shared.wake.notify_one();
         }

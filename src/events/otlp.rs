@@ -11,7 +11,7 @@
 use super::span::{Attribute, Span, request};
 use crate::mail::{Domain, TraceContext};
 use rand::Rng as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,9 +111,8 @@ impl Tracer {
         let way = self.0.as_ref()?;
         match (parent, way.sample) {
             (Some(parent), _) => parent.is_sampled().then(|| parent.span(Self::span_id())),
-            (None, Sample::Parent) => None,
             (None, Sample::Share(share)) if rand::rng().random::<f64>() < share => TraceContext::new(rand::random(), Self::span_id(), true),
-            (None, Sample::Share(_)) => None,
+            (None, Sample::Parent | Sample::Share(_)) => None,
         }
     }
 
@@ -286,7 +285,7 @@ fn in_words(error: &reqwest::Error) -> String {
 /// A line that is none; not what it says, which is a secret.
 pub fn fields(text: Option<&SecretString>) -> Result<reqwest::header::HeaderMap, String> {
     let mut fields = reqwest::header::HeaderMap::new();
-    let lines = text.map(|text| text.expose_secret()).unwrap_or_default().lines().enumerate();
+    let lines = text.map(secrecy::ExposeSecret::expose_secret).unwrap_or_default().lines().enumerate();
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
         let field = line.split_once(':').and_then(|(name, value)| {
             let name = reqwest::header::HeaderName::from_bytes(name.trim().as_bytes()).ok()?;

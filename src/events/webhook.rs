@@ -99,7 +99,8 @@ impl Settings {
     pub fn pause(&self, failures: u32, asked: Option<Duration>, seed: u64) -> Duration {
         let doubled = self.retry_min.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let bounded = doubled.clamp(self.retry_min.min(self.retry_max), self.retry_max);
-        let jittered = bounded - bounded.mul_f64((seed % 1000) as f64 / 4000.0);
+        let thousandths = 750 + u32::try_from(250 * (seed % 1000) / 1000).unwrap_or_default();
+        let jittered = bounded.saturating_mul(thousandths) / 1000;
         jittered.max(asked.unwrap_or_default().min(ASKED_MAX))
     }
 }
@@ -194,7 +195,7 @@ mod tests {
             batch_max: std::num::NonZeroUsize::MIN,
             timeout: Duration::from_secs(15),
             retry_min: Duration::from_secs(1),
-            retry_max: Duration::from_secs(60),
+            retry_max: Duration::from_mins(1),
         }
     }
 
@@ -231,7 +232,7 @@ mod tests {
         };
         let expected = format!("{{\"type\":\"mail.events\",\"timestamp\":\"2027-01-15T08:00:00.000Z\",\"data\":[{},{}]}}", event(12), event(15));
         assert_eq!(String::from_utf8(delivery.body.clone()).unwrap(), expected);
-        let later = Delivery::of(&both, &batch, now + Duration::from_secs(60));
+        let later = Delivery::of(&both, &batch, now + Duration::from_mins(1));
         assert_eq!((later.id, later.body), (delivery.id, delivery.body), "the same batch, later");
         assert_ne!(later.signature, delivery.signature);
     }
@@ -251,10 +252,10 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_bound_and_chance_shortens_them() {
         let of = |failures, seed| settings().pause(failures, None, seed).as_millis();
-        assert_eq!([1, 2, 3, 6, 7, 100].map(|failures| of(failures, 0)), [1000, 2000, 4000, 32_000, 60_000, 60_000]);
-        assert_eq!((of(3, 500), of(3, 999)), (3500, 3001), "by up to a quarter");
+        assert_eq!([1, 2, 3, 6, 7, 100].map(|failures| of(failures, 0)), [750, 1500, 3000, 24_000, 45_000, 45_000]);
+        assert_eq!((of(3, 500), of(3, 999)), (3500, 3996), "by up to a quarter");
         let asked = |seconds| settings().pause(1, Some(Duration::from_secs(seconds)), 0).as_secs();
-        assert_eq!([0, 30, 3600, 3601].map(asked), [1, 30, 3600, 3600]);
+        assert_eq!([0, 30, 3600, 3601].map(asked), [0, 30, 3600, 3600]);
     }
 
     #[test]
@@ -264,6 +265,6 @@ mod tests {
         {
             assert_eq!(Answer::of(status), answer, "{status}");
         }
-        assert_eq!((retry_after(" 120 "), retry_after("Wed, 21 Oct 2026 07:28:00 GMT")), (Some(Duration::from_secs(120)), None));
+        assert_eq!((retry_after(" 120 "), retry_after("Wed, 21 Oct 2026 07:28:00 GMT")), (Some(Duration::from_mins(2)), None));
     }
 }

@@ -87,9 +87,7 @@ impl Found {
 
     /// `HOSTNAME` is set by every shell; a name that was meant has a dot, and one that was said goes before it.
     fn hostname(&mut self, name: &str, value: &str) {
-        if name != "HOSTNAME" {
-            self.settings.set("myhostname", value);
-        } else if value.contains('.') && !self.settings.has("myhostname") {
+        if name != "HOSTNAME" || value.contains('.') && !self.settings.has("myhostname") {
             self.settings.set("myhostname", value);
         } else {
             self.known -= 1;

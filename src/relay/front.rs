@@ -110,7 +110,9 @@ impl<S: Spool> Front<S> {
             let ids = self.ids.reserve(clock::now(), needed.ids);
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
             let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
-            mails.iter_mut().for_each(|mail| mail.trace = following.context());
+            for mail in &mut mails {
+                mail.trace = following.context();
+            }
             if let Some(through) = &self.through {
                 return following.step("pass", self.pass(through, submission, mails)).await;
             }

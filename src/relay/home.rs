@@ -122,9 +122,8 @@ impl Reseal for Home {
 fn plan_for_route(mail: &Mail, snapshot: &Snapshot) -> Plan {
     let mode = match snapshot.policy.identities.get(&mail.identity).map(|identity| &identity.mode) {
         Some(policy::Mode::Author) => Mode::Author,
-        Some(policy::Mode::Forward { .. }) => Mode::Forward,
         None if mail.kind == Kind::Notice || mail.seal.plan.author.is_some() => Mode::Author,
-        None => Mode::Forward,
+        None | Some(policy::Mode::Forward { .. }) => Mode::Forward,
     };
     let request = seal::Request { mode, signing_domain: &mail.signing_domain, route: &mail.route, authenticated: false, trusted_upstream: false };
     seal::plan_again(&mail.seal.plan, &request, &snapshot.seal)

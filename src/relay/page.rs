@@ -439,7 +439,7 @@ impl Sources {
         let watch = self.in_force.watch();
         let doubted = |domain: &Domain| watch.standing(domain).into_iter().filter_map(|(key, standing)| Some((key.to_string(), standing.loss?)));
         let pauses = self.delivery.pauses();
-        let paused = |(name, until): (Arc<str>, Timestamp)| {
+        let resting = |(name, until): (Arc<str>, Timestamp)| {
             let group = queue.groups.iter().find(|group| group.name == *name);
             Paused { provider: name.to_string(), until, waiting: group.map_or(0, |group| group.recipients), words: group.and_then(|group| group.words.clone()) }
         };
@@ -454,7 +454,7 @@ impl Sources {
             keys_doubted: config.domains.keys().flat_map(doubted).collect(),
             domains_without_key: standing.keyless.iter().map(ToString::to_string).collect(),
             keys_waiting: self.in_force.waits().into_iter().filter(|(_, wait)| wait.needs_a_person).map(|(key, wait)| (key.to_string(), wait.reason)).collect(),
-            paused: pauses.into_iter().map(paused).collect(),
+            paused: pauses.into_iter().map(resting).collect(),
             complaints: complaints(events, now),
             webhooks: Vec::new(),
             certificates,

@@ -115,9 +115,11 @@ struct Place {
 }
 
 /// Why a batch was not taken.
-struct Failure {
-    why: String,
-    pause: Option<Duration>,
+enum Failure {
+    /// The receiver wants no more.
+    Gone,
+    /// Later it may.
+    Now { why: String, asked: Option<Duration> },
 }
 
 impl<S: Journal> Hook<S> {
@@ -171,31 +173,34 @@ impl<S: Journal> Hook<S> {
             return Ok(true);
         };
         match self.send(&batch).await {
-            Ok(Answer::Taken) => {
+            Ok(()) => {
                 self.taken(place);
                 (place.after, place.batch_to) = (to, None);
                 self.confirm(place, 1).await?;
             }
-            Ok(Answer::Gone) => {
+            Err(Failure::Gone) => {
                 tracing::error!(webhook = self.settings.name, error = "the receiver answered 410: it wants no more", "webhook.stopped");
                 return Ok(false);
             }
-            Ok(Answer::Refused) => self.failed(place, to, Failure { why: "no answer".to_owned(), pause: None }).await,
-            Err(failure) => self.failed(place, to, failure).await,
+            Err(Failure::Now { why, asked }) => {
+                place.batch_to = Some(to);
+                self.failed(place, &why, asked).await;
+            }
         }
         Ok(true)
     }
 
-    async fn send(&self, batch: &[Event]) -> Result<Answer, Failure> {
+    async fn send(&self, batch: &[Event]) -> Result<(), Failure> {
         let Delivery { id, timestamp, signature, body } = Delivery::of(&self.settings, batch, clock::now());
         let request = self.client.post(&self.settings.url).header(CONTENT_TYPE, "application/json").body(body);
         let request = request.header("webhook-id", id).header("webhook-timestamp", timestamp).header("webhook-signature", signature);
-        let response = request.send().await.map_err(|error| Failure { why: cause(&error), pause: None })?;
+        let response = request.send().await.map_err(|error| Failure::Now { why: cause(&error), asked: None })?;
         let (status, asked) = (response.status(), response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after));
         let said = beginning(response).await;
         match Answer::of(status.as_u16()) {
-            Answer::Refused => Err(Failure { why: format!("status {}: {said}", status.as_u16()).trim_end_matches([':', ' ']).to_owned(), pause: asked }),
-            answer => Ok(answer),
+            Answer::Taken => Ok(()),
+            Answer::Gone => Err(Failure::Gone),
+            Answer::Refused => Err(Failure::Now { why: format!("status {}: {said}", status.as_u16()).trim_end_matches([':', ' ']).to_owned(), asked }),
         }
     }
 
@@ -206,13 +211,12 @@ impl<S: Journal> Hook<S> {
         place.failures = 0;
     }
 
-    async fn failed(&self, place: &mut Place, to: u64, failure: Failure) {
+    async fn failed(&self, place: &mut Place, why: &str, asked: Option<Duration>) {
         place.failures = place.failures.saturating_add(1);
-        place.batch_to = Some(to);
         if place.failures == 1 {
-            tracing::warn!(webhook = self.settings.name, error = failure.why, "webhook.failed");
+            tracing::warn!(webhook = self.settings.name, error = why, "webhook.failed");
         }
-        self.rest(self.settings.pause(place.failures, failure.pause, rand::random())).await;
+        self.rest(self.settings.pause(place.failures, asked, rand::random())).await;
     }
 
     /// Writes down where it is, when it has come at least so far.

@@ -65,7 +65,7 @@ fn what_it_means_is_shown_with_its_sources_and_without_secrets() {
             r#"server.keys = "/var/lib/postseal/keys"  # $POSTSEAL_SIDECAR__DIRECTORY"#,
             r#"smart_hosts.sidecar.host = "smtp.provider.example"  # $POSTSEAL_SIDECAR__SMART_HOST"#,
             r#"smart_hosts.sidecar.password = "***"  # $POSTSEAL_SIDECAR__PASSWORD"#,
-            r#"smart_hosts.sidecar.port = 465  # $POSTSEAL_SIDECAR__SMART_HOST"#,
+            "smart_hosts.sidecar.port = 465  # $POSTSEAL_SIDECAR__SMART_HOST",
             r#"smart_hosts.sidecar.user = "us"  # $POSTSEAL_SIDECAR__USER"#,
             r#"spool.directory = "/var/lib/postseal/spool"  # $POSTSEAL_SIDECAR__DIRECTORY"#,
         ]
@@ -88,7 +88,7 @@ fn what_is_missing_is_told_with_the_variable_to_set() {
         "",
         &[("POSTSEAL_SIDECAR__NETWORKS", "10.0.0.7")],
         &[
-            r#"$POSTSEAL_SIDECAR__DIRECTORY: sidecar.directory: missing; expected a folder on a disk that outlives the container, for queue and keys, as in "/var/lib/postseal""#,
+            r#"$POSTSEAL_SIDECAR__DIRECTORY: sidecar.directory: missing; expected a folder on a disk that outlives the container, for queue and keys, as in "/var/lib/postseal"; or upstream, which needs none"#,
             r#"$POSTSEAL_SIDECAR__DOMAIN: sidecar.domain: missing; expected the author domain: what stands behind the @ of the application's From, as in "example.com""#,
             r#"$POSTSEAL_SIDECAR__HOSTNAME: sidecar.hostname: missing; expected the full name that the relay's PTR record gives, as in "mx1.example.com""#,
         ],
@@ -135,7 +135,7 @@ fn keys_that_need_another_say_so() {
         &five_but(&["SMART_HOST"], &[("POSTSEAL_SIDECAR__KEY_FILE", "/run/secrets/dkim.key"), ("POSTSEAL_SIDECAR__USER", "us")]),
         &[
             r"$POSTSEAL_SIDECAR__SELECTOR: sidecar.selector: missing; expected the selector of the key's DNS record; only the name of a file SELECTOR.pem or SELECTOR.private tells it",
-            r"$POSTSEAL_SIDECAR__USER: sidecar.user: set, though there is no smart_host; expected smart_host, the host that asks for it",
+            r"$POSTSEAL_SIDECAR__USER: sidecar.user: set, though there is no smart_host and no upstream; expected the host that asks for it",
         ],
     );
     check(
@@ -167,6 +167,30 @@ fn nothing_is_said_twice() {
     .unwrap();
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:587");
     assert_eq!((config.spool.directory.to_str(), config.server.keys.to_str()), (Some("/fast/spool"), Some("/var/lib/postseal/keys")));
+}
+
+/// Nothing is kept here: no disk, and no secret of bounce addresses.
+#[test]
+fn an_upstream_needs_no_disk() {
+    let variables = five_but(&["SMART_HOST", "DIRECTORY"], &[("POSTSEAL_SIDECAR__UPSTREAM", "postseal.mail.svc:2525")]);
+    let config = read("", &variables).unwrap();
+    assert!(config.through.is_some());
+    assert_eq!(config.policy.default_route.as_str(), "sidecar");
+    assert_eq!(config.server.upstream.as_ref().map(|name| name.as_str()), Some("sidecar"));
+    let hop = &config.smart_hosts.hosts.values().next().unwrap().hosts[0];
+    assert_eq!((hop.host.as_str(), hop.port), ("postseal.mail.svc", 2525));
+    assert!(config.smart_hosts.reverse_paths.values().all(|rewrite| *rewrite == postseal::readdress::RewriteReversePath::Keep));
+    assert_eq!(config.warnings().collect::<Vec<_>>(), [""; 0]);
+
+    // With a disk mail is queued, and goes to the upstream at an orderly end.
+    let config = read("", &five_but(&["SMART_HOST"], &[("POSTSEAL_SIDECAR__UPSTREAM", "postseal.mail.svc:2525")])).unwrap();
+    assert!(config.through.is_none() && config.server.upstream.is_some());
+
+    check(
+        "",
+        &five_but(&[], &[("POSTSEAL_SIDECAR__UPSTREAM", "postseal.mail.svc")]),
+        &["$POSTSEAL_SIDECAR__UPSTREAM: sidecar.upstream: set, and smart_host too; expected one of the two: a postseal of yours, or somebody else's host"],
+    );
 }
 
 /// As compose and Helm write variables that nobody set.

@@ -32,7 +32,9 @@ impl Engine {
         .into_iter()
         .filter_map(|(is_missing, what)| is_missing.then_some(what))
         .collect();
-        missing.iter().for_each(|what| println!("skipped: there is not {what}"));
+        for what in &missing {
+            println!("skipped: there is not {what}");
+        }
         assert!(missing.is_empty() || std::env::var("CI").as_deref() != Ok("true"), "in CI nothing may be missing: {missing:?}");
         let program = program.filter(|_| missing.is_empty())?;
         sweep_after_the_dead();

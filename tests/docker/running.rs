@@ -49,7 +49,7 @@ impl Arrived {
         let (_, rest) = rest.split_once('\n')?; // to
         let (message, _) = rest.split_once("---- end")?;
         let reverse_path = reverse_path.split(['<', '>']).nth(1)?.to_owned();
-        Some(Self { reverse_path, message: message.lines().map(|line| format!("{line}\r\n")).collect() })
+        Some(Self { reverse_path, message: message.lines().flat_map(|line| [line, "\r\n"]).collect() })
     }
 
     /// Whether dkimpy finds the signature good, with the record as `postseal key create` printed it.
@@ -104,6 +104,32 @@ fn five_variables_and_a_key_file_are_a_relay() {
     assert!(took < Duration::from_secs(27), "{took:?}");
     assert_eq!(relay.events().last().unwrap()["event"], "relay.stopped");
     println!("it ended {took:?} after SIGTERM");
+}
+
+/// Nothing is kept in the container, which has no disk: what the application hears is what the upstream said.
+#[test]
+fn without_a_disk_an_upstream_answers() {
+    let Some(engine) = Engine::begin() else { return };
+    let (image, receiver, (folder, selector, record)) = (engine.image(), Receiver::start(&engine), key());
+    let (key, key_file) = (format!("{}:/run/secrets:ro", folder.path().display()), format!("POSTSEAL_SIDECAR__KEY_FILE=/run/secrets/{selector}.pem"));
+    let options = [
+        CONFINED,
+        &["--network", &receiver.network, "--volume", &key, "--env", &key_file],
+        &["--env", "POSTSEAL_SIDECAR__DOMAIN=example.com", "--env", "POSTSEAL_SIDECAR__HOSTNAME=shop.example.com"],
+        &["--env", "POSTSEAL_SIDECAR__UPSTREAM=receiver:2500", "--env", "POSTSEAL_SMART_HOSTS__SIDECAR__TLS=none"],
+    ];
+    let relay = engine.start(&image, &options.concat(), &[]);
+    relay.wait_for_health("healthy");
+    let send = || engine.run(&receiver.python, &["--network", &format!("container:{}", relay.name), "--volume", DEMO], &["python3", "/demo/application.py"]);
+    assert_eq!(send(), (Some(0), "sent\n".to_owned()));
+    let arrived = receiver.arrived();
+    assert!(!arrived.reverse_path.ends_with("@b.example.com"), "{}: bounce addresses are the upstream's", arrived.reverse_path);
+    arrived.verify(&record);
+    // Whoever is not told 250 keeps the mail.
+    assert_eq!(receiver.container.stop().0, 0);
+    let (code, said) = send();
+    assert!(code == Some(1) && !said.contains("sent"), "{said}");
+    assert_eq!(relay.stop().0, 0);
 }
 
 /// As the kernel sees it: process 1 of its namespace, alone, and without any privilege.

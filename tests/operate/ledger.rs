@@ -66,7 +66,7 @@ async fn every_message_answered_250_arrives_though_the_relay_is_killed() {
 }
 
 /// Sends until told to stop, and writes down what was promised.
-fn load(client: usize, address: &Mutex<String>, promised: &Mutex<Vec<String>>, over: &AtomicBool) {
+pub(super) fn load(client: usize, address: &Mutex<String>, promised: &Mutex<Vec<String>>, over: &AtomicBool) {
     let mut number = 0;
     while !over.load(Ordering::SeqCst) {
         let target = address.lock().unwrap().clone();
@@ -103,12 +103,12 @@ fn unexplained(hop: &NextHop) -> Vec<String> {
     copies.into_keys().collect()
 }
 
-fn subject(octets: &[u8]) -> String {
+pub(super) fn subject(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned)).unwrap_or_default()
 }
 
 /// Waits until everything promised has arrived, or nothing has for a while; subjects by number of copies.
-async fn all_arrived(hop: &NextHop, promised: &[String]) -> HashMap<String, usize> {
+pub(super) async fn all_arrived(hop: &NextHop, promised: &[String]) -> HashMap<String, usize> {
     let (mut last, mut since) = (0, Instant::now());
     loop {
         let mut arrived: HashMap<String, usize> = HashMap::new();
@@ -129,7 +129,7 @@ async fn all_arrived(hop: &NextHop, promised: &[String]) -> HashMap<String, usiz
 }
 
 /// Leases are short here, so that what a dead process had in hand comes back soon.
-fn config(hop: &NextHop) -> String {
+pub(super) fn config(hop: &NextHop) -> String {
     format!(
         r#"
         [server]

@@ -14,6 +14,7 @@ mod meters;
 mod notices;
 mod proxy_protocol;
 mod queue;
+mod reloads;
 mod restored;
 mod service;
 mod through;

@@ -60,6 +60,7 @@ async fn what_was_delivered_after_the_backup_is_not_sent_again_until_a_person_sa
     assert_eq!(relay.wait_for("spool.held")["recipients"], 3);
     send(&relay, "you@example.net", "new");
     hop.until(|sessions| sessions.iter().flat_map(|session| &session.transactions).filter(|received| received.taken).count() == 4).await;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // what reqwest wants of whoever uses it
     let admin = format!("http://{}", relay.admin());
     let status: serde_json::Value = reqwest::get(format!("{admin}/api/v1/status")).await.unwrap().json().await.unwrap();
     assert!(status["held"].as_str().unwrap().starts_with("mail for 3 recipients is held since the spool was restored at 20"), "{status}");

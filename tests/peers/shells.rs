@@ -62,7 +62,7 @@ fn every_command_has_a_page_and_mandoc_and_groff_find_no_fault() {
         let page = pages.join(name);
         let (_, said) = run(Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&page), b"");
         assert_eq!(said, "", "{name}");
-        let (code, shown) = run(Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-c"]).arg(&page), b"");
+        let (code, shown) = run(Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-cbou"]).arg(&page), b"");
         assert!(code == 0 && !shown.contains("warning:") && !shown.contains("error:"), "{name}: {shown}");
         let words = name.trim_end_matches(".1").replacen("postseal-", "postseal ", 1);
         assert!(shown.contains("NAME") && shown.contains("SYNOPSIS") && !words.is_empty(), "{name}: {shown}");

@@ -114,6 +114,20 @@ async fn a_newer_spool_is_refused() {
 }
 
 #[tokio::test]
+async fn an_older_spool_is_brought_up_to_date_and_keeps_its_numbers() {
+    let directory = TempDir::new().unwrap();
+    raw(directory.path()).execute_batch(include_str!("../../src/spool/schema/0001.sql")).unwrap();
+    raw(directory.path()).execute("UPDATE spool SET fence = 41", []).unwrap();
+    let (spool, report) = open(directory.path());
+    assert!(!report.created && report.commits_lost == 0, "{report:?}");
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    assert_eq!(claim_one(&spool, "x.example", 0).await.recipients.len(), 1);
+    spool.close().await;
+    let (version, fence): (i64, i64) = raw(directory.path()).query_row("SELECT version, fence FROM spool", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!((version, fence), (2, 42));
+}
+
+#[tokio::test]
 async fn what_is_no_spool_is_not_touched() {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("spool.db"), "this is somebody's letter, not a database. ".repeat(100)).unwrap();

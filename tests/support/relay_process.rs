@@ -64,7 +64,7 @@ impl RelayProcess {
     /// Relays of several tests run at a time, so their admins take free ports; where a test says nothing of `[admin]`.
     fn program(&self) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_postseal"));
-        if !std::fs::read_to_string(self.config()).unwrap().contains("[admin]") {
+        if std::fs::read_to_string(self.config()).is_ok_and(|config| !config.contains("[admin]")) {
             program.env("POSTSEAL_ADMIN__ADDRESS", "127.0.0.1:0");
         }
         program
@@ -131,6 +131,11 @@ impl RelayProcess {
             assert!(started.elapsed() < Duration::from_mins(1), "no {event} in {:#?}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().unwrap().child.id()
     }
 
     /// Sends a signal by name: `HUP`, `TERM`.

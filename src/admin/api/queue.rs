@@ -165,6 +165,7 @@ fn damaged(why: String) -> Problem {
 /// An order, one page of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools, reason = "the fields of a JSON object, each a switch of its own")]
 pub(crate) struct Asked {
     /// Filters, as `GET /queue` has them; a value is a text, a number, or for `id` a list.
     selection: BTreeMap<String, Value>,

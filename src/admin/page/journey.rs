@@ -100,11 +100,10 @@ fn trip(recipient: &str, known: &Known) -> Trip {
         (Some(State::Quarantined), _) => TripState::Quarantined,
         (Some(State::Delivered), _) => TripState::Delivered,
         (Some(State::Failed), _) => TripState::Failed,
-        (Some(State::Cancelled), _) => TripState::Cancelled,
+        (Some(State::Cancelled), _) | (None, Some(SoFar::Cancelled)) => TripState::Cancelled,
         // What came back later is known to the journal alone.
         (None, Some(SoFar::Delivered)) => last.unwrap_or(TripState::Delivered),
         (None, Some(SoFar::Failed)) => last.filter(|state| *state != TripState::Delivered).unwrap_or(TripState::Failed),
-        (None, Some(SoFar::Cancelled)) => TripState::Cancelled,
         (None, Some(SoFar::Waiting) | None) => last.unwrap_or(TripState::Waiting),
     };
     let mut steps: Vec<Step> = mine.iter().filter(|event| event.news.kind != Kind::Accepted).map(|event| step(&event.news)).collect();
@@ -232,7 +231,7 @@ fn facts(known: &Known) -> Vec<(&'static str, String)> {
         ("Tag", some(tag)),
         ("Route", entry.map(|entry| entry.queue.parts().0.to_owned())),
         ("Size", entry.map(|entry| octets(entry.octets))),
-        ("All settled", history.and_then(|history| history.closed_at).map(|at| at.to_rfc3339())),
+        ("All settled", history.and_then(|history| history.closed_at).map(Timestamp::to_rfc3339)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -195,11 +195,10 @@ impl JourneyPage {
                 one.state.word(),
                 match one.state {
                     TripState::Waiting => "for its next attempt",
-                    TripState::Held => "by a person",
+                    TripState::Held | TripState::Cancelled => "by a person",
                     TripState::Quarantined => "as damaged",
                     TripState::Delivered => "to the next hop",
                     TripState::Failed => "for good",
-                    TripState::Cancelled => "by a person",
                 }
             ),
             all if of(TripState::Delivered) == self.journey.recipients_all => format!("Delivered to all {} recipients.", all.len()),

@@ -75,11 +75,11 @@ impl Table {
                 let text = cut(text, *width);
                 let space = width - text.chars().count();
                 let before = owed + if column.right { space } else { 0 };
-                if !text.is_empty() {
+                if text.is_empty() {
+                    owed += if column.right { space } else { 0 };
+                } else {
                     let _ = write!(line, "{:before$}{}", "", paint.ink(*ink, &text));
                     owed = 0;
-                } else {
-                    owed += if column.right { space } else { 0 };
                 }
                 owed += GAP + if column.right { 0 } else { space };
             }

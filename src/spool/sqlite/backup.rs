@@ -339,9 +339,9 @@ fn hold_all(database: &Path, now: Timestamp) -> Result<u64, BackupFault> {
         tx.commit()?;
         Ok(held)
     };
-    let held = hold().map_err(tables_fault("the mail cannot be held"))?;
+    let recipients = hold().map_err(tables_fault("the mail cannot be held"))?;
     db.close().map_err(|(_, why)| BackupFault::Tables { what: "the tables cannot be closed", why })?;
-    Ok(held as u64)
+    Ok(recipients as u64)
 }
 
 /// Every row and body, held against its checksum.
