@@ -174,7 +174,7 @@ impl Sources {
 impl Outlook for Sources {
     async fn frame(&self) -> Frame {
         let standing = self.office.life.standing();
-        let matters = self.matters_now().await.map_or(0, |matters| matters.len());
+        let matters = self.matters_now().await.map_or(0, |matters| matters.iter().filter(|matter| matter.urgency.needs_a_person()).count());
         Frame {
             hostname: standing.hostname.to_string(),
             at: standing.now,

@@ -81,7 +81,8 @@ async fn a_mail_is_found_by_recipient_held_and_released_with_and_without_a_scrip
     }
     browser.open(&world.at("/domains")).await;
     browser.until("return document.body.innerText.includes('What doctor says')").await;
-    assert!(browser.text().await.contains("Your domain is in order."));
+    let text = browser.text().await;
+    assert!(text.contains("Signing") && text.contains("1 of 2 domains needs you."), "list.example has no key: {text}");
     assert_eq!(browser.console().await, Vec::<String>::new());
     browser.end().await;
     world.lab.stop();
@@ -221,7 +222,7 @@ const faults = [];
 if (document.querySelectorAll("h1").length !== 1) faults.push("there is not one h1");
 for (const landmark of ["header", "nav", "main", "footer"]) if (!document.querySelector(landmark)) faults.push("there is no " + landmark);
 for (const table of document.querySelectorAll("table")) if (!table.caption || !table.querySelector("th[scope]")) faults.push("a table has no caption or header");
-for (const control of document.querySelectorAll("button, a[href]")) if (!(control.textContent || control.ariaLabel || "").trim() && control.getClientRects().length) faults.push("a control has no name: " + control.outerHTML);
+for (const control of document.querySelectorAll("button, a[href]")) if (!(control.textContent || control.ariaLabel || "").trim()) faults.push("a control has no name: " + control.outerHTML);
 for (const field of document.querySelectorAll("input:not([type=hidden])")) if (!field.labels.length) faults.push("a field has no label");
 for (const picture of document.querySelectorAll("svg")) if (picture.ariaHidden !== "true" && !picture.querySelector("title")) faults.push("a picture has no title");
 const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);

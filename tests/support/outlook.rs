@@ -131,7 +131,11 @@ impl Scene {
             self.words("550 5.7.26 Your email has been blocked because the sender is unauthenticated.", Reason::Authentication, "gmail-smtp-in.l.google.com");
         match self.day {
             Day::Quiet | Day::Broken => Facts::default(),
-            Day::TooMuch => Facts { warnings: (0..10_000).map(|number| format!("warning {number}")).collect(), ..Facts::default() },
+            Day::TooMuch => Facts {
+                warnings: (0..10_000).map(|number| format!("warning {number}")).collect(),
+                domains_without_key: (0..10_000).map(|number| format!("d{number}.example")).collect(),
+                ..Facts::default()
+            },
             Day::Busy | Day::Hostile => Facts {
                 domains_held: vec![(
                     self.text("news.example.com"),
@@ -237,7 +241,7 @@ impl Scene {
 
 impl Outlook for Scene {
     async fn frame(&self) -> Frame {
-        let matters = matters::matters(&self.facts(), now()).len();
+        let matters = matters::matters(&self.facts(), now()).iter().filter(|matter| matter.urgency.needs_a_person()).count();
         Frame { hostname: "mx1.example.com".to_owned(), at: now(), started_at: ago(12 * 1440), matters, form_token: self.text(FORM_TOKEN) }
     }
 

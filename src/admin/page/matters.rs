@@ -1,7 +1,7 @@
 //! What needs a person: a list made of facts, the most urgent first, each with what to do. Pure.
 
 use super::view::Words;
-use super::words::{count, octets, provider as called, span};
+use super::words::{count, octets, provider as called, sentence, span};
 use crate::mail::Timestamp;
 use std::time::Duration;
 
@@ -211,7 +211,7 @@ fn of_domains(facts: &Facts, list: &mut Vec<Matter>) {
             remedy: sentence(remedy),
             command: format!("postseal doctor {domain}"),
             link: Some((format!("/domains#{domain}"), domain.clone())),
-            ..Matter::of(Urgency::Soon, format!("{domain} does not meet what receivers demand ({rule})"), sentence(seen))
+            ..Matter::of(Urgency::Soon, format!("{domain} does not meet what receivers demand ({rule})"), seen.clone())
         });
     }
 }
@@ -266,22 +266,34 @@ fn of_surroundings(facts: &Facts, now: Timestamp, list: &mut Vec<Matter>) {
             )
         });
     }
-    for warning in &facts.warnings {
+    if !facts.warnings.is_empty() {
+        let (first, rest) = facts.warnings.split_at(facts.warnings.len().min(WARNINGS_TOLD));
+        let more = if rest.is_empty() { String::new() } else { format!(" … and {} more.", rest.len()) };
         list.push(Matter {
             remedy: "See whether that is meant.".to_owned(),
             command: "postseal config check".to_owned(),
-            ..Matter::of(Urgency::Know, "The configuration is not quite as it should be", sentence(warning))
+            ..Matter::of(
+                Urgency::Know,
+                format!("The configuration has {}", count(facts.warnings.len() as u64, "warning", "warnings")),
+                first.iter().map(|warning| sentence(warning)).collect::<Vec<_>>().join(" ") + &more,
+            )
         });
     }
 }
 
 impl Matter {
     fn of(urgency: Urgency, title: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { urgency, title: title.into(), why: why.into(), remedy: String::new(), command: String::new(), link: None, words: None }
+        Self { urgency, title: title.into(), why: sentence(&why.into()), remedy: String::new(), command: String::new(), link: None, words: None }
     }
 }
 
 impl Urgency {
+    /// Somebody has to do something.
+    #[must_use]
+    pub const fn needs_a_person(self) -> bool {
+        matches!(self, Self::Now | Self::Soon)
+    }
+
     /// In a word or two.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -298,14 +310,8 @@ fn domain_of(key: &str) -> &str {
     key.split_once("._domainkey.").map_or(key, |(_, domain)| domain)
 }
 
-/// With a capital and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.trim().chars();
-    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
-    let end = if text.trim_end().ends_with(['.', ':', '!', '?']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
-}
-
+/// Warnings that are told in words.
+const WARNINGS_TOLD: usize = 5;
 /// Less than so many times the reserve is told.
 const DISK_NEAR: u64 = 3;
 /// So long before its end a certificate is told of.

@@ -178,6 +178,7 @@ impl DomainsPage {
             (1, 0) => "Your domain is in order.".to_owned(),
             (all, 0) => format!("{all} domains, all in order."),
             (1, _) => "Your domain needs you.".to_owned(),
+            (all, 1) => format!("1 of {all} domains needs you."),
             (all, unwell) => format!("{unwell} of {all} domains need you."),
         }
     }
@@ -214,10 +215,21 @@ impl JourneyPage {
 
 impl AttentionPage {
     fn headline(&self) -> String {
-        match self.all {
+        match self.around.frame.matters {
             0 => "Nothing needs you.".to_owned(),
             1 => "One thing needs you.".to_owned(),
-            more => format!("{more} things need you."),
+            more => format!("{} things need you.", words::thousands(more as u64)),
+        }
+    }
+
+    fn lead(&self) -> String {
+        let good_to_know = self.all.saturating_sub(self.around.frame.matters);
+        match (self.around.frame.matters, good_to_know) {
+            (0, _) => "But this is good to know.".to_owned(),
+            (_, 0) => "The most urgent first.".to_owned(),
+            (_, more) => {
+                format!("The most urgent first; {} at the end.", words::count(more as u64, "is good to know, it stands", "are good to know, they stand"))
+            }
         }
     }
 }

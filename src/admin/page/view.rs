@@ -81,7 +81,7 @@ pub struct Frame {
     pub at: Timestamp,
     /// Since when it runs.
     pub started_at: Timestamp,
-    /// How many matters need a person.
+    /// How many matters need a person; those that are good to know are not among them.
     pub matters: usize,
     /// What forms carry, so that no other page's form is taken for one of ours.
     pub form_token: String,

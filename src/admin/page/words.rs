@@ -147,6 +147,15 @@ pub fn provider(name: &str) -> &str {
     called.into_iter().find(|(known, _)| *known == name).map_or(name, |(_, called)| called)
 }
 
+/// With a capital and a full stop.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.trim().chars();
+    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
+    let end = if text.trim_end().ends_with(['.', ':', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 /// What a reason means, in a sentence.
 #[must_use]
 pub fn reason(reason: impl Plain<Reason>) -> &'static str {
