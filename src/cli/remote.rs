@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 /// Where the relay is to be found, for every command that asks it.
 #[derive(clap::Args, Debug)]
 pub struct Place {
-    /// The relay's configuration file, whose [admin] says where it listens
+    /// The relay's configuration file, whose table `admin` says where it listens
     #[arg(long, short, value_name = "FILE", env = "POSTSEAL_CONFIG", default_value = "postseal.toml")]
     pub config: PathBuf,
     /// The relay's address instead, as in `https://relay.example.com:8025`

@@ -245,7 +245,11 @@ async fn nothing_but_our_own_style_and_script_is_allowed_and_both_are_cached() {
 }
 
 fn urlencoded(text: &str) -> String {
-    text.bytes().map(|octet| format!("%{octet:02X}")).collect()
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut encoded, octet| {
+        let _ = write!(encoded, "%{octet:02X}");
+        encoded
+    })
 }
 
 /// For a look at them without a relay: writes every page of the busy and the quiet day below the build's folder.

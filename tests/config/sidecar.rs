@@ -176,7 +176,7 @@ fn an_upstream_needs_no_disk() {
     let config = read("", &variables).unwrap();
     assert!(config.through.is_some());
     assert_eq!(config.policy.default_route.as_str(), "sidecar");
-    assert_eq!(config.server.upstream.as_ref().map(|name| name.as_str()), Some("sidecar"));
+    assert_eq!(config.server.upstream.as_ref().map(postseal::mail::RouteName::as_str), Some("sidecar"));
     let hop = &config.smart_hosts.hosts.values().next().unwrap().hosts[0];
     assert_eq!((hop.host.as_str(), hop.port), ("postseal.mail.svc", 2525));
     assert!(config.smart_hosts.reverse_paths.values().all(|rewrite| *rewrite == postseal::readdress::RewriteReversePath::Keep));

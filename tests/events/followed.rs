@@ -16,7 +16,7 @@ fn hop() -> NextHop {
 }
 
 /// A relay to which two mails were given, one of which bounced; both are settled.
-async fn two_mails() -> (NextHop, RelayProcess) {
+fn two_mails() -> (NextHop, RelayProcess) {
     let hop = hop();
     let mut relay = RelayProcess::new(&config(&hop, ""));
     relay.start();
@@ -33,7 +33,7 @@ fn kinds(page: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journal_is_read_page_by_page_and_every_event_names_the_mail_as_the_application_does() {
-    let (_hop, mut relay) = two_mails().await;
+    let (_hop, mut relay) = two_mails();
     let admin = relay.admin();
     let all = get(&admin, "/api/v1/events?track_id=order-2").json();
     assert_eq!(kinds(&all), ["mail.accepted", "mail.bounced"]);
@@ -108,7 +108,7 @@ async fn bad_questions_are_told_what_was_expected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_printed_like_the_log_or_as_the_api_gives_them() {
-    let (_hop, mut relay) = two_mails().await;
+    let (_hop, mut relay) = two_mails();
     let run = |arguments: &[&str]| {
         let output = relay.postseal(&[&["events", "--config", &relay.config().display().to_string()], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -218,7 +218,7 @@ fn line_with(reader: &mut impl BufRead, part: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_follows_by_server_sent_events_from_the_last_one_it_saw() {
-    let (_hop, mut relay) = two_mails().await;
+    let (_hop, mut relay) = two_mails();
     let admin = relay.admin();
     let mut followed = open(&admin, "/api/v1/events/follow", "Accept: text/event-stream\r\nLast-Event-ID: 1\r\n");
     line_with(&mut followed, "content-type: text/event-stream");
@@ -238,7 +238,7 @@ async fn a_browser_follows_by_server_sent_events_from_the_last_one_it_saw() {
 /// What is told of an event is what its schema says, and the schema knows all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_as_their_schema_says() {
-    let (_hop, mut relay) = two_mails().await;
+    let (_hop, mut relay) = two_mails();
     let schema = get(&relay.admin(), "/api/v1/events/schema.json").json();
     let known = schema["properties"].as_object().unwrap();
     let page = get(&relay.admin(), "/api/v1/events").json();

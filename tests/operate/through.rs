@@ -164,10 +164,10 @@ async fn messages_under_way_are_bounded_and_wait_their_turn() {
     assert_eq!(hop.messages().len(), 6);
     assert!(hop.sessions().iter().filter(|session| !session.transactions.is_empty()).count() <= 2, "more than two were under way");
 
-    let (_hop, relay) = started(Script::modern().when(At::Message, [Wait(Duration::from_mins(1))]), "\n[through]\ntransactions_max = 1\ntimeout = \"1s\"");
+    let (hop, relay) = started(Script::modern().when(At::Message, [Wait(Duration::from_mins(1))]), "\n[through]\ntransactions_max = 1\ntimeout = \"1s\"");
     let address = relay.address("submission");
     let first = std::thread::spawn(move || SmtpClient::connect(&address).unwrap().send("app@example.com", &["a@one.example"], &message("first")).unwrap());
-    _hop.until(|sessions| sessions.iter().any(|session| session.transactions.iter().any(|transaction| transaction.complete))).await;
+    hop.until(|sessions| sessions.iter().any(|session| session.transactions.iter().any(|transaction| transaction.complete))).await;
     let mut relay = relay;
     let began = Instant::now();
     let second = send(&relay, &["a@one.example"], "second");

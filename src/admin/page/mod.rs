@@ -3,7 +3,7 @@
 //!
 //! | file | says |
 //! |---|---|
-//! | [`view`] | what is shown, as plain values; [`Outlook`](view::Outlook), which gives it |
+//! | [`view`] | what is shown, as plain values; [`Outlook`], which gives it |
 //! | [`matters`] | what needs a person, and what to do |
 //! | [`queue`], [`journey`], [`domains`] | what spool, journal, keys and doctor know, made into that |
 //! | [`chart`], [`words`] | counts as pictures; numbers, times and reasons in plain words |

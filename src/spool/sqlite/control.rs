@@ -124,6 +124,8 @@ pub(super) fn states(db: &Connection, recipients: u64, now: Timestamp) -> rusqli
 pub(super) fn change(batch: &mut Batch<'_>, found: &[(MailId, u32)], selection: &Selection, order: &Order, now: Timestamp) -> Refusable<Changed> {
     let mut changed = Changed::default();
     let mut queues = BTreeSet::new();
+    // A pause ends for somebody who is tried now, not for those that only were looked at.
+    let mut unparked = BTreeSet::new();
     let mut seized: Vec<(MailId, Vec<u32>)> = Vec::new();
     for (mail, index) in found {
         let Some(before) = read_entry(batch.db, *mail, *index, now)?.filter(|entry| entry.is_queued() && selection.takes(entry)) else { continue };
@@ -143,6 +145,9 @@ pub(super) fn change(batch: &mut Batch<'_>, found: &[(MailId, u32)], selection: 
         }
         let after = read_entry(batch.db, *mail, *index, now)?.unwrap_or(before);
         queues.insert(after.queue.clone());
+        if *order == Order::Retry && effect == Effect::Done {
+            unparked.insert(after.queue.clone());
+        }
         changed.entries.push((after, effect));
     }
     if !seized.is_empty() {
@@ -152,7 +157,7 @@ pub(super) fn change(batch: &mut Batch<'_>, found: &[(MailId, u32)], selection: 
         seize(batch, mail, &indexes, now, &mut changed)?;
     }
     for queue in queues {
-        if *order == Order::Retry {
+        if unparked.contains(&queue) {
             batch.db.prepare_cached("UPDATE queues SET parked_until = 0 WHERE queue = ?1 AND parked_until <> 0")?.execute([queue.as_str()])?;
         }
         refresh_queue(batch.db, queue.as_str())?;
