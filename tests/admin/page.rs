@@ -168,6 +168,7 @@ async fn nothing_that_others_wrote_becomes_a_part_of_the_page() {
         for evil in ["<script>alert", "<img src=x", "\"'><", "&amp;{{7*7}}</", "href=\"\"'"] {
             assert!(!text.contains(evil), "{path} has {evil}: {text}");
         }
+        assert!(!text.contains('\u{202e}') && (path == "/mail" || text.contains('\u{fffd}')), "{path} can be turned around");
         assert_eq!(text.matches("<script").count(), 1, "{path} has a script that is not ours");
         assert!(!text.contains(" style=") && !text.contains(" onclick") && !text.contains("javascript:"), "{path}");
     }

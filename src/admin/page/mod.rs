@@ -447,11 +447,17 @@ fn foreign(around: Around) -> Response {
 
 fn answer(status: StatusCode, template: &impl Template) -> Response {
     let Ok(text) = template.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    // We write none; in what others wrote they would turn around what stands beside it (Unicode Standard Annex #9).
+    let text = text.replace(is_bidi_control, "\u{fffd}");
     let mut response = (status, Html(text)).into_response();
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+const fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn is_own<O: Outlook>(outlook: &O, form: &MaybeOwn) -> bool {
