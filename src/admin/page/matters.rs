@@ -121,7 +121,7 @@ fn of_spool(facts: &Facts, list: &mut Vec<Matter>) {
     if facts.spool_held {
         list.push(Matter {
             remedy: "Make sure that the relay it was copied from sends no more, then release it.".to_owned(),
-            command: "postseal queue release --all".to_owned(),
+            command: "postseal spool release".to_owned(),
             ..Matter::of(
                 Urgency::Now,
                 "The spool is held",
