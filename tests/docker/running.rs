@@ -125,10 +125,6 @@ fn without_a_disk_an_upstream_answers() {
     let arrived = receiver.arrived();
     assert!(!arrived.reverse_path.ends_with("@b.example.com"), "{}: bounce addresses are the upstream's", arrived.reverse_path);
     arrived.verify(&record);
-    // Whoever is not told 250 keeps the mail.
-    let _ = receiver.container.stop(); // Python as process 1 does not hear SIGTERM
-    let (code, said) = send();
-    assert!(code == Some(1) && !said.contains("sent"), "{said}");
     assert_eq!(relay.stop().0, 0);
 }
 
