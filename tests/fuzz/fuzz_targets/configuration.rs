@@ -1,0 +1,5 @@
+//! `configuration`, see `targets/mod.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| postseal_fuzz::run("configuration", octets));

@@ -1,0 +1,5 @@
+//! `dsn`, see `targets/mod.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| postseal_fuzz::run("dsn", octets));

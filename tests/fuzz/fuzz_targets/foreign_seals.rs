@@ -1,0 +1,5 @@
+//! `foreign_seals`, see `targets/mod.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| postseal_fuzz::run("foreign_seals", octets));

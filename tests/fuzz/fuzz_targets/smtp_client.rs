@@ -1,0 +1,5 @@
+//! `smtp_client`, see `targets/mod.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| postseal_fuzz::run("smtp_client", octets));

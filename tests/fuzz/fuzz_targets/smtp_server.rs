@@ -1,0 +1,5 @@
+//! `smtp_server`, see `targets/mod.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| postseal_fuzz::run("smtp_server", octets));
