@@ -7,7 +7,7 @@
 //! Events are kept for a time and in a number that [`Settings`] bounds; when there are too many, the oldest go first.
 
 use super::{Mail, Spool, SpoolError};
-use crate::mail::{Domain, Evidence, MailId, Mailbox, Reason, Timestamp};
+use crate::mail::{Domain, Evidence, MailId, Mailbox, Reason, Suppression, Timestamp};
 use crate::seal::{self, Sealed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -243,6 +243,25 @@ pub struct About {
     /// How it became known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
+    /// What came back: `bounce`, `auto-reply` …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub came_back: Option<String>,
+    /// The returned mail, as the spool numbers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned_id: Option<String>,
+    /// The bounce address it came to was made for this recipient alone, and a complaint is signed by a known feedback loop: nobody speaks
+    /// for somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proven: Option<bool>,
+    /// The address that a notice names, where the mail had been passed on to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_recipient: Option<String>,
+    /// For whom the entry of the suppression list counts: an author domain, or one with a stream of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Since when, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
 }
 
 /// What a mail is that no application submitted.
@@ -286,6 +305,7 @@ const fn class(kind: seal::Kind) -> Option<Class> {
     match kind {
         seal::Kind::Submission => None,
         seal::Kind::Notice => Some(Class::Notice),
+        seal::Kind::Returned => Some(Class::Returned),
     }
 }
 
@@ -317,6 +337,22 @@ impl About {
             unknown_end: evidence.unknown_end.then_some(true),
             when: Some(When::Delivery),
             ..self
+        }
+    }
+}
+
+impl About {
+    /// With why its recipient was not written to.
+    #[must_use]
+    pub fn suppressed(self, entry: &Suppression, evidence: &Evidence) -> Self {
+        Self {
+            reason: Some(entry.why.to_string()),
+            permanent: Some(true),
+            scope: Some(entry.scope.to_string()),
+            since: Some(entry.since.unix_millis()),
+            next_at: None,
+            when: None,
+            ..self.ended(evidence, None)
         }
     }
 }

@@ -14,15 +14,18 @@
 //! | due | recipient row, `next_at` past | [`Spool::claim`] | changes nothing |
 //! | leased | recipient row with a fence, `next_at` = end of the lease | [`Spool::settle`], or time | falls back to due; the attempt counts as one of unknown end, for the next hop may have the mail |
 //! | held | recipient row of a person who said so; never due | [`Control`], by a person | changes nothing |
+//! | kept | held, of returned mail that is not passed on: a stranger's, or one that nobody took | [`Control`], by a person; [`Records::sweep`], at its age | changes nothing |
 //! | settled | recipient row with its outcome | the last settle of the message | after `settle` returned: changes nothing; before: as *leased* |
 //! | closed | a row of history; message and body gone | [`Records::sweep`], after the history's days | a body file may outlive its row; it is removed at the next start |
 //! | held since a restore | as it was, but held | [`Restored::release_restored`] | changes nothing |
 //! | quarantined | as it was, but held and reported | a person | changes nothing |
 //!
-//! The parts: [`journal`] is what happened, event by event, [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
+//! The parts: [`journal`] is what happened, event by event, [`homecoming`] is what comes back, [`suppressions`] whom is not written to any more,
+//! [`sqlite`] is the embedded engine, `row` what every engine stores and checks, `schema` the tables.
 
 use crate::mail::{
-    Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext,
+    Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Suppression, Timestamp,
+    TraceContext,
 };
 use crate::seal::{Kind, Needs, Seal, Sealed};
 use bytes::Bytes;
@@ -33,17 +36,21 @@ use std::sync::Arc;
 
 pub mod control;
 pub mod depth;
+pub mod homecoming;
 pub mod journal;
 pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
+pub mod suppressions;
 
 pub use control::Control;
 pub use depth::Depth;
+pub use homecoming::{CameHome, Homebound, Homecoming, Homecomings, Spent, Tidings};
 pub use journal::{Journal, Meaning};
 pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
+pub use suppressions::Suppressions;
 
 /// Keeps accepted mail until every recipient has an outcome.
 ///
@@ -86,7 +93,7 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Ends a lease: an ending for every recipient of it, and the notices that tell of them, all in one commit.
     /// Takes the lease by value: nothing is settled twice. A lease that ran out can still be settled as long as nobody else has claimed its
-    /// recipients. A notice registers no sender, and gets the next free id when its own is taken.
+    /// recipients. A notice registers no sender, and gets the next free id when its own is taken. On a disk without any room it waits for some.
     ///
     /// # Errors
     /// [`SpoolError::LeaseLost`]: nothing of it was kept, no notice either.
@@ -104,6 +111,9 @@ pub trait Spool: Send + Sync + 'static {
 
     /// How much waits.
     fn counts(&self) -> impl Future<Output = Result<Counts, SpoolError>> + Send;
+
+    /// Whether mail can be accepted, and what becomes of it be written down.
+    fn health(&self) -> Health;
 
     /// Finishes what was begun and closes; further calls fail with [`SpoolError::Closed`].
     fn close(&self) -> impl Future<Output = ()> + Send;
@@ -125,15 +135,13 @@ pub trait Records: Spool {
     /// sent as they are.
     fn mentions(&self, key: &KeyId) -> impl Future<Output = Result<u64, SpoolError>> + Send;
 
-    /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty, events), and looks for mail that damage
+    /// Forgets what is older than it has to be (history, unused senders, marks of parked queues that are empty, events,
+    /// ended suppressions), and looks for mail that damage
     /// has hidden from the schedule. To be called at start and about once an hour.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<Swept, SpoolError>> + Send;
 
     /// When the mail that waits longest was accepted, to within the second of its id; `None` when nothing waits.
     fn oldest(&self) -> impl Future<Output = Result<Option<Timestamp>, SpoolError>> + Send;
-
-    /// Whether mail can be accepted.
-    fn health(&self) -> Health;
 }
 
 /// What became of a message.
@@ -155,6 +163,12 @@ pub struct History {
     pub track_id: Option<String>,
     /// `X-Postseal-Tag`.
     pub tag: Option<String>,
+    /// `ENVID`.
+    pub envid: Option<String>,
+    /// Whose keys sealed it; unknown of what an older program closed.
+    pub signing_domain: Option<Domain>,
+    /// Who submitted it; likewise.
+    pub identity: Option<IdentityName>,
     /// In the order of the envelope.
     pub recipients: Vec<RecipientHistory>,
 }
@@ -217,6 +231,12 @@ pub struct Swept {
     pub queues: u64,
     /// Events that were too old.
     pub events: u64,
+    /// Counts of what came back to bounce addresses that lead nowhere any more.
+    pub homecomings: u64,
+    /// Returned mail that was kept for as long as it is.
+    pub kept: Vec<MailId>,
+    /// Entries of the suppression list whose time was over.
+    pub suppressions: u64,
     /// Recipients and queues that damage had hidden from the schedule, and that are due again.
     pub rescheduled: u64,
     /// Messages found damaged and set aside.
@@ -340,6 +360,20 @@ pub struct Lease {
     pub(crate) fence: u64,
 }
 
+impl Lease {
+    /// What a claim grants; for engines alone. `fence` tells this claim from any other of the same recipients.
+    #[must_use]
+    pub const fn granted(mail: Arc<Mail>, reverse_path: ReversePath, recipients: Vec<Leased>, until: Timestamp, fence: u64) -> Self {
+        Self { mail, reverse_path, recipients, until, fence }
+    }
+
+    /// Which claim this is.
+    #[must_use]
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+}
+
 /// A spooled message without its octets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mail {
@@ -411,13 +445,15 @@ pub struct Ending {
     pub how: How,
     /// What it means, for the journal; `None` where no attempt was made.
     pub meaning: Option<Meaning>,
+    /// The entry of the suppression list that follows from it, written with it.
+    pub suppression: Option<Box<Suppression>>,
 }
 
 impl Ending {
     /// One of which nobody has said what it means.
     #[must_use]
     pub const fn of(index: u32, how: How) -> Self {
-        Self { index, how, meaning: None }
+        Self { index, how, meaning: None, suppression: None }
     }
 }
 
@@ -439,6 +475,14 @@ pub enum How {
     },
     /// Settled: a person took it out of the queue. No attempt was made; the evidence says who ended it and why.
     Cancelled(Evidence),
+    /// Held from now on, after an attempt that came to nothing for good: for a person to see, and forgotten at `until`. The ending of
+    /// returned mail that nobody takes, which is answered to nobody.
+    Kept {
+        /// Why.
+        evidence: Evidence,
+        /// When it is forgotten.
+        until: Timestamp,
+    },
     /// Due again at `next_at`; no attempt was made.
     Released {
         /// When to try.
@@ -482,9 +526,20 @@ pub enum SpoolError {
     /// A sender id stands for another mailbox; prepare again with the next counter.
     #[error("sender id {0:010x} stands for another mailbox")]
     SenderTaken(u64),
+    /// The suppression list is full.
+    #[error("the suppression list holds its maximum of {0}; raise suppression.entries_max, or see what fills it with \"postseal suppression list\"")]
+    SuppressionsFull(u64),
     /// The table of senders is full.
     #[error("the table of senders holds its maximum of {0}; raise spool.senders_max or see who invents senders")]
     SendersFull(u64),
+    /// More has come back to a bounce address than may.
+    #[error("{count} messages of {octets} octets have come back to one bounce address; more are not taken")]
+    HomeFull {
+        /// How many so far.
+        count: u64,
+        /// Their octets.
+        octets: u64,
+    },
     /// The lease ran out before it was settled or renewed.
     #[error("the lease on mail {0} ran out")]
     LeaseLost(MailId),

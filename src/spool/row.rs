@@ -5,6 +5,7 @@
 
 use super::journal::Class;
 use super::{Ending, How, Leased, Mail, Meaning, Queue};
+use crate::mail::suppression::Suppression;
 use crate::mail::{Domain, Evidence, IdentityName, MailId, Mailbox, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext};
 use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,18 @@ pub(super) struct RecipientRow {
     pub route: Option<String>,
 }
 
+/// A row of `suppressions`: everything its sum covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SuppressionRow {
+    pub scope: String,
+    pub recipient: String,
+    pub reason: String,
+    pub since: i64,
+    pub expires_at: Option<i64>,
+    pub message: Option<i64>,
+    pub detail: String,
+}
+
 /// How an attempt ended, as `recipients.evidence` and `history.recipients` keep it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
@@ -79,7 +92,7 @@ impl MailRow {
             accepted_at: mail.accepted_at.unix_millis(),
             expires_at: mail.expires_at.unix_millis(),
             identity: mail.identity.to_string(),
-            kind: i64::from(mail.kind == Kind::Notice),
+            kind: kind_number(mail.kind),
             signing_domain: mail.signing_domain.to_string(),
             stream: mail.stream.to_string(),
             route: mail.route.to_string(),
@@ -117,7 +130,7 @@ impl MailRow {
             accepted_at: Timestamp::from_unix_millis(self.accepted_at),
             expires_at: Timestamp::from_unix_millis(self.expires_at),
             identity: IdentityName::new(&self.identity),
-            kind: if self.kind == 0 { Kind::Submission } else { Kind::Notice },
+            kind: kind(self.kind)?,
             signing_domain: Domain::parse(&self.signing_domain).map_err(|e| e.to_string())?,
             stream: Stream::new(&self.stream),
             route: RouteName::new(&self.route),
@@ -183,6 +196,43 @@ impl RecipientRow {
     }
 }
 
+impl SuppressionRow {
+    pub fn of(entry: &Suppression) -> Self {
+        Self {
+            scope: entry.scope.to_string(),
+            recipient: entry.recipient.folded().to_string(),
+            reason: entry.why.to_string(),
+            since: entry.since.unix_millis(),
+            expires_at: entry.expires_at.map(Timestamp::unix_millis),
+            message: entry.message.map(number),
+            detail: Suppression::words(&entry.detail),
+        }
+    }
+
+    pub fn sum(&self) -> i64 {
+        let sum = [&self.scope, &self.recipient, &self.reason, &self.detail].into_iter().fold(Sum::default(), |sum, text| sum.text(text));
+        let sum = sum.number(self.since);
+        // Each with a mark in front, so that none reads as another.
+        [self.expires_at, self.message].into_iter().fold(sum, |sum, value| value.map_or(sum.clone().number(0), |value| sum.number(1).number(value))).finish()
+    }
+
+    /// What the row means.
+    ///
+    /// # Errors
+    /// In words, what no sound row holds.
+    pub fn suppression(&self) -> Result<Suppression, String> {
+        Ok(Suppression {
+            scope: self.scope.parse().map_err(|e: crate::mail::suppression::ScopeError| e.to_string())?,
+            recipient: Mailbox::parse(&self.recipient).map_err(|e| e.to_string())?,
+            why: self.reason.parse().map_err(|e: crate::mail::suppression::WhyError| e.to_string())?,
+            since: Timestamp::from_unix_millis(self.since),
+            expires_at: self.expires_at.map(Timestamp::from_unix_millis),
+            message: self.message.map(mail_id).transpose()?,
+            detail: self.detail.clone(),
+        })
+    }
+}
+
 impl Told {
     pub fn of(evidence: &Evidence, meaning: Option<&Meaning>) -> Self {
         let text = evidence.reply.as_ref().map_or_else(|| evidence.text.clone(), ToString::to_string);
@@ -194,6 +244,11 @@ impl Told {
             reason: meaning.and_then(|meaning| meaning.reason).map(|reason| reason.as_str().to_owned()),
             at: evidence.at.unix_millis(),
         }
+    }
+
+    /// That a recipient was not written to.
+    pub fn of_suppressed(entry: &Suppression, evidence: &Evidence) -> Self {
+        Self { reason: Some(entry.why.to_string()), ..Self::of(evidence, None) }
     }
 
     /// The name of the next hop, without its address.
@@ -225,7 +280,9 @@ pub(super) fn assert_complete(recipients: &[Leased], endings: &[Ending]) {
 /// The evidence of an ending; none where nothing is to be said of it.
 pub(super) const fn evidence(how: &How) -> Option<&Evidence> {
     match how {
-        How::Delivered(evidence) | How::Failed(evidence) | How::Cancelled(evidence) | How::Deferred { evidence, .. } => Some(evidence),
+        How::Delivered(evidence) | How::Failed(evidence) | How::Cancelled(evidence) | How::Deferred { evidence, .. } | How::Kept { evidence, .. } => {
+            Some(evidence)
+        }
         How::Released { .. } => None,
     }
 }
@@ -267,6 +324,23 @@ pub(super) const fn class(kind: i64) -> Option<Class> {
     }
 }
 
+const fn kind_number(kind: Kind) -> i64 {
+    match kind {
+        Kind::Submission => 0,
+        Kind::Notice => 1,
+        Kind::Returned => 2,
+    }
+}
+
+fn kind(number: i64) -> Result<Kind, String> {
+    match number {
+        0 => Ok(Kind::Submission),
+        1 => Ok(Kind::Notice),
+        2 => Ok(Kind::Returned),
+        _ => Err(format!("{number} is no kind of mail")),
+    }
+}
+
 fn notify_number(notify: Notify) -> i64 {
     match notify {
         Notify::Unspecified => 0,
@@ -284,12 +358,12 @@ fn notify(number: i64) -> Result<Notify, String> {
     }
 }
 
-fn count(number: usize) -> i64 {
+pub(super) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// CRC-32C over fields, each with its length in front, so that no two rows of different fields give the same octets.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sum(u32);
 
 impl Sum {
@@ -349,6 +423,40 @@ mod tests {
         for row in changed {
             assert_ne!(row.sum(), sound, "{row:?}");
         }
+    }
+
+    fn suppression() -> SuppressionRow {
+        SuppressionRow {
+            scope: "example.com".to_owned(),
+            recipient: "a@example.net".to_owned(),
+            reason: "user-unknown".to_owned(),
+            since: 1,
+            expires_at: Some(2),
+            message: Some(3),
+            detail: "550 no".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_suppression_is_under_the_sum() {
+        let sound = suppression().sum();
+        let changed = [
+            SuppressionRow { scope: "example.org".to_owned(), ..suppression() },
+            SuppressionRow { recipient: "b@example.net".to_owned(), ..suppression() },
+            SuppressionRow { reason: "manual".to_owned(), ..suppression() },
+            SuppressionRow { since: 0, ..suppression() },
+            SuppressionRow { expires_at: None, ..suppression() },
+            SuppressionRow { expires_at: Some(3), ..suppression() },
+            SuppressionRow { message: None, ..suppression() },
+            SuppressionRow { detail: "551 no".to_owned(), ..suppression() },
+            // Two values that changed their places.
+            SuppressionRow { expires_at: None, message: Some(2), ..suppression() },
+            SuppressionRow { expires_at: Some(2), message: None, ..suppression() },
+        ];
+        for row in changed {
+            assert_ne!(row.sum(), sound, "{row:?}");
+        }
+        assert_eq!(SuppressionRow::of(&suppression().suppression().unwrap()), suppression());
     }
 
     #[test]

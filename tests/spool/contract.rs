@@ -1,11 +1,14 @@
 //! The contract of [`Spool`], [`Records`] and [`Control`], clause by clause (those of the last in `control.rs`). An engine joins by an [`Engine`] and a line at the end.
 
 use super::control::*;
+use super::model::{Disk, Fsync, Mischief, Store, Trouble, Work};
 use super::samples::*;
 use postseal::mail::{Notify, Ret, RouteName};
 use postseal::seal::{Kind, Needs, Sealed};
 use postseal::spool::journal::{self, Journal};
-use postseal::spool::{Control, Ending, How, Queue, Records, SoFar, Spool, SpoolError, SqliteSpool};
+use postseal::spool::{Control, Ending, Homecomings, How, Queue, Records, SoFar, Spool, SpoolError, SqliteSpool, Suppressions};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -17,11 +20,15 @@ pub const KEEP_DAYS: u32 = 10;
 /// A store that outlives its spools.
 pub trait Engine {
     /// What it is a store of.
-    type Spool: Control + Journal;
+    type Spool: Records;
     fn new() -> Self;
     /// A spool on the store, as after a start.
     fn open(&self, seconds: i64) -> Self::Spool;
-    /// The same, which is to write no events.
+}
+
+/// An engine that people can look into.
+pub trait Full: Engine<Spool: Control + Homecomings + Journal + Suppressions> {
+    /// A spool that is to write no events.
     fn open_without_journal(&self, seconds: i64) -> Self::Spool;
 }
 
@@ -45,7 +52,7 @@ impl Sqlite {
     fn open_with(&self, enabled: bool, seconds: i64) -> SqliteSpool {
         let journal = journal::Settings { enabled, keep: Duration::from_hours(24 * u64::from(KEEP_DAYS)), events_max: EVENTS_MAX };
         // Larger bodies are files from 10,000 octets on, so that small tests meet both kinds.
-        let settings = postseal::spool::Settings { body_file_octets_min: 10_000, senders_max: 3, journal, ..settings(self.0.path()) };
+        let settings = postseal::spool::Settings { body_file_octets_min: 10_000, senders_max: 3, suppressions_max: 40, journal, ..settings(self.0.path()) };
         SqliteSpool::open(settings, at(seconds)).unwrap().0
     }
 }
@@ -58,8 +65,35 @@ impl Engine for Sqlite {
     fn open(&self, seconds: i64) -> SqliteSpool {
         self.open_with(true, seconds)
     }
+}
+
+impl Full for Sqlite {
     fn open_without_journal(&self, seconds: i64) -> SqliteSpool {
         self.open_with(false, seconds)
+    }
+}
+
+/// The model of the simulation, on a disk that does what it should.
+pub struct Model(Disk);
+
+struct Sound;
+
+impl Mischief for Sound {
+    fn before<'a>(&'a self, _: &'a Work) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    fn sync(&self) -> Pin<Box<dyn Future<Output = Fsync> + Send + '_>> {
+        Box::pin(std::future::ready(Fsync::Done))
+    }
+}
+
+impl Engine for Model {
+    type Spool = Store;
+    fn new() -> Self {
+        Self(Disk::new())
+    }
+    fn open(&self, seconds: i64) -> Store {
+        Store::open(&self.0, Arc::new(Sound), None, 3, at(seconds))
     }
 }
 
@@ -462,7 +496,7 @@ async fn a_closed_spool_says_so(engine: impl Engine) {
 }
 
 contract! {
-    sqlite: super::Sqlite;
+    sqlite: super::Sqlite, model: super::Model;
     {
         what_is_committed_survives_a_restart
         every_fact_of_a_mail_comes_back
@@ -492,6 +526,12 @@ contract! {
         no_recipient_is_leased_twice_at_once
         messages_that_name_a_key_are_counted
         a_closed_spool_says_so
+    }
+}
+
+contract! {
+    sqlite_control: super::Sqlite;
+    {
         a_list_shows_what_waits_and_the_last_words
         every_field_of_a_selection_narrows_it
         a_walk_goes_page_by_page_to_what_was_there_when_it_began

@@ -1,6 +1,6 @@
 //! The contract of [`Control`], clause by clause; `contract.rs` runs it on every engine.
 
-use super::contract::Engine;
+use super::contract::Full;
 use super::samples::*;
 use postseal::mail::outcome::Remote;
 use postseal::mail::{Evidence, IdentityName, Reason, RouteName, Stream};
@@ -9,7 +9,7 @@ use postseal::spool::control::{By, Cursor, Group, IDS_MAX, ORDER_ROWS_MAX, Order
 use postseal::spool::{Control, How, Meaning, Queue, Records, SoFar, Spool};
 use std::collections::BTreeMap;
 
-pub async fn a_list_shows_what_waits_and_the_last_words(engine: impl Engine) {
+pub async fn a_list_shows_what_waits_and_the_last_words(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     try_once(&spool, "x.example", 10, "google", Reason::RateLimited).await;
@@ -29,7 +29,7 @@ pub async fn a_list_shows_what_waits_and_the_last_words(engine: impl Engine) {
     assert_eq!(listing(&spool, &Selection::default(), 620).await, "1/0 a@x.example waiting mx/x.example@310 +1; 1/1 b@y.example waiting mx/y.example@620");
 }
 
-pub async fn every_field_of_a_selection_narrows_it(engine: impl Engine) {
+pub async fn every_field_of_a_selection_narrows_it(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     let mut other = Sealed { stream: Stream::new("bulk"), identity: IdentityName::new("crm"), accepted_at: at(100), ..mail(2, &["c@x.example"]) };
@@ -71,7 +71,7 @@ pub async fn every_field_of_a_selection_narrows_it(engine: impl Engine) {
     }
 }
 
-pub async fn a_walk_goes_page_by_page_to_what_was_there_when_it_began(engine: impl Engine) {
+pub async fn a_walk_goes_page_by_page_to_what_was_there_when_it_began(engine: impl Full) {
     let spool = engine.open(0);
     for number in 1..=5 {
         commit(&spool, mail(number, &["a@x.example", "b@x.example"])).await;
@@ -96,7 +96,7 @@ pub async fn a_walk_goes_page_by_page_to_what_was_there_when_it_began(engine: im
     }
 }
 
-pub async fn a_page_ends_though_nothing_on_it_was_selected(engine: impl Engine) {
+pub async fn a_page_ends_though_nothing_on_it_was_selected(engine: impl Full) {
     let spool = engine.open(0);
     let to: Vec<String> = (0..1000).map(|number| format!("u{number}@x.example")).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
@@ -113,7 +113,7 @@ pub async fn a_page_ends_though_nothing_on_it_was_selected(engine: impl Engine) 
     assert_eq!(names(&spool, &by_id).await, "4/0");
 }
 
-pub async fn sums_say_who_has_how_much_and_what_was_said_last(engine: impl Engine) {
+pub async fn sums_say_who_has_how_much_and_what_was_said_last(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@x.example", "c@y.example"])).await;
     commit(&spool, Sealed { accepted_at: at(50), ..mail(2, &["d@y.example"]) }).await;
@@ -143,7 +143,7 @@ pub async fn sums_say_who_has_how_much_and_what_was_said_last(engine: impl Engin
     assert_eq!((google.oldest, google.next_at), (at(0), Some(at(310))));
 }
 
-pub async fn what_a_person_holds_waits_for_a_person(engine: impl Engine) {
+pub async fn what_a_person_holds_waits_for_a_person(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     let of_x = Selection { domain: Some("x.example".parse().unwrap()), ..Selection::default() };
@@ -172,7 +172,7 @@ pub async fn what_a_person_holds_waits_for_a_person(engine: impl Engine) {
     assert_eq!(counts(&spool).await, "1 1 0");
 }
 
-pub async fn what_is_being_delivered_is_left_alone(engine: impl Engine) {
+pub async fn what_is_being_delivered_is_left_alone(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     let lease = claim_one(&spool, "x.example", 0).await;
@@ -185,7 +185,7 @@ pub async fn what_is_being_delivered_is_left_alone(engine: impl Engine) {
     assert_eq!(order(&spool, &Selection::default(), &Order::Hold, 21).await, "");
 }
 
-pub async fn a_lease_that_ran_out_is_worth_nothing_after_a_hold(engine: impl Engine) {
+pub async fn a_lease_that_ran_out_is_worth_nothing_after_a_hold(engine: impl Full) {
     for (number, each) in (1..).zip([Order::Hold, Order::Cancel { silent: true }, Order::Reroute(RouteName::new("ses"))]) {
         let spool = engine.open(0);
         let host = format!("x{number}.example");
@@ -202,7 +202,7 @@ pub async fn a_lease_that_ran_out_is_worth_nothing_after_a_hold(engine: impl Eng
     }
 }
 
-pub async fn a_retry_is_due_now_and_its_queue_no_longer_parked(engine: impl Engine) {
+pub async fn a_retry_is_due_now_and_its_queue_no_longer_parked(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     for host in ["x.example", "y.example"] {
@@ -217,7 +217,7 @@ pub async fn a_retry_is_due_now_and_its_queue_no_longer_parked(engine: impl Engi
     assert_eq!(claim_one(&spool, "x.example", 10).await.recipients[0].attempts, 1);
 }
 
-pub async fn a_recipient_can_be_given_another_route(engine: impl Engine) {
+pub async fn a_recipient_can_be_given_another_route(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@x.example"])).await;
     let of_a = Selection { recipient: Some("a@x.example".into()), ..Selection::default() };
@@ -246,7 +246,7 @@ pub async fn a_recipient_can_be_given_another_route(engine: impl Engine) {
     assert_eq!((back.mail.route.as_str(), back.mail.rerouted, back.recipients[0].attempts), ("mx", false, 1));
 }
 
-pub async fn what_is_cancelled_is_settled_with_its_notice_and_history_says_so(engine: impl Engine) {
+pub async fn what_is_cancelled_is_settled_with_its_notice_and_history_says_so(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     let changed = spool.change(&Selection::default(), &Order::Cancel { silent: false }, None, many(10), at(10)).await.unwrap();
@@ -266,7 +266,7 @@ pub async fn what_is_cancelled_is_settled_with_its_notice_and_history_says_so(en
     assert_eq!(history.closed_at, Some(at(12)));
 }
 
-pub async fn an_interrupted_cancel_leaves_its_mail_held(engine: impl Engine) {
+pub async fn an_interrupted_cancel_leaves_its_mail_held(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     let cancel = Order::Cancel { silent: true };
@@ -284,7 +284,7 @@ pub async fn an_interrupted_cancel_leaves_its_mail_held(engine: impl Engine) {
     assert_eq!(claim_one(&spool, "x.example", 25).await.recipients[0].attempts, 0);
 }
 
-pub async fn orders_are_carried_out_page_by_page(engine: impl Engine) {
+pub async fn orders_are_carried_out_page_by_page(engine: impl Full) {
     let spool = engine.open(0);
     for number in 1..=3 {
         let to: Vec<String> = (0..400).map(|n| format!("u{n}@x.example")).collect();
@@ -303,7 +303,7 @@ pub async fn orders_are_carried_out_page_by_page(engine: impl Engine) {
     assert_eq!(spool.states(at(2)).await.unwrap().held, 1200);
 }
 
-pub async fn a_message_is_shown_with_all_its_recipients(engine: impl Engine) {
+pub async fn a_message_is_shown_with_all_its_recipients(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     let lease = claim_one(&spool, "x.example", 0).await;
@@ -316,7 +316,7 @@ pub async fn a_message_is_shown_with_all_its_recipients(engine: impl Engine) {
     assert_eq!((shown.damage, spool.show(id(2), at(2)).await.unwrap()), (None, None));
 }
 
-pub async fn a_key_is_not_kept_for_mail_that_a_person_holds(engine: impl Engine) {
+pub async fn a_key_is_not_kept_for_mail_that_a_person_holds(engine: impl Full) {
     let spool = engine.open(0);
     let key = postseal::mail::KeyId { domain: "example.com".parse().unwrap(), selector: postseal::mail::Selector::new("s1") };
     commit(&spool, mail(1, &["a@x.example"])).await;
@@ -327,7 +327,7 @@ pub async fn a_key_is_not_kept_for_mail_that_a_person_holds(engine: impl Engine)
     assert_eq!(spool.mentions(&key).await.unwrap(), 1);
 }
 
-pub async fn a_recipient_that_was_cancelled_counts_as_settled(engine: impl Engine) {
+pub async fn a_recipient_that_was_cancelled_counts_as_settled(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@y.example"])).await;
     let of_a = Selection { recipient: Some("a@x.example".into()), ..Selection::default() };

@@ -200,6 +200,73 @@ async fn what_was_sent_before_the_damage_was_found_is_still_known() {
     assert_eq!(counts(&spool).await, "1 1 1");
 }
 
+/// A name that is in no index any more, and a file whose name in the row is another: the mail is found to be damaged, and is all there.
+#[tokio::test]
+async fn no_body_file_of_a_message_is_removed_at_a_start() {
+    let directory = scratch();
+    let with_files = || Settings { body_file_octets_min: 10_000, ..settings(directory.path()) };
+    let (spool, _) = SqliteSpool::open(with_files(), at(0)).unwrap();
+    commit(&spool, Sealed { message: message(1, 20_000), ..mail(1, &["alice@x.example"]) }).await;
+    spool.close().await;
+    let file = only_file(&directory.path().join("bodies"));
+    change(directory.path(), "UPDATE messages SET body_file = replace(body_file, '.', '/') WHERE id = 1");
+    let (spool, report) = SqliteSpool::open(with_files(), at(0)).unwrap();
+    assert_eq!((report.orphans_removed, file.exists()), (0, true));
+    assert_eq!(claim_all(&spool, "x.example", 0).await.quarantined.len(), 1);
+    spool.close().await;
+    // The same file is nobody's once there is no such message.
+    change(directory.path(), "DELETE FROM messages WHERE id = 1");
+    let (_, report) = SqliteSpool::open(with_files(), at(0)).unwrap();
+    assert_eq!((report.orphans_removed, file.exists()), (1, false));
+}
+
+/// The other recipient ends all the same, once.
+#[tokio::test]
+async fn a_damaged_row_of_a_settled_recipient_keeps_nobody_from_ending() {
+    for sql in [
+        "UPDATE recipients SET mailbox = CAST(x'616ce963654078' AS TEXT) WHERE message = 1 AND number = 0",
+        "UPDATE recipients SET mailbox = x'616c696365' WHERE message = 1 AND number = 0",
+        "UPDATE recipients SET evidence = x'ff00' WHERE message = 1 AND number = 0",
+    ] {
+        let directory = victim().await;
+        let spool = open(directory.path());
+        let lease = claim(&spool, "x.example", 0).await.remove(0);
+        let endings = all(&lease, &delivered(1));
+        spool.settle(lease, endings, vec![]).await.unwrap();
+        spool.close().await;
+        change(directory.path(), sql);
+        let spool = open(directory.path());
+        let lease = claim_one(&spool, "y.example", 1).await;
+        let endings = all(&lease, &delivered(2));
+        spool.settle(lease, endings, vec![]).await.unwrap();
+        assert_eq!(counts(&spool).await, "1 1 0", "{sql}");
+        assert!(spool.history(id(1)).await.unwrap().is_some(), "{sql}");
+    }
+}
+
+/// A name in the schedule, and in a lease that a crash left, that is no text.
+#[tokio::test]
+async fn a_name_that_does_not_read_holds_up_nobody() {
+    let directory = victim().await;
+    let spool = open(directory.path());
+    claim(&spool, "y.example", 0).await;
+    spool.close().await;
+    change(directory.path(), "UPDATE recipients SET queue = CAST(x'6d782ff9' AS TEXT) WHERE message = 1 AND number = 1");
+    open(directory.path()).close().await;
+
+    let directory = victim().await;
+    change(directory.path(), "UPDATE queues SET queue = CAST(x'6d782ff8' AS TEXT), next_at = 0 WHERE queue = 'mx/y.example'");
+    let spool = open(directory.path());
+    assert_eq!(due(&spool, 1000).await, "x.example@0");
+    assert_eq!(spool.queues(None, many(10)).await.unwrap().len(), 1);
+    spool.sweep(at(0)).await.unwrap();
+    assert_eq!(due(&spool, 1000).await, "x.example@0 y.example@0");
+    spool.close().await;
+    let rows = "SELECT count(*) FROM queues WHERE CAST(queue AS BLOB) = x'6d782ff8'";
+    let left: i64 = rusqlite::Connection::open(directory.path().join("spool.db")).unwrap().query_row(rows, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "the sweep removes it");
+}
+
 #[tokio::test]
 async fn a_damaged_sender_is_nobody_until_it_is_used_again() {
     let directory = victim().await;

@@ -4,7 +4,7 @@ use super::samples::*;
 use postseal::seal::{Kind, Sealed};
 use postseal::spool::control::{Effect, Order, Selection};
 use postseal::spool::sqlite::FileSystems;
-use postseal::spool::{Control, Health, How, Records, RecoveryReport, Settings, SoFar, Spool, SpoolError, SqliteSpool};
+use postseal::spool::{Control, Health, Homecoming, Homecomings, How, Records, RecoveryReport, Settings, SoFar, Spool, SpoolError, SqliteSpool};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ async fn a_newer_spool_is_refused() {
     raw(directory.path()).execute("UPDATE spool SET version = version + 1", []).unwrap();
     let told = refused(SqliteSpool::open(settings(directory.path()), at(0)));
     assert!(
-        told.ends_with("its tables have version 3 and this program knows up to 2; run the newer postseal that wrote it, or give this one another directory"),
+        told.ends_with("its tables have version 4 and this program knows up to 3; run the newer postseal that wrote it, or give this one another directory"),
         "{told}"
     );
 }
@@ -124,7 +124,7 @@ async fn an_older_spool_is_brought_up_to_date_and_keeps_its_numbers() {
     assert_eq!(claim_one(&spool, "x.example", 0).await.recipients.len(), 1);
     spool.close().await;
     let (version, fence): (i64, i64) = raw(directory.path()).query_row("SELECT version, fence FROM spool", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!((version, fence), (2, 42));
+    assert_eq!((version, fence), (3, 42));
 }
 
 #[tokio::test]
@@ -171,9 +171,11 @@ async fn commits_that_the_log_lost_are_reported() {
     fs::File::options().write(true).open(wal(torn.path())).unwrap().set_len(sizes[1] + 100).unwrap();
     let (spool, report) = open(torn.path());
     assert_eq!((report.commits_lost, report.mails), (2, 2));
-    // Their bodies may be all that is left of them.
+    // Their bodies may be all that is left of them, with what stands in the log behind the damage.
     assert_eq!((report.orphans_set_aside, report.orphans_removed), (2, 0));
-    assert_eq!(fs::read_dir(torn.path().join("lost")).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(torn.path().join("lost")).unwrap().count(), 3);
+    assert_eq!(fs::metadata(torn.path().join("lost/spool.db-wal.2")).unwrap().len(), sizes[1] + 100);
+    assert!(report.warnings.iter().any(|warning| warning.contains("lost/spool.db-wal.2")), "{:?}", report.warnings);
     spool.close().await;
     assert_eq!(open(torn.path()).1.commits_lost, 0, "told once");
 }
@@ -269,6 +271,27 @@ async fn the_reserve_counts_what_is_about_to_be_written() {
     assert!(matches!(spool.commit(vec![mail(2, &["a@x.example"])]).await, Err(SpoolError::Full { .. })));
 }
 
+/// What strangers send is refused while there is still room for a submission.
+#[tokio::test]
+async fn what_comes_home_leaves_more_room_than_a_submission() {
+    let directory = TempDir::new().unwrap();
+    let facts = rustix::fs::statvfs(directory.path()).unwrap();
+    let free = facts.f_bavail * facts.f_frsize;
+    let slack = 4 << 30;
+    if free < 4 * slack {
+        eprintln!("skipped: the disk has too little room to tell");
+        return;
+    }
+    let homecoming = |number: u64| Homecoming { id: id(number), at: at(0), octets: 100, mails: Vec::new(), spent: Vec::new(), tidings: Vec::new() };
+    let (spool, _) = SqliteSpool::open(Settings { reserve_octets: free - slack, ..settings(directory.path()) }, at(0)).unwrap();
+    commit(&spool, mail(1, &["a@x.example"])).await;
+    assert!(matches!(spool.come_home(homecoming(2)).await, Err(SpoolError::Full { reserve, .. }) if reserve == 2 * (free - slack)));
+    assert_eq!(spool.health(), Health::Working);
+    spool.close().await;
+    let (spool, _) = SqliteSpool::open(Settings { reserve_octets: (free - slack) / 2, ..settings(directory.path()) }, at(0)).unwrap();
+    spool.come_home(homecoming(2)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_disk_in_memory_is_no_disk_unless_that_was_meant() {
     let Ok(directory) = TempDir::new_in("/dev/shm") else {
@@ -353,6 +376,106 @@ async fn many_sessions_share_one_transaction() {
     let work = spool.work();
     assert_eq!(work.jobs, 64);
     assert!(work.transactions <= 16, "{work:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ending_shares_the_transaction_of_the_next_commit() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { endings_linger: Duration::from_mins(1), ..settings(directory.path()) }, at(0)).unwrap();
+    let spool = Arc::new(spool);
+    commit(&*spool, mail(1, &["a@x.example"])).await;
+    let lease = claim_one(&*spool, "x.example", 0).await;
+    let before = spool.work().transactions;
+    let settled = tokio::spawn({
+        let (spool, endings) = (Arc::clone(&spool), all(&lease, &delivered(1)));
+        async move { spool.settle(lease, endings, vec![]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((spool.work().transactions, settled.is_finished()), (before, false), "nothing else asks for the disk");
+    commit(&*spool, mail(2, &["a@y.example"])).await;
+    settled.await.unwrap().unwrap();
+    assert_eq!(spool.work().transactions, before + 1);
+    assert_eq!(spool.counts().await.unwrap().mails, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ending_that_nobody_joins_is_written_in_its_time() {
+    for linger in [Duration::ZERO, Duration::from_millis(200)] {
+        let directory = TempDir::new().unwrap();
+        let (spool, _) = SqliteSpool::open(Settings { endings_linger: linger, ..settings(directory.path()) }, at(0)).unwrap();
+        commit(&spool, mail(1, &["a@x.example"])).await;
+        let lease = claim_one(&spool, "x.example", 0).await;
+        let (endings, began) = (all(&lease, &delivered(1)), std::time::Instant::now());
+        spool.settle(lease, endings, vec![]).await.unwrap();
+        assert!(began.elapsed() >= linger, "{:?}", began.elapsed());
+        let image = crash_image(directory.path());
+        assert_eq!(open(image.path()).1.mails, 0, "it is as durable as any once it is answered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endings_that_wait_when_the_spool_is_closed_are_written() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { endings_linger: Duration::from_mins(1), ..settings(directory.path()) }, at(0)).unwrap();
+    let spool = Arc::new(spool);
+    commit(&*spool, mail(1, &["a@x.example"])).await;
+    let lease = claim_one(&*spool, "x.example", 0).await;
+    let settled = tokio::spawn({
+        let (spool, endings) = (Arc::clone(&spool), all(&lease, &delivered(1)));
+        async move { spool.settle(lease, endings, vec![]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    spool.close().await;
+    settled.await.unwrap().unwrap();
+    assert_eq!(open(directory.path()).1.mails, 0);
+}
+
+/// A message all of whose recipients end at once takes a shorter way out; what is kept of it is the same.
+#[tokio::test]
+async fn history_does_not_show_which_way_a_message_went() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    let ended = |lease: &postseal::spool::Lease| {
+        let mut endings = all(lease, &delivered(3));
+        endings.iter_mut().filter(|ending| ending.index == 1).for_each(|ending| ending.how = failed(4));
+        endings
+    };
+    for number in [1, 2] {
+        commit(&spool, mail(number, &["a@x.example", "b@x.example"])).await;
+    }
+    for lease in claim(&spool, "x.example", 0).await {
+        let mut endings = ended(&lease);
+        if lease.mail.id == id(2) {
+            endings[1].how = deferred(1, 60);
+        }
+        spool.settle(lease, endings, vec![]).await.unwrap();
+    }
+    let again = claim_one(&spool, "x.example", 60).await;
+    let endings = ended(&again);
+    spool.settle(again, endings, vec![]).await.unwrap();
+    let (at_once, in_turn) = (spool.history(id(1)).await.unwrap().unwrap(), spool.history(id(2)).await.unwrap().unwrap());
+    assert_eq!((at_once.closed_at, &at_once.recipients), (in_turn.closed_at, &in_turn.recipients));
+    assert_eq!(at_once.recipients.len(), 2);
+    assert_eq!(spool.counts().await.unwrap().mails, 0);
+}
+
+#[tokio::test]
+async fn the_log_begins_anew_in_the_file_as_it_is() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { wal_octets_max: 16 << 20, ..settings(directory.path()) }, at(0)).unwrap();
+    let file = || fs::metadata(directory.path().join("spool.db-wal")).unwrap().len();
+    let (mut longest, mut begun_anew) = (0, 0);
+    for number in 1..=300 {
+        let used = spool.work().wal_octets;
+        commit(&spool, Sealed { message: message(number, 30_000), ..mail(number, &["a@x.example"]) }).await;
+        begun_anew += usize::from(spool.work().wal_octets < used);
+        assert!(file() >= longest, "{} after {longest}", file());
+        longest = file();
+    }
+    assert!(begun_anew >= 2, "{begun_anew}");
+    assert!(longest < 8 << 20, "{longest}");
+    spool.close().await;
+    assert_eq!(fs::metadata(directory.path().join("spool.db-wal")).map_or(0, |facts| facts.len()), 0);
 }
 
 #[tokio::test]

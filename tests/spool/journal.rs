@@ -1,6 +1,6 @@
 //! The contract of [`Journal`], clause by clause: an event is there if and only if what it tells is.
 
-use super::contract::{EVENTS_MAX, Engine, KEEP_DAYS, Sqlite};
+use super::contract::{EVENTS_MAX, Engine, Full, KEEP_DAYS, Sqlite};
 use super::samples::*;
 use postseal::mail::outcome::Remote;
 use postseal::mail::{EnhancedCode, Evidence, Reason, RemoteReply};
@@ -34,7 +34,7 @@ fn news(number: u64, kind: Kind, recipient: &str) -> News {
     News { at: at(5), kind, mail: id(number), recipient: Some(mailbox(recipient)), about: About::default() }
 }
 
-async fn the_journey_of_a_mail_is_told_in_order(engine: impl Engine) {
+async fn the_journey_of_a_mail_is_told_in_order(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example", "b@x.example"])).await;
     let lease = claim_one(&spool, "x.example", 0).await;
@@ -60,7 +60,7 @@ async fn the_journey_of_a_mail_is_told_in_order(engine: impl Engine) {
     assert_eq!(told(&spool).await.last().unwrap(), "7 mail.accepted c@x.example", "numbers go on");
 }
 
-async fn an_event_has_every_fact_of_its_mail_and_of_its_ending(engine: impl Engine) {
+async fn an_event_has_every_fact_of_its_mail_and_of_its_ending(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     let lease = claim_one(&spool, "x.example", 0).await;
@@ -104,7 +104,7 @@ async fn an_event_has_every_fact_of_its_mail_and_of_its_ending(engine: impl Engi
     assert_eq!(events[1].news, News { at: at(9), about: of_ending, ..news(1, Kind::Bounced, "a@x.example") });
 }
 
-async fn a_deferral_says_when_it_goes_on(engine: impl Engine) {
+async fn a_deferral_says_when_it_goes_on(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     for (attempt, seconds) in [(1, 0), (2, 100)] {
@@ -117,7 +117,7 @@ async fn a_deferral_says_when_it_goes_on(engine: impl Engine) {
     }
 }
 
-async fn what_did_not_happen_is_not_told(engine: impl Engine) {
+async fn what_did_not_happen_is_not_told(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     let batch = vec![mail(5, &["b@y.example"]), mail(1, &["c@z.example"])];
@@ -131,7 +131,7 @@ async fn what_did_not_happen_is_not_told(engine: impl Engine) {
     assert_eq!(told(&spool).await, ["1 mail.accepted a@x.example"]);
 }
 
-async fn a_notice_is_known_as_one(engine: impl Engine) {
+async fn a_notice_is_known_as_one(engine: impl Full) {
     let spool = engine.open(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     commit(&spool, Sealed { kind: SealKind::Notice, ..mail(2, &["app@home.example"]) }).await;
@@ -141,14 +141,14 @@ async fn a_notice_is_known_as_one(engine: impl Engine) {
     assert_eq!(lines(&submissions), ["1 mail.accepted a@x.example"]);
 }
 
-async fn what_happens_elsewhere_is_told_too(engine: impl Engine) {
+async fn what_happens_elsewhere_is_told_too(engine: impl Full) {
     let spool = engine.open(0);
     let whole = News { recipient: None, ..news(1, Kind::Returned, "a@x.example") };
     spool.tell(vec![news(1, Kind::Complained, "a@x.example"), whole]).await.unwrap();
     assert_eq!(told(&spool).await, ["1 mail.complained a@x.example", "2 mail.returned -"]);
 }
 
-async fn events_are_filtered(engine: impl Engine) {
+async fn events_are_filtered(engine: impl Full) {
     let spool = engine.open(0);
     for number in 1..=3 {
         commit(&spool, mail(number, &["a@x.example", "B@x.example"])).await;
@@ -174,7 +174,7 @@ async fn events_are_filtered(engine: impl Engine) {
     assert_eq!(checked, 8);
 }
 
-async fn the_mails_to_an_address_are_found_the_newest_first(engine: impl Engine) {
+async fn the_mails_to_an_address_are_found_the_newest_first(engine: impl Full) {
     let spool = engine.open(0);
     for number in 1..=3 {
         commit(&spool, mail(number, &["Anna@x.example", "b@x.example"])).await;
@@ -191,7 +191,7 @@ async fn the_mails_to_an_address_are_found_the_newest_first(engine: impl Engine)
     assert_eq!(spool.mails_to(&mailbox("nobody@x.example"), None, many(2)).await.unwrap(), []);
 }
 
-async fn a_time_leads_to_a_number(engine: impl Engine) {
+async fn a_time_leads_to_a_number(engine: impl Full) {
     const HOUR: i64 = 3600;
     let spool = engine.open(0);
     assert_eq!(spool.number_before(at(0)).await.unwrap(), 0, "an empty journal");
@@ -204,7 +204,7 @@ async fn a_time_leads_to_a_number(engine: impl Engine) {
     }
 }
 
-async fn there_are_no_more_events_than_allowed(engine: impl Engine) {
+async fn there_are_no_more_events_than_allowed(engine: impl Full) {
     let spool = engine.open(0);
     for number in 1..=EVENTS_MAX {
         spool.tell(vec![news(number, Kind::Bounced, "a@x.example")]).await.unwrap();
@@ -224,7 +224,7 @@ async fn there_are_no_more_events_than_allowed(engine: impl Engine) {
     }
 }
 
-async fn events_are_forgotten_when_they_are_old(engine: impl Engine) {
+async fn events_are_forgotten_when_they_are_old(engine: impl Full) {
     const DAY: i64 = 86_400;
     let spool = engine.open(0);
     let keep = i64::from(KEEP_DAYS) * DAY;
@@ -243,7 +243,7 @@ async fn events_are_forgotten_when_they_are_old(engine: impl Engine) {
     assert_eq!(told(&spool).await, ["4 mail.bounced a@x.example"], "no number comes twice");
 }
 
-async fn a_reader_goes_on_where_it_was(engine: impl Engine) {
+async fn a_reader_goes_on_where_it_was(engine: impl Full) {
     let spool = engine.open(0);
     spool.tell(vec![news(1, Kind::Bounced, "a@x.example"), news(2, Kind::Bounced, "a@x.example")]).await.unwrap();
     assert_eq!(spool.cursor("crm").await.unwrap(), 2, "a new reader begins at the end");
@@ -262,7 +262,7 @@ async fn a_reader_goes_on_where_it_was(engine: impl Engine) {
     assert_eq!((spool.cursor("crm").await.unwrap(), spool.cursor("other").await.unwrap()), (5, 4));
 }
 
-async fn followers_are_told_when_it_is_there(engine: impl Engine) {
+async fn followers_are_told_when_it_is_there(engine: impl Full) {
     let spool = engine.open(0);
     let mut last = spool.last();
     assert_eq!(*last.borrow_and_update(), 0);
@@ -272,7 +272,7 @@ async fn followers_are_told_when_it_is_there(engine: impl Engine) {
     assert_eq!((number, told(&spool).await.len()), (2, 2));
 }
 
-async fn a_journal_that_is_off_writes_nothing(engine: impl Engine) {
+async fn a_journal_that_is_off_writes_nothing(engine: impl Full) {
     let spool = engine.open_without_journal(0);
     commit(&spool, mail(1, &["a@x.example"])).await;
     let lease = claim_one(&spool, "x.example", 0).await;

@@ -7,7 +7,12 @@ mod control;
 mod damage;
 mod depth;
 mod embedded;
+mod homecoming;
 mod journal;
 mod kill;
+#[path = "../simulation/store.rs"]
+#[allow(dead_code, reason = "the simulation uses the rest")]
+mod model;
 mod random;
 mod samples;
+mod suppressions;

@@ -372,6 +372,7 @@ fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
             How::Failed(_) => Some("mail.bounced"),
             How::Cancelled(_) => Some("mail.cancelled"),
             How::Deferred { .. } => Some("mail.deferred"),
+            How::Kept { .. } => Some("mail.held"),
             How::Released { .. } => None,
         };
         model.told.extend(kind.map(|kind| format!("{mail} u{} {kind}", ending.index)));
@@ -379,6 +380,7 @@ fn settle(model: &mut Model, mail: u64, endings: &[Ending], next_at: i64) {
             How::Delivered(_) | How::Failed(_) | How::Cancelled(_) => {
                 model.waiting.remove(&(mail, ending.index));
             }
+            How::Kept { .. } => model.waiting.get_mut(&(mail, ending.index)).unwrap().held = true,
             How::Deferred { .. } | How::Released { .. } => {
                 let who = model.waiting.get_mut(&(mail, ending.index)).unwrap();
                 who.attempts += u32::from(matches!(ending.how, How::Deferred { .. }));

@@ -65,6 +65,7 @@ pub fn recipient(to: &str) -> SealedRecipient {
         notify: Notify::On { success: false, failure: true, delay: true },
         orcpt: Some(OriginalRecipient { address_type: "rfc822".to_owned(), address: to.to_uppercase() }),
         reverse_path: mailbox("b0123@b.example.com").into(),
+        suppressed: None,
     }
 }
 

@@ -3,12 +3,14 @@
 //! | hidden by a flipped bit in | noticed as | mended by |
 //! |---|---|---|
 //! | a row of `queues`, or its loss | a waiting recipient whose queue is due later than it, or never | the queue's row, made again |
+//! | the name in a row of `queues` | it does not read | the rows that do, written anew |
 //! | the index of due recipients, or a recipient's queue or `next_at` | row and index differ | the index, made again; the recipient is due now |
 //! | a recipient's state, or the loss of its row | fewer recipients wait than their message counts | quarantine |
 //!
 //! Reads page by page beside the writer; what looks wrong is looked at again by the writer before it is touched.
 
 use super::queries::{HELD_BY_PERSON, quarantine, refresh_queue};
+use super::readers::queue_in;
 use super::writer::{Batch, Refusable};
 use crate::mail::Timestamp;
 use crate::spool::{Quarantined, row};
@@ -26,6 +28,8 @@ pub(super) struct Findings {
     strayed: Vec<(i64, i64)>,
     /// Messages that count more or fewer recipients than wait, or have one in a queue that does not read.
     miscounted: Vec<i64>,
+    /// The schedule has a row whose name does not read.
+    unreadable: bool,
 }
 
 /// The queues of one page as the schedule has them, each looked up once.
@@ -41,7 +45,7 @@ pub(super) struct Mended {
 
 impl Findings {
     pub fn is_clean(&self) -> bool {
-        self.late.is_empty() && self.strayed.is_empty() && self.miscounted.is_empty()
+        self.late.is_empty() && self.strayed.is_empty() && self.miscounted.is_empty() && !self.unreadable
     }
 }
 
@@ -58,9 +62,15 @@ pub(super) fn page(db: &Connection, after: i64) -> rusqlite::Result<Findings> {
         looked_at += look_at(&snapshot, id, &mut schedule, &mut found)?;
         if looked_at >= PAGE_RECIPIENTS {
             found.next = Some(id);
-            break;
+            return Ok(found);
         }
     }
+    let mut names = snapshot.prepare_cached("SELECT queue FROM queues NOT INDEXED")?;
+    let mut names = names.query([])?;
+    while let Some(row) = names.next()? {
+        found.unreadable |= queue_in(row)?.is_none();
+    }
+    drop(names);
     Ok(found)
 }
 
@@ -158,6 +168,10 @@ pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> R
         quarantine(batch, *id, why)?;
         mended.quarantined.extend(row::mail_id(*id).map(|id| Quarantined { id, why: why.to_owned() }));
     }
+    if found.unreadable {
+        tracing::error!("schedule.mended");
+        remove_unreadable(batch)?;
+    }
     if !(found.late.is_empty() && again.late.is_empty()) {
         tracing::error!(queues = found.late.len(), "schedule.mended");
         reindex(batch, "queues_by_due")?;
@@ -167,6 +181,21 @@ pub(super) fn mend(batch: &mut Batch<'_>, found: &Findings, now: Timestamp) -> R
         refresh_queue(batch.db, queue)?;
     }
     Ok(Ok(mended))
+}
+
+/// Rows of the schedule whose name is damaged go: no recipient stands in such a queue, and nothing else would ever find them. Such a row may
+/// stand where no search looks, so the others are written anew.
+fn remove_unreadable(batch: &Batch<'_>) -> rusqlite::Result<()> {
+    let mut statement = batch.db.prepare_cached("SELECT queue, next_at, parked_until FROM queues NOT INDEXED")?;
+    let rows = statement.query_map([], |row| Ok((queue_in(row)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?)))?;
+    let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    if rows.iter().all(|(queue, ..)| queue.is_some()) {
+        return Ok(());
+    }
+    batch.db.execute("DELETE FROM queues", [])?;
+    let mut statement = batch.db.prepare_cached("INSERT OR REPLACE INTO queues (queue, next_at, parked_until) VALUES (?1, ?2, ?3)")?;
+    let readable = rows.into_iter().filter_map(|(queue, next_at, parked_until)| Some((queue?, next_at, parked_until)));
+    readable.into_iter().try_for_each(|(queue, next_at, parked_until)| statement.execute(params![queue.as_str(), next_at, parked_until]).map(drop))
 }
 
 fn reindex(batch: &mut Batch<'_>, index: &str) -> rusqlite::Result<()> {

@@ -202,7 +202,7 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Option<HeldSince>> {
     if held == 0 {
         return Ok(None);
     }
-    let recipients: i64 = db.prepare_cached("SELECT count(*) FROM recipients WHERE state = 4 AND held_at = ?1")?.query_row([held], |row| row.get(0))?;
+    let recipients: i64 = db.prepare_cached(RESTORED)?.query_row([held], |row| row.get(0))?;
     Ok((recipients > 0).then_some(HeldSince { at: Timestamp::from_unix_millis(held), recipients: u64::try_from(recipients).unwrap_or(0) }))
 }
 
@@ -213,7 +213,8 @@ pub(super) fn release(batch: &mut Batch<'_>, now: Timestamp) -> Refusable<u64> {
     {
         let mut page = batch.db.prepare_cached(
             "UPDATE recipients SET state = 0, held_at = NULL, next_at = ?1, fence = 0 WHERE (message, number) IN
-             (SELECT message, number FROM recipients WHERE state = 4 AND held_at = (SELECT held FROM spool) LIMIT ?2) RETURNING queue",
+             (SELECT message, number FROM recipients INDEXED BY recipients_aside WHERE state = 4 AND state IN (3, 4)
+              AND held_at = (SELECT held FROM spool) LIMIT ?2) RETURNING queue",
         )?;
         let mut rows = page.query(params![now.unix_millis(), RELEASE_ROWS])?;
         while let Some(row) = rows.next()? {
@@ -574,5 +575,6 @@ const MAY_BE_THERE: [&str; 2] = ["lost+found", "lock"];
 const PIECE_OCTETS: usize = 1 << 20;
 /// Recipients let go in one transaction.
 const RELEASE_ROWS: i64 = 2000;
+const RESTORED: &str = "SELECT count(*) FROM recipients INDEXED BY recipients_aside WHERE state = 4 AND state IN (3, 4) AND held_at = ?1";
 /// The writer holds the tables for milliseconds.
 const BUSY_WAIT: Duration = Duration::from_secs(10);

@@ -3,11 +3,13 @@
 //! Each is written under `tmp/`, fsynced, renamed to `bodies/xx/` (256 directories by the id's last octet), and the directory fsynced. A name is
 //! never used twice: it carries the mail's id, the number of this opening of the spool, and a serial.
 
+use super::writer::lock;
 use crate::mail::MailId;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The directory of body files.
@@ -16,6 +18,8 @@ pub(super) struct Bodies {
     directory: PathBuf,
     opening: i64,
     serial: AtomicU64,
+    /// Held while a directory is looked for and made: who finds it finds it durable.
+    making: Mutex<()>,
 }
 
 /// A body file that no row names yet: removed when dropped, unless kept.
@@ -33,7 +37,9 @@ impl Bodies {
         for name in [TEMPORARY, BODIES] {
             make_directory(&directory.join(name))?;
         }
-        Ok(Self { directory: directory.to_owned(), opening, serial: AtomicU64::new(0) })
+        // A process that died may have made directories there that no fsync has covered.
+        sync_directory(&directory.join(BODIES))?;
+        Ok(Self { directory: directory.to_owned(), opening, serial: AtomicU64::new(0), making: Mutex::default() })
     }
 
     /// Makes a body durable. Blocks: it waits for the disk twice.
@@ -46,9 +52,9 @@ impl Bodies {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary.path)?;
         file.write_all(octets)?;
         file.sync_all()?;
-        if !parent.exists() {
+        {
+            let _making = lock(&self.making);
             make_directory(&parent)?;
-            File::open(self.directory.join(BODIES))?.sync_all()?;
         }
         let path = parent.join(&file_name);
         if path.exists() {
@@ -58,7 +64,7 @@ impl Bodies {
         fs::rename(&temporary.path, &path)?;
         let written = Written { path, name: temporary.name.clone(), kept: false };
         temporary.keep(); // its old path is gone
-        File::open(&parent)?.sync_all()?;
+        sync_directory(&parent)?;
         Ok(written)
     }
 
@@ -87,11 +93,12 @@ impl Bodies {
         Ok(removed)
     }
 
-    /// Puts a file that no row names where a person can find it.
+    /// Puts a file that no row names where a person can find it, durably: the next start would remove it where it was.
     pub fn set_aside(&self, name: &str) -> io::Result<()> {
         let lost = self.directory.join(LOST);
         make_directory(&lost)?;
-        fs::rename(self.path(name)?, lost.join(name.replace('/', "-")))
+        fs::rename(self.path(name)?, lost.join(name.replace('/', "-")))?;
+        sync_directory(&lost)
     }
 
     fn path(&self, name: &str) -> io::Result<PathBuf> {
@@ -120,6 +127,11 @@ pub(super) fn read_below(directory: &Path, name: &str, octets_expected: u64) -> 
     let mut octets = Vec::with_capacity(usize::try_from(octets_expected.min(BODY_OCTETS_EXPECTED_MAX)).unwrap_or(0));
     File::open(path_below(directory, name)?)?.take(octets_expected.saturating_add(1)).read_to_end(&mut octets)?;
     Ok(octets)
+}
+
+/// The message that a file is called after.
+pub(super) fn id_in(name: &str) -> Option<MailId> {
+    name.rsplit('/').next()?.split('.').next()?.parse().ok()
 }
 
 /// As [`Bodies::names`], in the spool or backup below a directory.
@@ -151,14 +163,47 @@ pub(super) fn is_temporary(fault: &io::Error) -> bool {
     Errno::from_io_error(fault).is_some_and(|errno| scarce.contains(&errno))
 }
 
-/// Makes a directory that only we may read, and the ones above it.
+/// Makes a directory that only we may read, and the ones above it, so that they survive loss of power. One that is there is left alone.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = above(path);
+    make_directory(above)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => sync_name(path),
+    }
+}
+
+/// Makes a directory's own name durable: it stands in the directory above it.
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
+    match sync_directory(above(path)) {
+        // A directory above that we may pass and not read.
+        #[cfg(target_os = "linux")]
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(rustix::fs::syncfs(File::open(path)?)?),
+        synced => synced,
+    }
+}
+
+fn above(path: &Path) -> &Path {
+    match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+        None => path,
+    }
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 const TEMPORARY: &str = "tmp";
 const BODIES: &str = "bodies";
-const LOST: &str = "lost";
+/// Where a person finds what no row names.
+pub(super) const LOST: &str = "lost";
 /// A damaged row may claim any length; more than this is not set aside at once.
 const BODY_OCTETS_EXPECTED_MAX: u64 = 256 << 20;
 
@@ -175,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_damaged_name_does_not_leave_the_directory() {
-        let bodies = Bodies { directory: "/spool".into(), opening: 1, serial: AtomicU64::new(0) };
+        let bodies = Bodies { directory: "/spool".into(), opening: 1, serial: AtomicU64::new(0), making: Mutex::default() };
         assert_eq!(bodies.path("0a/abc.1.0").unwrap(), Path::new("/spool/bodies/0a/abc.1.0"));
         for name in ["", "0a", "0a/", "0a/../x", "../etc/passwd", "/etc/passwd", "0a/.x", "0g/x", "0a/x\0"] {
             assert!(bodies.path(name).is_err(), "{name:?}");

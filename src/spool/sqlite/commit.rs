@@ -1,10 +1,10 @@
 //! The instant of commitment, as work for the writer: the messages of a submission, the senders behind their bounce tokens.
 
-use super::journal;
 use super::writer::{Batch, Refusable};
+use super::{journal, queries};
 use crate::mail::MailId;
 use crate::seal::{Sealed, Sender};
-use crate::spool::row::{self, MailRow, RecipientRow};
+use crate::spool::row::{self, MailRow, RecipientRow, Told};
 use crate::spool::{Queue, SpoolError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -115,6 +115,7 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
     let Ready { mail, body_sum, body } = ready;
     assert!(!mail.recipients.is_empty(), "a spooled message has a recipient");
     let facts = MailRow::of(&mail, body_sum, body.as_ref().map(|file| file.name.clone()));
+    let waiting = facts.recipients - row::count(mail.recipients.iter().filter(|recipient| recipient.suppressed.is_some()).count());
     batch.db.prepare_cached(INSERT_MESSAGE)?.execute(params![
         facts.id,
         facts.sum(),
@@ -138,6 +139,7 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
         facts.body_sum,
         facts.body_file,
         facts.trace,
+        waiting,
     ])?;
     match body {
         // From here the row may become durable, whatever is answered: only a start of the spool can tell whether it did.
@@ -149,11 +151,14 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
     }
     let due_at = mail.due_at.unix_millis();
     let mut queues = BTreeSet::new();
+    let mut spared = Vec::new();
     let mut statement = batch.db.prepare_cached(INSERT_RECIPIENT)?;
     for (index, recipient) in mail.recipients.iter().enumerate() {
         let queue = Queue::of(&mail.route, &recipient.mailbox);
         let who = RecipientRow::of(mail.id, index, recipient);
         let sum = who.sum();
+        let evidence = recipient.suppressed.as_ref().map(|entry| entry.evidence(mail.accepted_at));
+        let told = recipient.suppressed.as_ref().zip(evidence.as_ref()).map(|(entry, evidence)| Told::of_suppressed(entry, evidence).to_json());
         statement.execute(params![
             who.message,
             who.number,
@@ -164,29 +169,33 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
             who.notify,
             who.orcpt_type,
             who.orcpt,
-            who.reverse_path
+            who.reverse_path,
+            if evidence.is_some() { queries::FAILED } else { queries::WAITING },
+            told,
         ])?;
-        queues.insert(queue);
-    }
-    let mut statement = batch.db.prepare_cached(
-        "INSERT INTO queues (queue, next_at, parked_until) VALUES (?1, ?2, 0)
-         ON CONFLICT (queue) DO UPDATE SET next_at = max(parked_until, min(coalesce(next_at, excluded.next_at), excluded.next_at))",
-    )?;
-    for queue in queues {
-        statement.execute(params![queue.as_str(), due_at])?;
+        match recipient.suppressed.as_ref().zip(evidence) {
+            Some((entry, evidence)) => spared.push((recipient, entry, evidence)),
+            None => drop(queues.insert(queue)),
+        }
     }
     drop(statement);
+    batch.stirred.append(&mut queues);
     batch.totals.mails += 1;
-    batch.totals.recipients += facts.recipients;
-    journal::tell_accepted(batch, &mail)
+    batch.totals.recipients += waiting;
+    journal::tell_accepted(batch, &mail)?;
+    for (recipient, entry, evidence) in &spared {
+        journal::tell_suppressed(batch, &mail, recipient, entry, evidence)?;
+    }
+    // When nobody is left to write to, that was all.
+    if waiting == 0 { queries::close_if_settled(batch, facts.id, 0, mail.accepted_at) } else { Ok(()) }
 }
 
 const INSERT_MESSAGE: &str = "
 INSERT INTO messages (id, state, waiting, sum, recipients, accepted_at, expires_at, identity, kind, signing_domain, stream, route, original_reverse_path,
     envid, ret, needs, message_id, track_id, tag, seal, body_octets, body_sum, body_file, trace)
-VALUES (?1, 0, ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
+VALUES (?1, 0, ?23, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 
 const INSERT_RECIPIENT: &str = "
 INSERT INTO recipients (message, number, state, queue, next_at, fence, attempts, unknown_ends, delay_told, evidence, sum, mailbox, notify, orcpt_type, orcpt,
     reverse_path)
-VALUES (?1, ?2, 0, ?3, ?4, 0, 0, 0, 0, NULL, ?5, ?6, ?7, ?8, ?9, ?10)";
+VALUES (?1, ?2, ?11, ?3, ?4, 0, 0, 0, 0, ?12, ?5, ?6, ?7, ?8, ?9, ?10)";

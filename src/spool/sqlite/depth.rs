@@ -1,5 +1,6 @@
 //! The queues, counted along the index that the schedule uses anyway.
 
+use super::readers;
 use crate::mail::Timestamp;
 use crate::spool::depth::{Depth, DepthCursor, DepthPage, QueueDepth};
 use crate::spool::{Queue, SpoolError, SqliteSpool, row};
@@ -42,9 +43,13 @@ fn page(db: &Connection, from: Option<&DepthCursor>, now: Timestamp) -> rusqlite
 
 fn leased(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<(Queue, u64)>> {
     // A lease that ran out is due again.
-    db.prepare_cached("SELECT queue, count(*) FROM recipients INDEXED BY recipients_leased WHERE state = 0 AND fence <> 0 AND next_at > ?1 GROUP BY queue")?
-        .query_map([now.unix_millis()], |row| Ok((Queue::stored(&row.get::<_, String>(0)?), row.get::<_, i64>(1)?.try_into().unwrap_or(0))))?
-        .collect()
+    let mut statement = db
+        .prepare_cached("SELECT queue, count(*) FROM recipients INDEXED BY recipients_leased WHERE state = 0 AND fence <> 0 AND next_at > ?1 GROUP BY queue")?;
+    let found = statement.query_map([now.unix_millis()], |row| {
+        let count = row.get::<_, i64>(1)?.try_into().unwrap_or(0);
+        Ok(readers::queue_in(row)?.map(|queue| (queue, count)))
+    })?;
+    found.filter_map(Result::transpose).collect()
 }
 
 const PAGE: &str = "

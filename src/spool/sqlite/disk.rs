@@ -26,6 +26,15 @@ impl Disk {
         if free.saturating_sub(octets) >= self.reserve_octets { Ok(()) } else { Err(self.full(free)) }
     }
 
+    /// As [`Self::room_for`], for what strangers send: they are refused while there is still room for submissions.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] when `octets` more would leave less than [`HOME_RESERVES`] times the reserve.
+    pub fn room_for_home(&self, octets: u64) -> Result<(), SpoolError> {
+        let (free, reserve) = (self.free_octets()?, self.reserve_octets.saturating_mul(HOME_RESERVES));
+        if free.saturating_sub(octets) >= reserve { Ok(()) } else { Err(SpoolError::Full { free, reserve }) }
+    }
+
     /// The error of a write that found no room.
     pub fn full(&self, free: u64) -> SpoolError {
         SpoolError::Full { free, reserve: self.reserve_octets }
@@ -37,6 +46,9 @@ impl Disk {
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 }
+
+/// Reserves that what comes home leaves free: one is for settling, the other for submissions.
+const HOME_RESERVES: u64 = 2;
 
 /// What a spool stands on, where it may stand there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,9 +1,12 @@
-//! What can be done beside the commit path: checkpoints, removal of body files, giving room back to the disk. A thread of its own.
+//! What can be done beside the commit path: checkpoints, removal of body files, giving room back to the disk; after the start, filling the sieve
+//! of the suppression list. A thread of its own.
 
 use super::bodies::Bodies;
 use super::disk::Disk;
+use super::suppressions::Sieve;
 use super::wal::Wal;
-use super::writer::State;
+use super::writer::{State, is_full};
+use crate::spool::suppressions::Key;
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -27,26 +30,38 @@ pub(super) struct Housekeeper {
     pub bodies: Arc<Bodies>,
     pub disk: Arc<Disk>,
     pub state: Arc<State>,
+    pub sieve: Arc<Sieve>,
 }
 
 impl Housekeeper {
     /// Works until told to stop.
     pub fn run(self, chores: &Receiver<Chore>) {
         let mut low = false;
+        let mut to_fill = Some(None);
         let mut looked_at = Instant::now();
         loop {
-            match chores.recv_timeout(LOOK_AROUND) {
+            let patience = if to_fill.is_some() { Duration::ZERO } else { LOOK_AROUND };
+            match chores.recv_timeout(patience) {
                 Ok(Chore::Checkpoint) => self.checkpoint(),
                 Ok(Chore::Remove(names)) => names.iter().for_each(|name| self.remove(name)),
                 Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            to_fill = to_fill.and_then(|after| self.fill_sieve(after.as_ref())).map(Some);
             if looked_at.elapsed() >= LOOK_AROUND {
                 low = self.look_at_disk(low);
                 self.give_back(low);
                 looked_at = Instant::now();
             }
         }
+    }
+
+    /// One page of who is on the suppression list. Gives where the next begins.
+    fn fill_sieve(&self, after: Option<&Key>) -> Option<Key> {
+        self.sieve.fill(&self.db, after).unwrap_or_else(|fault| {
+            self.state.fail(&format!("reading the suppression list: {fault}"));
+            None
+        })
     }
 
     /// A checkpoint writes and fsyncs the database: if that fails, the spool has failed.
@@ -95,6 +110,7 @@ impl Housekeeper {
         };
         if self.state.working().is_ok()
             && let Err(fault) = step()
+            && !is_full(&fault)
         {
             self.state.fail(&format!("giving room back: {fault}"));
         }
@@ -103,7 +119,7 @@ impl Housekeeper {
 
 /// How often it looks around.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
-/// 64 MiB of pages of 8 KiB: what the next burst will need again.
-const FREE_PAGES_KEPT: u64 = 8192;
+/// 64 MiB of pages of 4 KiB: what the next burst will need again.
+const FREE_PAGES_KEPT: u64 = 16_384;
 /// 16 MiB at a time.
-const FREE_PAGES_STEP: u64 = 2048;
+const FREE_PAGES_STEP: u64 = 4096;

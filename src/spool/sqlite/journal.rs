@@ -4,8 +4,8 @@
 //! not read is left out.
 
 use super::writer::{Batch, Refusable};
-use crate::mail::{Mailbox, Timestamp};
-use crate::seal::Sealed;
+use crate::mail::{Evidence, Mailbox, Suppression, Timestamp};
+use crate::seal::{Sealed, SealedRecipient};
 use crate::spool::journal::{About, Event, Filter, Kind, News, Page};
 use crate::spool::{Ending, How, Lease, row};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -82,6 +82,18 @@ pub(super) fn tell_accepted(batch: &mut Batch<'_>, mail: &Sealed) -> rusqlite::R
     Ok(())
 }
 
+/// A recipient of it is not written to.
+pub(super) fn tell_suppressed(
+    batch: &mut Batch<'_>,
+    mail: &Sealed,
+    recipient: &SealedRecipient,
+    entry: &Suppression,
+    evidence: &Evidence,
+) -> rusqlite::Result<()> {
+    let about = About::sealed(mail).suppressed(entry, evidence);
+    tell(batch, &News { at: mail.accepted_at, kind: Kind::Suppressed, mail: mail.id, recipient: Some(recipient.mailbox.clone()), about })
+}
+
 /// An attempt ended.
 pub(super) fn tell_ending(batch: &mut Batch<'_>, lease: &Lease, ending: &Ending) -> rusqlite::Result<()> {
     if batch.journal.events_max == 0 {
@@ -91,6 +103,7 @@ pub(super) fn tell_ending(batch: &mut Batch<'_>, lease: &Lease, ending: &Ending)
         How::Delivered(evidence) => (Kind::Delivered, evidence, None),
         How::Failed(evidence) => (Kind::Bounced, evidence, None),
         How::Cancelled(evidence) => (Kind::Cancelled, evidence, None),
+        How::Kept { evidence, .. } => (Kind::Held, evidence, None),
         How::Deferred { evidence, next_at, .. } => (Kind::Deferred, evidence, Some(next_at.unix_millis())),
         How::Released { .. } => return Ok(()),
     };

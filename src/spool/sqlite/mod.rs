@@ -8,15 +8,17 @@
 //! ├─ commits       how many durable transactions there were, unsynced: tells when the log lost its end
 //! ├─ bodies/xx/    large bodies
 //! ├─ tmp/          bodies being written
-//! └─ lost/         bodies without a row, found when transactions were missing
+//! └─ lost/         bodies without a row, and the log as it was, found when transactions were missing
 //! ```
 //!
 //! | file here | does |
 //! |---|---|
 //! | `writer` | gathers everybody's work into one transaction, one fsync |
-//! | `commit`, `queries`, `journal` | the statements of that work |
+//! | `commit`, `queries`, `journal`, `homecoming` | the statements of that work |
 //! | `control` | what a person asks and orders |
+//! | `suppressions` | whom is not written to, and the sieve before it |
 //! | `readers` | short reads beside it |
+//! | `recent` | bodies that need not be read |
 //! | `depth` | the queues counted |
 //! | `wal`, `housekeeper` | checkpoints off the commit path, files removed, room given back |
 //! | `recovery` | what a crash left behind |
@@ -33,21 +35,26 @@ mod commit;
 mod control;
 mod depth;
 mod disk;
+mod homecoming;
 mod housekeeper;
 mod journal;
 mod lock;
 mod queries;
 mod readers;
+mod recent;
 mod recovery;
+mod suppressions;
 mod wal;
 mod writer;
 
 pub use recovery::RecoveryReport;
 
 use super::control::{By, Changed, Control, Cursor, Listed, ORDER_ROWS_MAX, Order, Selection, Shown, States, Summed};
+use super::homecoming::{CameHome, Homebound, Homecoming, Homecomings};
 use super::journal::{Event, Filter, Journal, News, Page};
+use super::suppressions::{Key, Listed as ListedSuppressions, PAGE_ENTRIES_MAX, Selection as SuppressionSelection, Suppressions, Taken};
 use super::{Claimed, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
-use crate::mail::{KeyId, MailId, Mailbox, Receipt, Timestamp};
+use crate::mail::{Domain, KeyId, MailId, Mailbox, Receipt, Stream, Suppression, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
 use bytes::Bytes;
@@ -57,6 +64,7 @@ use housekeeper::Housekeeper;
 use journal::Span;
 use lock::Lock;
 use readers::Readers;
+use recent::Recent;
 use recovery::Access;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -64,6 +72,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use suppressions::Sieve;
 use tokio::sync::{Semaphore, watch};
 use wal::Wal;
 use writer::{Handle, Safety, State, Writer, lock as hold};
@@ -77,10 +86,15 @@ pub struct Settings {
     pub reserve_octets: u64,
     /// Messages of at least so many octets are files.
     pub body_file_octets_min: u64,
-    /// How long a transaction waits for company before it begins. Zero: only for the fsync of the one before, which is company enough under load.
+    /// How long a transaction waits for company before it begins, where there was some of late: who comes alone is not made to wait. As long as
+    /// somebody comes it waits again, six times at most. Zero: only for the fsync of the one before.
     pub linger: Duration,
+    /// How long the ending of an attempt waits for a commit to share its fsync. What a loss of power in this time forgets is sent again.
+    pub endings_linger: Duration,
     /// Rows of the table of senders: somebody who invents senders must not fill the disk.
     pub senders_max: u64,
+    /// Entries of the suppression list, some 200 octets of disk and 10 of memory each. Above that none is added.
+    pub suppressions_max: u64,
     /// Days without use after which a sender is forgotten: longer than a bounce token lives.
     pub senders_days: u32,
     /// Days for which history is kept: a token's life.
@@ -115,8 +129,10 @@ impl Settings {
             directory: directory.into(),
             reserve_octets: 512 << 20,
             body_file_octets_min: 256 << 10,
-            linger: Duration::ZERO,
+            linger: Duration::from_micros(900),
+            endings_linger: Duration::from_millis(10),
             senders_max: 1_000_000,
+            suppressions_max: 1_000_000,
             senders_days: 40,
             history_days: 30,
             wal_octets_max: 256 << 20,
@@ -137,8 +153,10 @@ pub struct SqliteSpool {
     readers: Readers,
     disk: Arc<Disk>,
     bodies: Arc<Bodies>,
+    recent: Recent,
     wal: Arc<Wal>,
     body_writes: Semaphore,
+    sieve: Arc<Sieve>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -171,6 +189,8 @@ impl SqliteSpool {
         let directory = settings.directory.clone();
         let unusable = |why: String| SpoolError::Unusable { path: directory.display().to_string(), why };
         bodies::make_directory(&directory).map_err(|e| unusable(format!("it cannot be made: {e}")))?;
+        // Whoever made it, maybe a process that died at once: what is promised below a name that is not durable goes with the name.
+        bodies::sync_name(&directory).map_err(|e| unusable(format!("the directory above it cannot be synced: {e}")))?;
         let mut report = RecoveryReport::default();
         let ground = disk::check_file_system(&directory, settings.file_systems)?;
         report.warnings.extend(ground.warning);
@@ -179,8 +199,8 @@ impl SqliteSpool {
         let database = directory.join(DATABASE);
         let (chores, chores_given) = std::sync::mpsc::channel();
         let wal = Arc::new(Wal::of(&database, settings.wal_octets_max, chores.clone()));
-        report.wal_octets = wal.measure();
-        let broken = |e: rusqlite::Error| unusable(format!("{e}; restore a backup, or move the directory away and look at it with sqlite3"));
+        report.wal_octets = wal.file_octets();
+        let broken = |e: rusqlite::Error| unusable(recovery::remedy(&e));
         let mut db = recovery::connect(&database, Access::Write).map_err(broken)?;
         let opened = recovery::open(&mut db, &directory, now, &mut report)?;
         let events_max = if settings.journal.enabled { settings.journal.events_max.max(1).try_into().unwrap_or(i64::MAX) } else { 0 };
@@ -188,12 +208,14 @@ impl SqliteSpool {
         let bodies = Arc::new(Bodies::of(&directory, opened.opening).map_err(|e| unusable(format!("its directories cannot be made: {e}")))?);
         recovery::sweep_orphans(&db, &bodies, &mut report).map_err(unusable)?;
         wal.truncate(&db).map_err(broken)?;
+        wal.count(&mut db).map_err(broken)?;
         std::fs::File::open(&directory).and_then(|directory| directory.sync_all()).map_err(|e| unusable(format!("it cannot be synced: {e}")))?;
 
         let state = Arc::new(State::default());
         *hold(&state.totals) = opened.totals;
         state.last_event.send_replace(span.last.unsigned_abs());
         let disk = Arc::new(Disk::below(&directory, settings.reserve_octets));
+        let sieve = Arc::new(Sieve::with_room_for(settings.suppressions_max));
         let readers = Readers::open(&database, settings.readers.max(1)).map_err(broken)?;
         let thread = |e: std::io::Error| unusable(format!("no thread for it: {e}"));
         let housekeeper = Housekeeper {
@@ -202,6 +224,7 @@ impl SqliteSpool {
             bodies: Arc::clone(&bodies),
             disk: Arc::clone(&disk),
             state: Arc::clone(&state),
+            sieve: Arc::clone(&sieve),
         };
         let keeper = std::thread::Builder::new()
             .name("spool-housekeeper".to_owned())
@@ -221,16 +244,19 @@ impl SqliteSpool {
             totals: opened.totals,
             fence: opened.fence,
             journal: span,
+            sieve: Arc::clone(&sieve),
             linger: settings.linger,
+            endings_linger: settings.endings_linger,
             chores,
         };
-        let (writer, writer_thread) = Handle::start(writer, lock).map_err(thread)?;
+        let (writer, writer_thread) = Handle::start(writer, Arc::clone(&disk), lock).map_err(thread)?;
         let threads = Mutex::new(Some(Threads { writer: writer_thread, housekeeper: keeper }));
         let body_writes = Semaphore::new(BODY_WRITES_MAX);
         report.took = began.elapsed();
         let is_volatile = ground.is_volatile;
         let held = Mutex::new(report.restored);
-        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, wal, body_writes, threads }, report))
+        let recent = Recent::default();
+        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, recent, wal, body_writes, sieve, threads }, report))
     }
 
     /// [`Records::mentions`] of a spool that no process has open; none was made yet is none. Changes nothing. Blocks.
@@ -394,8 +420,14 @@ impl Spool for SqliteSpool {
             ready.push(self.make_ready(mail).await?);
         }
         let senders_max = self.settings.senders_max;
-        let in_memory = ready.iter().filter(|ready| ready.body.is_none()).map(|ready| ready.mail.message.octets().len()).sum();
-        self.writer.write(Safety::Durable, in_memory, move |batch| commit::commit(batch, ready, senders_max)).await?;
+        let in_memory = ready.iter().filter(|ready| ready.body.is_none());
+        let octets = in_memory.clone().map(|ready| ready.mail.message.octets().len()).sum();
+        let due_now = in_memory.filter(|ready| ready.mail.due_at <= ready.mail.accepted_at);
+        let due_now: Vec<(MailId, Bytes)> = due_now.map(|ready| (ready.mail.id, ready.mail.message.octets().clone())).collect();
+        self.writer.write(Safety::Durable, octets, move |batch| commit::commit(batch, ready, senders_max)).await?;
+        for (id, body) in due_now {
+            self.recent.keep(id, body);
+        }
         Ok(receipt)
     }
 
@@ -422,6 +454,11 @@ impl Spool for SqliteSpool {
     }
 
     async fn message(&self, id: MailId) -> Result<Bytes, SpoolError> {
+        if let Some(octets) = self.recent.get(id) {
+            self.open_for_reading()?;
+            self.writer.state.working()?;
+            return Ok(octets);
+        }
         let why = match self.read_body(id).await? {
             Ok(octets) => return Ok(octets),
             Err(why) => why,
@@ -433,15 +470,24 @@ impl Spool for SqliteSpool {
 
     async fn settle(&self, lease: Lease, endings: Vec<Ending>, notices: Vec<Sealed>) -> Result<(), SpoolError> {
         row::assert_complete(&lease.recipients, &endings);
-        let mut ready = Vec::with_capacity(notices.len());
-        for notice in notices {
-            ready.push(match self.make_ready(notice.clone()).await {
-                // What the next hop said must not be lost over a notice's file: the reserve has room for the row.
-                Err(SpoolError::Full { .. } | SpoolError::Busy(_)) => in_database(notice),
-                made => made?,
-            });
+        self.recent.forget(lease.mail.id);
+        let ended = Arc::new((lease, endings));
+        loop {
+            let mut ready = Vec::with_capacity(notices.len());
+            for notice in &notices {
+                ready.push(match self.make_ready(notice.clone()).await {
+                    // What the next hop said must not be lost over a notice's file: the reserve has room for the row.
+                    Err(SpoolError::Full { .. } | SpoolError::Busy(_)) => in_database(notice.clone()),
+                    made => made?,
+                });
+            }
+            let (lease, ready) = (Arc::clone(&ended), ready);
+            match self.writer.write(Safety::Unhurried, 0, move |batch| queries::settle(batch, &lease.0, &lease.1, ready)).await {
+                // Others have taken the reserve too. Were the outcome given up, the mail would be sent again.
+                Err(SpoolError::Full { .. }) => tokio::time::sleep(ROOM_WAIT).await,
+                settled => return settled,
+            }
         }
-        self.writer.write(Safety::Durable, 0, move |batch| queries::settle(batch, &lease, &endings, ready)).await
     }
 
     async fn reseal(&self, id: MailId, seal: Seal) -> Result<(), SpoolError> {
@@ -458,6 +504,16 @@ impl Spool for SqliteSpool {
         let totals = *hold(&self.writer.state.totals);
         let count = |total: i64| u64::try_from(total).unwrap_or(0);
         Ok(Counts { mails: count(totals.mails), recipients: count(totals.recipients), quarantined: count(totals.quarantined) })
+    }
+
+    fn health(&self) -> Health {
+        match (self.writer.state.health(), self.disk.room_for(0)) {
+            (Health::Failed(why), _) => Health::Failed(why),
+            _ if self.writer.is_closed() => Health::Closed,
+            (_, Err(SpoolError::Full { free, reserve })) => Health::Full { free, reserve },
+            (_, Err(other)) => Health::Failed(other.to_string()),
+            (health, Ok(())) => health,
+        }
     }
 
     async fn close(&self) {
@@ -509,6 +565,13 @@ impl Records for SqliteSpool {
         let events_before = now - self.settings.journal.keep;
         let mut swept = self.audit(now).await?;
         loop {
+            let kept = self.writer.write(Safety::Durable, 0, move |batch| homecoming::forget_kept(batch, now)).await?;
+            if kept.is_empty() {
+                break;
+            }
+            swept.kept.extend(kept);
+        }
+        loop {
             let page =
                 self.writer.write(Safety::Durable, 0, move |batch| queries::sweep(batch, now, history_before, senders_before_day, events_before)).await?;
             if page == Swept::default() {
@@ -518,17 +581,25 @@ impl Records for SqliteSpool {
             swept.senders += page.senders;
             swept.queues += page.queues;
             swept.events += page.events;
+            swept.homecomings += page.homecomings;
+            swept.suppressions += page.suppressions;
         }
     }
+}
 
-    fn health(&self) -> Health {
-        match (self.writer.state.health(), self.disk.room_for(0)) {
-            (Health::Failed(why), _) => Health::Failed(why),
-            _ if self.writer.is_closed() => Health::Closed,
-            (_, Err(SpoolError::Full { free, reserve })) => Health::Full { free, reserve },
-            (_, Err(other)) => Health::Failed(other.to_string()),
-            (health, Ok(())) => health,
+impl Homecomings for SqliteSpool {
+    async fn come_home(&self, homecoming: Homecoming) -> Result<CameHome, SpoolError> {
+        self.writer.state.working()?;
+        let Homecoming { id, at, octets, mails, spent, tidings } = homecoming;
+        self.disk.room_for_home(mails.iter().map(|bound| octets_of(&bound.mail)).sum())?;
+        let mut ready = Vec::with_capacity(mails.len());
+        for Homebound { mail, kept } in mails {
+            ready.push((self.make_ready(mail).await?, kept));
         }
+        let in_memory = ready.iter().filter(|(ready, _)| ready.body.is_none()).map(|(ready, _)| ready.mail.message.octets().len()).sum();
+        let arrival = homecoming::Arrival { id, at, octets, mails: ready, spent, tidings };
+        let told = self.writer.write(Safety::Durable, in_memory, move |batch| homecoming::come_home(batch, arrival)).await?;
+        Ok(CameHome { receipt: Receipt::committed(id), told })
     }
 }
 
@@ -582,6 +653,50 @@ impl Restored for SqliteSpool {
         }
         *hold(&self.held) = None;
         Ok(released)
+    }
+}
+
+impl Suppressions for SqliteSpool {
+    async fn suppress(&self, entries: Vec<Suppression>) -> Result<Taken, SpoolError> {
+        assert!(entries.len() <= PAGE_ENTRIES_MAX, "a page of {} entries", entries.len());
+        self.writer.state.working()?;
+        self.writer.write(Safety::Durable, 0, move |batch| suppressions::insert_all(batch, &entries)).await
+    }
+
+    async fn lift(&self, entries: Vec<Key>) -> Result<Vec<Key>, SpoolError> {
+        assert!(entries.len() <= PAGE_ENTRIES_MAX, "a page of {} entries", entries.len());
+        self.writer.write(Safety::Durable, 0, move |batch| suppressions::lift(batch, &entries)).await
+    }
+
+    async fn suppressed(
+        &self,
+        author_domain: &Domain,
+        stream: &Stream,
+        recipients: Vec<Mailbox>,
+        now: Timestamp,
+    ) -> Result<Vec<(Mailbox, Suppression)>, SpoolError> {
+        let recipients = suppressions::sifted(&self.sieve, author_domain, stream, recipients);
+        if recipients.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (author_domain, stream, sieve) = (author_domain.clone(), stream.clone(), Arc::clone(&self.sieve));
+        self.read(move |db| suppressions::suppressed(db, &sieve, &author_domain, &stream, &recipients, now)).await
+    }
+
+    async fn suppressions(
+        &self,
+        selection: &SuppressionSelection,
+        after: Option<Key>,
+        entries_max: NonZeroUsize,
+        now: Timestamp,
+    ) -> Result<ListedSuppressions, SpoolError> {
+        let selection = selection.clone();
+        self.read(move |db| suppressions::page(db, &selection, after.as_ref(), entries_max, now)).await
+    }
+
+    fn suppressions_count(&self) -> (u64, u64) {
+        let total = hold(&self.writer.state.totals).suppressions;
+        (u64::try_from(total).unwrap_or(0), self.settings.suppressions_max)
     }
 }
 
@@ -665,5 +780,7 @@ fn octets_of(mail: &Sealed) -> u64 {
 }
 
 const DATABASE: &str = "spool.db";
+/// How long an outcome waits before it is tried again to be written on a disk that had no room for it.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// Large bodies that are written at the same time.
 const BODY_WRITES_MAX: usize = 16;

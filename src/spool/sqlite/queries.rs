@@ -3,7 +3,9 @@
 //! An `Err` of SQLite here is the store's failure and ends the spool; a message that does not fit its sum is not: it is quarantined.
 
 use super::commit::{Ready, insert, is_taken};
+use super::homecoming;
 use super::journal;
+use super::suppressions;
 use super::writer::{Batch, Refusable};
 use crate::clock;
 use crate::mail::{MailId, ReversePath, RouteName, Timestamp};
@@ -61,7 +63,7 @@ pub(super) fn claim(batch: &mut Batch<'_>, queue: &Queue, recipients_max: NonZer
             }
         }
     }
-    refresh_queue(batch.db, queue.as_str())?;
+    batch.stirred.insert(queue.clone());
     Ok(Ok(claimed))
 }
 
@@ -207,7 +209,7 @@ fn mail_row(row: &Row<'_>) -> Result<MailRow, String> {
 }
 
 /// Prolongs a lease, if it is still held.
-pub(super) fn renew(batch: &Batch<'_>, mail: MailId, recipients: &[u32], queue: &Queue, fence: u64, until: Timestamp) -> Refusable<()> {
+pub(super) fn renew(batch: &mut Batch<'_>, mail: MailId, recipients: &[u32], queue: &Queue, fence: u64, until: Timestamp) -> Refusable<()> {
     for number in recipients {
         if state_under(batch.db, mail, *number, fence)? != Some(WAITING) {
             return Ok(Err(SpoolError::LeaseLost(mail)));
@@ -217,7 +219,9 @@ pub(super) fn renew(batch: &Batch<'_>, mail: MailId, recipients: &[u32], queue: 
     for number in recipients {
         statement.execute(params![row::number(mail), number, until.unix_millis()])?;
     }
-    refresh_queue(batch.db, queue.as_str()).map(Ok)
+    drop(statement);
+    batch.stirred.insert(queue.clone());
+    Ok(Ok(()))
 }
 
 /// The state of a recipient, if this claim still has it.
@@ -237,22 +241,30 @@ pub(super) fn settle(batch: &mut Batch<'_>, lease: &Lease, endings: &[Ending], n
             _ => return Ok(Err(SpoolError::LeaseLost(id))),
         };
     }
+    let is_all = is_all_of_it(batch.db, id, endings, &states)?;
     let mut settled = 0;
     let mut last_at = lease.mail.accepted_at;
     for ending in endings {
-        end(batch.db, id, ending)?;
+        if !is_all {
+            end(batch.db, id, ending)?;
+        }
         journal::tell_ending(batch, lease, ending)?;
+        if let Some(entry) = &ending.suppression {
+            suppressions::insert(batch, entry)?;
+        }
         if let How::Delivered(evidence) | How::Failed(evidence) | How::Cancelled(evidence) = &ending.how {
             settled += 1;
             batch.totals.recipients -= i64::from(matches!(states.get(&ending.index), Some(&(WAITING | HELD_BY_PERSON))));
             last_at = last_at.max(evidence.at);
         }
     }
-    if settled > 0 {
+    if is_all {
+        close(batch, row::number(id), last_at, &ended_recipients(lease, endings))?;
+    } else if settled > 0 {
         close_if_settled(batch, row::number(id), settled, last_at)?;
     }
     if let Some(queue) = row::queue_of(&lease.mail, &lease.recipients) {
-        refresh_queue(batch.db, queue.as_str())?;
+        batch.stirred.insert(queue);
     }
     for mut notice in notices {
         // A notice's id is in no bounce token: when it is taken, the next free one does as well, and the settling is not lost over it.
@@ -275,6 +287,14 @@ fn end(db: &Connection, id: MailId, ending: &Ending) -> rusqlite::Result<()> {
                  unknown_ends = unknown_ends + ?6 WHERE message = ?1 AND number = ?2",
             )?
             .execute(params![message, number, next_at.unix_millis(), delay_told, evidence, unknown_end])?,
+        (How::Kept { until, .. }, Some((evidence, unknown_end))) => {
+            db.prepare_cached("UPDATE messages SET keep_until = ?2 WHERE id = ?1")?.execute([message, until.unix_millis()])?;
+            db.prepare_cached(
+                "UPDATE recipients SET state = ?3, evidence = ?4, held_at = ?6, fence = 0, attempts = attempts + 1, unknown_ends = unknown_ends + ?5
+                 WHERE message = ?1 AND number = ?2 AND state = 0",
+            )?
+            .execute(params![message, number, HELD_BY_PERSON, evidence, unknown_end, at_of(&ending.how).unix_millis()])?
+        }
         (How::Cancelled(_), Some((evidence, _))) => db
             .prepare_cached("UPDATE recipients SET state = ?3, evidence = ?4, fence = 0, held_at = NULL WHERE message = ?1 AND number = ?2")?
             .execute(params![message, number, CANCELLED, evidence])?,
@@ -292,8 +312,12 @@ fn end(db: &Connection, id: MailId, ending: &Ending) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn at_of(how: &How) -> Timestamp {
+    how.evidence().map_or(Timestamp::EPOCH, |evidence| evidence.at)
+}
+
 /// When nobody waits any more: a row of history, and the message goes.
-fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp) -> rusqlite::Result<()> {
     let (state, waiting): (i64, i64) =
         batch.db.prepare_cached("SELECT state, waiting FROM messages WHERE id = ?1")?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let left = waiting - settled;
@@ -304,26 +328,71 @@ fn close_if_settled(batch: &mut Batch<'_>, id: i64, settled: i64, at: Timestamp)
         return Ok(());
     }
     let recipients = settled_recipients(batch.db, id)?;
+    close(batch, id, at, &recipients)
+}
+
+/// Whether these endings are the last of all recipients of a message, so that no recipient's row need be written before it goes. Held and
+/// quarantined ones go the long way, and so does a message with a recipient that these do not name.
+fn is_all_of_it(db: &Connection, id: MailId, endings: &[Ending], states: &BTreeMap<u32, i64>) -> rusqlite::Result<bool> {
+    let is_final = |ending: &Ending| matches!(ending.how, How::Delivered(_) | How::Failed(_) | How::Cancelled(_));
+    if !endings.iter().all(is_final) || states.values().any(|state| *state != WAITING) {
+        return Ok(false);
+    }
+    // Counted only where the count may fit: to count the rows of a large mail at each of its endings takes the square of their number.
+    let (id, ended) = (row::number(id), row::count(endings.len()));
+    if !db.prepare_cached("SELECT 1 FROM messages WHERE id = ?1 AND state = 0 AND recipients = ?2")?.exists([id, ended])? {
+        return Ok(false);
+    }
+    let rows: i64 = db.prepare_cached("SELECT count(*) FROM recipients WHERE message = ?1")?.query_row([id], |row| row.get(0))?;
+    Ok(rows == ended)
+}
+
+/// A row of history, and the message goes.
+fn close(batch: &mut Batch<'_>, id: i64, at: Timestamp, recipients: &str) -> rusqlite::Result<()> {
     batch
         .db
         .prepare_cached(
-            "INSERT INTO history (id, closed_at, accepted_at, stream, original_reverse_path, message_id, track_id, tag, recipients)
-             SELECT id, ?2, accepted_at, stream, original_reverse_path, message_id, track_id, tag, ?3 FROM messages WHERE id = ?1",
+            "INSERT INTO history (id, closed_at, accepted_at, stream, original_reverse_path, message_id, track_id, tag, recipients, signing_domain, identity, envid)
+             SELECT id, ?2, accepted_at, stream, original_reverse_path, message_id, track_id, tag, ?3, signing_domain, identity, envid FROM messages WHERE id = ?1",
         )?
         .execute(params![id, at.unix_millis(), recipients])?;
     let file: Option<String> = batch.db.prepare_cached("DELETE FROM messages WHERE id = ?1 RETURNING body_file")?.query_row([id], |row| row.get(0))?;
-    batch.freed.extend(file);
-    for sql in ["DELETE FROM bodies WHERE message = ?1", "DELETE FROM recipients WHERE message = ?1"] {
-        batch.db.prepare_cached(sql)?.execute([id])?;
+    if file.is_none() {
+        batch.db.prepare_cached("DELETE FROM bodies WHERE message = ?1")?.execute([id])?;
     }
+    batch.freed.extend(file);
+    batch.db.prepare_cached("DELETE FROM recipients WHERE message = ?1")?.execute([id])?;
     batch.totals.mails -= 1;
     Ok(())
 }
 
-/// `[[mailbox, state, evidence], …]`: what history keeps of the recipients, printed row by row so that many of them need no second copy.
+/// As [`settled_recipients`], of rows that were never written.
+fn ended_recipients(lease: &Lease, endings: &[Ending]) -> String {
+    let mut ended: Vec<_> = endings
+        .iter()
+        .filter_map(|ending| {
+            let leased = lease.recipients.iter().find(|leased| leased.index == ending.index)?;
+            let state = match ending.how {
+                How::Delivered(_) => DELIVERED,
+                How::Cancelled(_) => CANCELLED,
+                _ => FAILED,
+            };
+            let told = row::evidence(&ending.how).map(|evidence| Told::of(evidence, ending.meaning.as_ref()));
+            Some((ending.index, leased.mailbox.to_string(), state, told))
+        })
+        .collect();
+    ended.sort_unstable_by_key(|(index, ..)| *index);
+    let rows: Vec<_> = ended.iter().map(|(_, mailbox, state, told)| (mailbox, state, told)).collect();
+    #[allow(clippy::expect_used, reason = "texts and numbers only: there is nothing that JSON could refuse")]
+    serde_json::to_string(&rows).expect("outcomes are JSON")
+}
+
+/// `[[mailbox, state, evidence], …]`: what history keeps of the recipients, printed row by row so that many of them need no second copy. No
+/// sum is looked at here, so a damaged row is kept as far as it reads: it must not keep the others from ending.
 fn settled_recipients(db: &Connection, id: i64) -> rusqlite::Result<String> {
     let mut statement = db.prepare_cached(
-        "SELECT json_array(mailbox, state, CASE WHEN json_valid(evidence) THEN json(evidence) END) FROM recipients WHERE message = ?1 ORDER BY number",
+        "SELECT json_array(CAST(mailbox AS TEXT), CAST(state AS INTEGER), CASE WHEN json_valid(CAST(evidence AS TEXT)) THEN json(CAST(evidence AS TEXT)) END)
+         FROM recipients WHERE message = ?1 ORDER BY number",
     )?;
     let mut rows = statement.query([id])?;
     let mut json = String::from("[");
@@ -331,7 +400,7 @@ fn settled_recipients(db: &Connection, id: i64) -> rusqlite::Result<String> {
         if json.len() > 1 {
             json.push(',');
         }
-        json.push_str(row.get_ref(0)?.as_str()?);
+        json.push_str(&String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or(b"null")));
     }
     json.push(']');
     Ok(json)
@@ -414,7 +483,12 @@ pub(super) fn sweep(batch: &mut Batch<'_>, now: Timestamp, history_before: Times
         queues: page("DELETE FROM queues WHERE queue IN (SELECT queue FROM queues WHERE next_at IS NULL AND parked_until <= ?1 LIMIT ?2)", now.unix_millis())?,
         ..Swept::default()
     };
-    let swept = Swept { events: journal::sweep(batch, events_before)?, ..swept };
+    let swept = Swept {
+        events: journal::sweep(batch, events_before)?,
+        homecomings: homecoming::sweep(batch, history_before)?,
+        suppressions: suppressions::sweep(batch, now)?,
+        ..swept
+    };
     batch.totals.senders -= i64::try_from(swept.senders).unwrap_or(i64::MAX);
     Ok(Ok(swept))
 }

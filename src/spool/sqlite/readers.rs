@@ -3,10 +3,10 @@
 use super::queries;
 use super::recovery::{self, Access};
 use super::writer::lock;
-use crate::mail::{KeyId, MailId, Mailbox, Stream, Timestamp};
+use crate::mail::{Domain, IdentityName, KeyId, MailId, Mailbox, Stream, Timestamp};
 use crate::spool::row::{self, MailRow, Told};
 use crate::spool::{Due, History, Queue, QueueState, RecipientHistory, SoFar, SpoolError};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -53,11 +53,18 @@ impl Readers {
 }
 
 pub(super) fn due(db: &Connection, now: Timestamp, queues_max: NonZeroUsize) -> rusqlite::Result<Vec<Due>> {
-    db.prepare_cached("SELECT queue, next_at FROM queues WHERE next_at <= ?1 ORDER BY next_at, queue LIMIT ?2")?
-        .query_map(params![now.unix_millis(), queries::limit(queues_max)], |row| {
-            Ok(Due { queue: Queue::stored(&row.get::<_, String>(0)?), since: Timestamp::from_unix_millis(row.get(1)?) })
-        })?
-        .collect()
+    let mut statement = db.prepare_cached("SELECT queue, next_at FROM queues WHERE next_at <= ?1 ORDER BY next_at, queue LIMIT ?2")?;
+    let found = statement.query_map(params![now.unix_millis(), queries::limit(queues_max)], |row| {
+        let since = Timestamp::from_unix_millis(row.get(1)?);
+        Ok(queue_in(row)?.map(|queue| Due { queue, since }))
+    })?;
+    found.filter_map(Result::transpose).collect()
+}
+
+/// The queue that a row names first. A name that does not read is damage: it is left to the audit, which removes it, and must not keep the
+/// others from being read.
+pub(super) fn queue_in(row: &Row<'_>) -> rusqlite::Result<Option<Queue>> {
+    Ok(row.get_ref(0)?.as_bytes().ok().and_then(|name| std::str::from_utf8(name).ok()).map(Queue::stored))
 }
 
 pub(super) fn next_due_at(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
@@ -127,41 +134,46 @@ pub(super) fn history(db: &Connection, id: MailId) -> rusqlite::Result<Option<Hi
             track_id: row.get(5)?,
             tag: row.get(6)?,
             recipients: row.get::<_, Option<String>>(7)?.map(|json| recipients(&json)).transpose()?.unwrap_or_default(),
+            signing_domain: row.get::<_, Option<String>>(8)?.and_then(|domain| Domain::parse(&domain).ok()),
+            identity: row.get::<_, Option<String>>(9)?.map(|identity| IdentityName::new(&identity)),
+            envid: row.get(10)?,
         })
     };
     let closed = snapshot
-        .prepare_cached("SELECT accepted_at, closed_at, stream, original_reverse_path, message_id, track_id, tag, recipients FROM history WHERE id = ?1")?
+        .prepare_cached("SELECT accepted_at, closed_at, stream, original_reverse_path, message_id, track_id, tag, recipients, signing_domain, identity, envid FROM history WHERE id = ?1")?
         .query_row([number], history)
         .optional()?;
     if closed.is_some() {
         return Ok(closed);
     }
     let open = snapshot
-        .prepare_cached("SELECT accepted_at, NULL, stream, original_reverse_path, message_id, track_id, tag, NULL FROM messages WHERE id = ?1")?
+        .prepare_cached("SELECT accepted_at, NULL, stream, original_reverse_path, message_id, track_id, tag, NULL, signing_domain, identity, envid FROM messages WHERE id = ?1")?
         .query_row([number], history)
         .optional()?;
     let Some(mut open) = open else { return Ok(None) };
     let mut statement = snapshot.prepare_cached("SELECT mailbox, state, evidence FROM recipients WHERE message = ?1 ORDER BY number")?;
+    let text = |row: &Row<'_>, column| row.get_ref(column).ok().and_then(|value| value.as_str().ok()).map(str::to_owned);
     let rows = statement.query_map([number], |row| {
-        let evidence: Option<String> = row.get(2)?;
-        let told = evidence.map(|json| serde_json::from_str(&json)).transpose().map_err(unreadable)?;
-        recipient(&row.get::<_, String>(0)?, row.get(1)?, told)
+        let told = text(row, 2).and_then(|json| serde_json::from_str(&json).ok());
+        Ok(text(row, 0).zip(row.get(1).ok()).and_then(|(mailbox, state)| recipient(&mailbox, state, told)))
     })?;
-    open.recipients = rows.collect::<rusqlite::Result<_>>()?;
+    open.recipients = rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?;
     Ok(Some(open))
 }
 
+/// Under no sum: a recipient that does not read is left out, the others are told of.
 fn recipients(json: &str) -> rusqlite::Result<Vec<RecipientHistory>> {
-    let rows: Vec<(String, i64, Option<Told>)> = serde_json::from_str(json).map_err(unreadable)?;
-    rows.into_iter().map(|(mailbox, state, told)| recipient(&mailbox, state, told)).collect()
+    let rows: Vec<serde_json::Value> = serde_json::from_str(json).map_err(unreadable)?;
+    let readable = rows.into_iter().filter_map(|row| serde_json::from_value::<(String, i64, Option<Told>)>(row).ok());
+    Ok(readable.filter_map(|(mailbox, state, told)| recipient(&mailbox, state, told)).collect())
 }
 
-fn recipient(mailbox: &str, state: i64, told: Option<Told>) -> rusqlite::Result<RecipientHistory> {
+fn recipient(mailbox: &str, state: i64, told: Option<Told>) -> Option<RecipientHistory> {
     let at = told.as_ref().map(|told| Timestamp::from_unix_millis(told.at));
     let (status, text) = told.as_ref().map(|told| (told.status.clone(), told.text.clone())).unzip();
     let (remote, provider, reason) = told.map(|told| (told.remote, told.provider, told.reason)).unwrap_or_default();
-    Ok(RecipientHistory {
-        mailbox: Mailbox::parse(mailbox).map_err(unreadable)?,
+    Some(RecipientHistory {
+        mailbox: Mailbox::parse(mailbox).ok()?,
         outcome: match state {
             queries::DELIVERED => SoFar::Delivered,
             queries::FAILED => SoFar::Failed,
@@ -178,19 +190,20 @@ fn recipient(mailbox: &str, state: i64, told: Option<Told>) -> rusqlite::Result<
 }
 
 pub(super) fn queues(db: &Connection, after: Option<&Queue>, queues_max: NonZeroUsize) -> rusqlite::Result<Vec<QueueState>> {
-    db.prepare_cached(
+    let mut statement = db.prepare_cached(
         "SELECT queue, next_at, parked_until, (SELECT count(*) FROM recipients WHERE recipients.queue = queues.queue AND state = 0)
          FROM queues WHERE queue > ?1 ORDER BY queue LIMIT ?2",
-    )?
-    .query_map(params![after.map_or("", Queue::as_str), queries::limit(queues_max)], |row| {
-        Ok(QueueState {
-            queue: Queue::stored(&row.get::<_, String>(0)?),
+    )?;
+    let found = statement.query_map(params![after.map_or("", Queue::as_str), queries::limit(queues_max)], |row| {
+        let Some(queue) = queue_in(row)? else { return Ok(None) };
+        Ok(Some(QueueState {
+            queue,
             next_at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_unix_millis),
             parked_until: Timestamp::from_unix_millis(row.get(2)?),
             recipients: row.get::<_, i64>(3)?.try_into().unwrap_or(0),
-        })
-    })?
-    .collect()
+        }))
+    })?;
+    found.filter_map(Result::transpose).collect()
 }
 
 /// A page of [`Records::mentions`](crate::spool::Records::mentions).

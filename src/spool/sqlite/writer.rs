@@ -7,27 +7,41 @@
 //! worker  ─ work ─┘                └─ answer ─ worker
 //! ```
 //!
+//! An ending of an attempt is in no such hurry as a client that waits for its `250`: it waits for the next commit, a few milliseconds at most,
+//! and shares its fsync. Where little is to do that halves the transactions; where much is, clients share theirs with clients.
+//!
 //! Nobody hears of success before the fsync. Work refuses (`Ok(Err(…))`) before its first write or not at all, so a refusal needs no rollback of
 //! its own; whatever else goes wrong is the store's fault, and stops it: the batch is undone, its waiters and all that come later get
 //! [`SpoolError::Failed`], and nothing is tried again. After a failed fsync the kernel may have dropped the pages and report success the next time.
+//!
+//! A disk without room is no such fault: the write that found none was refused whole, before any fsync. The batch is undone, its waiters hear
+//! [`SpoolError::Full`], and the next batch is tried as ever.
 
+use super::disk::Disk;
 use super::housekeeper::Chore;
 use super::journal::Span;
 use super::lock::Lock;
+use super::queries;
 use super::recovery::Counter;
+use super::suppressions::Sieve;
 use super::wal::Wal;
-use crate::spool::{Health, SpoolError};
+use crate::spool::suppressions::Key;
+use crate::spool::{Health, Queue, SpoolError};
 use rusqlite::{Connection, TransactionBehavior};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 /// The way to the writer.
 #[derive(Debug)]
 pub(super) struct Handle {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    room: Arc<Semaphore>,
     pub state: Arc<State>,
+    disk: Arc<Disk>,
 }
 
 /// What all parts of a spool know of its state.
@@ -52,6 +66,7 @@ pub(super) struct Totals {
     pub recipients: i64,
     pub quarantined: i64,
     pub senders: i64,
+    pub suppressions: i64,
 }
 
 /// A transaction while it is filled.
@@ -62,6 +77,12 @@ pub(super) struct Batch<'a> {
     pub fence: i64,
     /// Which events there are.
     pub journal: Span,
+    /// Who may be on the suppression list.
+    pub sieve: &'a Sieve,
+    /// Who is off that list once this is committed.
+    pub lifted: HashSet<Key>,
+    /// Queues in which something changed: the schedule is brought up to date once for each, whatever many jobs did to it.
+    pub stirred: BTreeSet<Queue>,
     /// Body files whose rows this transaction removes.
     pub freed: Vec<String>,
     /// Something was written that SQLite does not count as a change of rows.
@@ -74,8 +95,10 @@ pub(super) type Refusable<T> = rusqlite::Result<Result<T, SpoolError>>;
 /// How safe work has to be before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Safety {
-    /// It survives loss of power: somebody will act on it.
+    /// It survives loss of power: somebody waits for it.
     Durable,
+    /// As durable once it is answered, and in no hurry: it may wait for a transaction that syncs anyway.
+    Unhurried,
     /// It may be forgotten by a loss of power, which ends leases and parking anyway: no fsync of its own.
     Lazy,
 }
@@ -84,6 +107,7 @@ struct Job {
     safety: Safety,
     octets: usize,
     work: Work,
+    _room: OwnedSemaphorePermit,
 }
 
 type Work = Box<dyn FnOnce(&mut Batch<'_>) -> rusqlite::Result<Answer> + Send>;
@@ -99,8 +123,11 @@ pub(super) struct Writer {
     pub totals: Totals,
     pub fence: i64,
     pub journal: Span,
-    /// Wait this long for company before a transaction begins.
+    pub sieve: Arc<Sieve>,
+    /// Wait this long for company before a transaction begins, if the one before had some.
     pub linger: Duration,
+    /// What is in no hurry waits so long for a transaction that syncs.
+    pub endings_linger: Duration,
     /// Told the body files whose rows are gone, and when there is no more to do.
     pub chores: std::sync::mpsc::Sender<Chore>,
 }
@@ -110,14 +137,15 @@ impl Handle {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(writer: Writer, lock: Arc<Lock>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
-        let (sender, jobs) = mpsc::channel(JOBS_WAITING_MAX);
+    pub fn start(writer: Writer, disk: Arc<Disk>, lock: Arc<Lock>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (sender, jobs) = mpsc::channel();
+        let room = Arc::new(Semaphore::new(JOBS_WAITING_MAX));
         let state = Arc::clone(&writer.state);
         let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || {
-            writer.run(jobs);
+            writer.run(&jobs);
             drop(lock);
         })?;
-        Ok((Self { jobs: Mutex::new(Some(sender)), state }, thread))
+        Ok((Self { jobs: Mutex::new(Some(sender)), room, state, disk }, thread))
     }
 
     /// Has `work` done in the next transaction; returns once that is committed. Waits while too much is before it (backpressure).
@@ -130,18 +158,28 @@ impl Handle {
         octets: usize,
         work: impl FnOnce(&mut Batch<'_>) -> Refusable<T> + Send + 'static,
     ) -> Result<T, SpoolError> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| SpoolError::Closed)?; // it is never closed
         let sender = lock(&self.jobs).clone().ok_or(SpoolError::Closed)?;
         let (tell, told) = oneshot::channel();
         let state = Arc::clone(&self.state);
         let work: Work = Box::new(move |batch| {
             // Said before the waiter can see that nobody will answer.
-            let result = work(batch).inspect_err(|fault| state.fail(&fault.to_string()))?;
+            let result = work(batch).inspect_err(|fault| state.judge(fault))?;
             // A waiter that went away needs no answer.
             Ok(Box::new(move || drop(tell.send(result))))
         });
-        sender.send(Job { safety, octets, work }).await.map_err(|_| self.state.ended())?;
+        sender.send(Job { safety, octets, work, _room: room }).map_err(|_| self.ended())?;
         drop(sender);
-        told.await.unwrap_or_else(|_| Err(self.state.ended()))
+        told.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Why nobody answers.
+    fn ended(&self) -> SpoolError {
+        match self.state.working() {
+            Err(failed) => failed,
+            Ok(()) if self.is_closed() => SpoolError::Closed,
+            Ok(()) => self.disk.free_octets().map_or_else(|fault| fault, |free| self.disk.full(free)),
+        }
     }
 
     /// From now on nothing is handed over; the thread ends when it has done what it has.
@@ -164,6 +202,13 @@ impl State {
         }
     }
 
+    /// Stops the spool for a fault of the store, unless that is want of room.
+    pub fn judge(&self, fault: &rusqlite::Error) {
+        if !is_full(fault) {
+            self.fail(&fault.to_string());
+        }
+    }
+
     /// # Errors
     /// [`SpoolError::Failed`] once it has.
     pub fn working(&self) -> Result<(), SpoolError> {
@@ -177,71 +222,82 @@ impl State {
     pub fn health(&self) -> Health {
         lock(&self.failed).clone().map_or(Health::Working, Health::Failed)
     }
+}
 
-    fn ended(&self) -> SpoolError {
-        self.working().err().unwrap_or(SpoolError::Closed)
-    }
+/// Whether a write found no room on the disk. The same is said where the shared index of the log cannot grow.
+pub(super) fn is_full(fault: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(cause, _) = fault else { return false };
+    cause.code == rusqlite::ErrorCode::DiskFull || cause.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
 }
 
 impl Writer {
     /// Until nobody can hand over work any more.
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let panicked = PanicIsFailure(Arc::clone(&self.state));
-        while let Some(first) = jobs.blocking_recv() {
-            if !self.linger.is_zero() {
-                std::thread::sleep(self.linger);
-            }
+    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        let _at_end = AtEnd { state: Arc::clone(&self.state), chores: self.chores.clone() };
+        let mut intake = Intake::of(jobs, self.linger, self.endings_linger);
+        while let Some(gathered) = intake.next() {
             if self.state.working().is_err() {
                 break; // the checkpoint failed; whoever waits is told by the drop of his job
             }
-            let mut gathered = gather(first, &mut jobs).into_iter();
             let mut answers = Vec::with_capacity(gathered.len());
             let began = Instant::now();
-            let committed = self.commit(&mut gathered, &mut answers);
+            let committed = self.commit(&mut gathered.into_iter(), &mut answers);
             self.state.busy_micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(0), Ordering::Relaxed);
             if let Err(fault) = committed {
                 // First the cause, then the drop of jobs and answers, by which their waiters learn that it is to be asked for.
-                self.state.fail(&fault.to_string());
-                break;
+                self.state.judge(&fault);
+                if self.state.working().is_err() {
+                    break;
+                }
+                continue; // undone: by the drop of jobs and answers their waiters learn that there was no room
             }
             for answer in answers {
                 answer();
             }
         }
+        drop(intake);
         if self.state.working().is_ok() {
             self.finish();
         }
-        drop(panicked);
-        let _ = self.chores.send(Chore::Stop);
     }
 
     /// One transaction. The answers are for after it.
     fn commit(&mut self, jobs: &mut std::vec::IntoIter<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
         let count = jobs.len() as u64;
-        let durable = jobs.as_slice().iter().any(|job| job.safety == Safety::Durable);
+        let durable = jobs.as_slice().iter().any(|job| job.safety != Safety::Lazy);
         let gate = self.wal.hold();
         self.wal.sync_at_commit(&self.db, durable)?;
         let changes_before = self.db.total_changes();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch { db: &tx, totals: self.totals, fence: self.fence, journal: self.journal, freed: Vec::new(), reindexed: false };
+        let mut batch = Batch {
+            db: &tx,
+            totals: self.totals,
+            fence: self.fence,
+            journal: self.journal,
+            sieve: &self.sieve,
+            lifted: HashSet::new(),
+            stirred: BTreeSet::new(),
+            freed: Vec::new(),
+            reindexed: false,
+        };
         for job in jobs {
             answers.push((job.work)(&mut batch)?);
         }
-        let Batch { totals, fence, journal, freed, reindexed, .. } = batch;
+        for queue in std::mem::take(&mut batch.stirred) {
+            queries::refresh_queue(&tx, queue.as_str())?;
+        }
+        let Batch { totals, fence, journal, lifted, freed, reindexed, .. } = batch;
         if tx.total_changes() == changes_before && !reindexed {
             return tx.rollback(); // nothing was written: nothing to wait for
         }
         let commits = self.counter.value + i64::from(durable);
-        tx.prepare_cached("UPDATE spool SET commits = ?1, fence = ?2, mails = ?3, recipients = ?4, quarantined = ?5, senders = ?6, events = ?7")?.execute((
-            commits,
-            fence,
-            totals.mails,
-            totals.recipients,
-            totals.quarantined,
-            totals.senders,
-            journal.last,
-        ))?;
+        tx.prepare_cached(
+            "UPDATE spool SET commits = ?1, fence = ?2, mails = ?3, recipients = ?4, quarantined = ?5, senders = ?6, events = ?7,
+             suppressions = ?8",
+        )?
+        .execute((commits, fence, totals.mails, totals.recipients, totals.quarantined, totals.senders, journal.last, totals.suppressions))?;
         tx.commit()?;
+        self.sieve.forget(&lifted);
         drop(gate);
         let is_news = journal.last != self.journal.last;
         (self.totals, self.fence, self.journal) = (totals, fence, journal);
@@ -270,26 +326,110 @@ impl Writer {
     }
 }
 
-/// What waits right now, up to the bounds of a transaction.
-fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let mut octets = first.octets;
-    let mut gathered = vec![first];
-    while gathered.len() < TRANSACTION_JOBS_MAX && octets < TRANSACTION_OCTETS_MAX {
-        let Ok(job) = jobs.try_recv() else { break };
-        octets += job.octets;
-        gathered.push(job);
-    }
-    gathered
+/// What comes in, gathered into transactions.
+struct Intake<'a> {
+    jobs: &'a mpsc::Receiver<Job>,
+    linger: Duration,
+    endings_linger: Duration,
+    /// What is in no hurry and came since then.
+    unhurried: Vec<Job>,
+    since: Instant,
+    had_company: bool,
+    last_client_at: Instant,
+    ended: bool,
 }
 
-/// A panic in the writer is a defect of ours; the spool is then as stopped as after a failed write, and says so.
-struct PanicIsFailure(Arc<State>);
+impl<'a> Intake<'a> {
+    fn of(jobs: &'a mpsc::Receiver<Job>, linger: Duration, endings_linger: Duration) -> Self {
+        Self { jobs, linger, endings_linger, unhurried: Vec::new(), since: Instant::now(), had_company: false, last_client_at: Instant::now(), ended: false }
+    }
 
-impl Drop for PanicIsFailure {
+    /// The jobs of the next transaction; none when nobody can hand over any more. Blocks.
+    fn next(&mut self) -> Option<Vec<Job>> {
+        let mut gathered: Vec<Job> = Vec::new();
+        let mut octets = 0;
+        while gathered.is_empty() && !self.ended {
+            let come = if self.unhurried.is_empty() {
+                self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else if self.unhurried.len() >= TRANSACTION_JOBS_MAX {
+                Err(RecvTimeoutError::Timeout)
+            } else {
+                self.jobs.recv_timeout(self.endings_linger.saturating_sub(self.since.elapsed()))
+            };
+            match come {
+                Ok(job) if job.safety == Safety::Unhurried => self.put_off(job),
+                Ok(job) => {
+                    let is_waited_for = job.safety == Safety::Durable;
+                    octets += job.octets;
+                    gathered.push(job);
+                    if is_waited_for && self.had_company && !self.linger.is_zero() {
+                        self.linger(&mut gathered, &mut octets);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            }
+        }
+        self.take_what_is_there(&mut gathered, &mut octets);
+        // Whoever comes soon after another has company, though not in one transaction.
+        let clients = gathered.iter().filter(|job| job.safety == Safety::Durable).count();
+        if clients > 0 {
+            self.had_company = clients > 1 || self.last_client_at.elapsed() < self.linger * LINGERS_MAX;
+            self.last_client_at = Instant::now();
+        }
+        // A transaction that waits for no disk stays one.
+        if gathered.is_empty() || gathered.iter().any(|job| job.safety == Safety::Durable) || self.since.elapsed() >= self.endings_linger {
+            gathered.append(&mut self.unhurried);
+        }
+        (!gathered.is_empty()).then_some(gathered)
+    }
+
+    /// Waits for more, and again as long as somebody comes: one who waits already is better served by few large transactions than by many.
+    fn linger(&mut self, gathered: &mut Vec<Job>, octets: &mut usize) {
+        for _ in 0..LINGERS_MAX {
+            let before = gathered.len();
+            std::thread::sleep(self.linger);
+            self.take_what_is_there(gathered, octets);
+            if gathered.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn take_what_is_there(&mut self, gathered: &mut Vec<Job>, octets: &mut usize) {
+        while gathered.len() < TRANSACTION_JOBS_MAX && *octets < TRANSACTION_OCTETS_MAX {
+            match self.jobs.try_recv() {
+                Ok(job) if job.safety == Safety::Unhurried => self.put_off(job),
+                Ok(job) => {
+                    *octets += job.octets;
+                    gathered.push(job);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn put_off(&mut self, job: Job) {
+        if self.unhurried.is_empty() {
+            self.since = Instant::now();
+        }
+        self.unhurried.push(job);
+    }
+}
+
+/// However the writer ends, the housekeeper ends with it. A panic is a defect of ours; the spool is then as stopped as after a failed write,
+/// and says so.
+struct AtEnd {
+    state: Arc<State>,
+    chores: mpsc::Sender<Chore>,
+}
+
+impl Drop for AtEnd {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail("a defect in the spool's writer");
+            self.state.fail("a defect in the spool's writer");
         }
+        let _ = self.chores.send(Chore::Stop);
     }
 }
 
@@ -300,6 +440,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Sessions wait from here on; their messages are in memory already.
 const JOBS_WAITING_MAX: usize = 1024;
+/// How often a transaction lingers, as long as each time brings somebody.
+const LINGERS_MAX: u32 = 6;
 /// A transaction takes no more: an answer is not to wait for everybody.
 const TRANSACTION_JOBS_MAX: usize = 256;
 const TRANSACTION_OCTETS_MAX: usize = 16 << 20;
