@@ -17,6 +17,7 @@ use super::Held;
 use super::connection::Connection;
 use super::counted;
 use super::ending::{self, Circumstances};
+use super::network::Outlet;
 use super::pool::{Kept, Permit};
 use super::provider::{Place, Reaction};
 use super::route::PlannedHost;
@@ -26,7 +27,9 @@ use super::target::Target;
 use super::tls::TlsDemand;
 use super::way::Way;
 use super::worker::{Shared, log};
+use crate::mail::suppression::Proof;
 use crate::mail::{EnhancedCode, Evidence, Outcome, Timestamp};
+use crate::seal::Kind;
 use crate::smtp::client::{ConnectionEnd, RecipientEnd, Stage, Transaction, TransactionEnd, TransactionRecipient};
 use crate::spool::{Lease, Leased, Mail, Spool, SpoolError};
 use bytes::Bytes;
@@ -92,6 +95,8 @@ pub(super) struct Ended {
     pub dsn_passed_on: bool,
     /// As logs name it.
     pub provider: Arc<str>,
+    /// How it is known that a failure is this recipient's own.
+    pub proof: Proof,
 }
 
 /// Until when a lease holds, seen by the attempt and kept up to date by who renews it; and whether a final dot is out.
@@ -207,7 +212,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
             let text = "this relay stopped before the reply to the final dot came";
             let evidence = Evidence { unknown_end: true, ..self.evidence(EnhancedCode::new(4, 3, 2), text.to_owned()) };
             for recipient in under_way {
-                self.end(recipient, Outcome::Deferred(evidence.clone()), false, super::provider::OTHER.into());
+                self.end(recipient, Outcome::Deferred(evidence.clone()), false, super::provider::OTHER.into(), Proof::Unproven);
             }
         } else {
             self.left.extend(under_way);
@@ -266,10 +271,14 @@ impl<'a, S: Spool> Attempt<'a, S> {
                 return Ok(kept);
             }
             let Kept { permit, connection, .. } = *kept;
-            tokio::spawn(connection.quit());
+            connection.quit().await; // two at a time would be one more than the permit is for
             self.permit = Some(permit);
         }
+        let mut full_at = None;
         while let Some(host) = self.hosts.front().cloned() {
+            if full_at.is_some_and(|preference| host.preference > preference) {
+                break; // a busy host is waited for; a worse one is for when it is silent
+            }
             let place = self.way.place(&host.name, self.settings);
             let mut targets = host.addresses.iter().map(|address| self.way.target(&place, *address, self.settings));
             if let Some(kept) = targets.find_map(|target| self.shared.pool.take(&target)) {
@@ -279,7 +288,10 @@ impl<'a, S: Spool> Attempt<'a, S> {
             let permit = match self.permit.take().filter(|permit| *permit.place() == place).map_or_else(|| self.shared.pool.admit(&place), Ok) {
                 Ok(permit) => permit,
                 Err(Admission::Paused(until)) => return Err(NoSession::Wait(until)),
-                Err(_) => {
+                Err(refused) => {
+                    if refused == Admission::Full {
+                        full_at = full_at.or(Some(host.preference));
+                    }
                     self.hosts.pop_front();
                     continue;
                 }
@@ -310,8 +322,11 @@ impl<'a, S: Spool> Attempt<'a, S> {
                 }
                 Err(fault) => fault,
             };
-            counted::failed(self.shared, place, &fault);
             log::connection_failed(&self.mail, place, &target, &fault);
+            if fault.is_shortage() {
+                return Err(NoSession::Wait(self.shared.now() + SHORTAGE_PAUSE));
+            }
+            counted::failed(self.shared, place, &fault);
             self.note_fault(fault.outcome(&target, self.shared.now()));
             let Some(reply) = fault.reply() else { continue };
             let reaction = place.limits.reaction(reply);
@@ -325,7 +340,8 @@ impl<'a, S: Spool> Attempt<'a, S> {
                 });
             }
         }
-        if self.is_alone(place) {
+        // Where every address had answered before and broke off over this message, it is no host that does not answer.
+        if !host.addresses.is_empty() && self.is_alone(place) {
             self.shared.pool.silent(place);
         }
         Ok(None)
@@ -340,13 +356,14 @@ impl<'a, S: Spool> Attempt<'a, S> {
     async fn connect(&self, target: &Target, place: &Place) -> Result<Connection, super::target::OpenFault> {
         let shared = self.shared;
         let tls = shared.tls.load();
+        let outlet = Outlet { network: &*shared.network, tls: &tls, clock: &shared.clock };
         let timeouts = &self.settings.timeouts;
-        match Connection::open(target, &tls, timeouts).await {
+        match Connection::open_over(&outlet, target, timeouts).await {
             Err(fault) if target.tls == TlsDemand::Opportunistic && fault.may_go_in_clear(target) => {
                 shared.tally.clear_text_after_failed_tls.fetch_add(1, Ordering::Relaxed);
                 shared.meters.of(&place.provider).fallbacks.one();
                 log::clear_text(place, target, &fault);
-                Connection::open(&target.in_clear(), &tls, timeouts).await
+                Connection::open_over(&outlet, &target.in_clear(), timeouts).await
             }
             opened => opened,
         }
@@ -398,6 +415,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
             ret: self.mail.ret,
             header: &header,
             message,
+            as_it_is: self.mail.kind == Kind::Returned,
         };
         let (tenure, shared, needed) = (self.tenure.clone(), self.shared.clone(), self.settings.lease_needed());
         let before_end = async move {
@@ -445,7 +463,7 @@ impl<'a, S: Spool> Attempt<'a, S> {
             }
             return self.left.extend(tried);
         }
-        let blamed = end.blamed_message && tried.len() > 1;
+        let (several, blamed) = (end.blamed_message, end.blamed_message && tried.len() > 1);
         let too_many = end.recipients.iter().filter(|end| matches!(end, RecipientEnd::TooMany(_))).count();
         if too_many > 0 {
             self.shared.pool.took_only(&place, tried.len() - too_many);
@@ -457,7 +475,10 @@ impl<'a, S: Spool> Attempt<'a, S> {
                     self.singly = true;
                     self.left.push_back(recipient);
                 }
-                RecipientEnd::Ended(outcome) => self.end(recipient, outcome, dsn_passed_on, place.provider.clone()),
+                RecipientEnd::Ended(outcome) => {
+                    let proof = ending::proof(outcome.evidence(), !several);
+                    self.end(recipient, outcome, dsn_passed_on, place.provider.clone(), proof);
+                }
             }
         }
     }
@@ -492,14 +513,15 @@ impl<'a, S: Spool> Attempt<'a, S> {
         }
     }
 
-    fn end(&mut self, recipient: Leased, outcome: Outcome, dsn_passed_on: bool, provider: Arc<str>) {
-        self.report.ended.push(Ended { recipient, outcome, dsn_passed_on, provider });
+    fn end(&mut self, recipient: Leased, outcome: Outcome, dsn_passed_on: bool, provider: Arc<str>, proof: Proof) {
+        self.report.ended.push(Ended { recipient, outcome, dsn_passed_on, provider, proof });
     }
 
     fn end_left(&mut self, outcome: &Outcome) {
         let provider = outcome.evidence().remote.as_ref().map(|remote| self.way.place(&remote.host, self.settings).provider);
         for recipient in std::mem::take(&mut self.left) {
-            self.end(recipient, outcome.clone(), false, provider.clone().unwrap_or_else(|| super::provider::OTHER.into()));
+            let provider = provider.clone().unwrap_or_else(|| super::provider::OTHER.into());
+            self.end(recipient, outcome.clone(), false, provider, Proof::Unproven);
         }
     }
 
@@ -528,6 +550,11 @@ impl Tenure {
         self.renewed(Timestamp::EPOCH);
     }
 
+    /// Until when it held, if that is past and nobody else is known to have it.
+    pub(super) fn ran_out(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.until()).filter(|until| *until <= now && *until > Timestamp::EPOCH)
+    }
+
     fn until(&self) -> Timestamp {
         Timestamp::from_unix_millis(self.until.load(Ordering::Acquire))
     }
@@ -536,7 +563,14 @@ impl Tenure {
 impl Report {
     /// What is the same for all recipients of a mail.
     pub(super) fn circumstances<'a, S: Spool>(shared: &Shared<S>, settings: &'a Settings, mail: &'a Mail) -> Circumstances<'a> {
-        Circumstances { mail, schedule: settings.schedule(&mail.stream), reasons: &settings.reasons, started_at: shared.started_at, now: shared.now() }
+        Circumstances {
+            mail,
+            schedule: settings.schedule(&mail.stream),
+            reasons: &settings.reasons,
+            started_at: shared.started_at,
+            kept_for: settings.returned_kept_for,
+            now: shared.now(),
+        }
     }
 }
 
@@ -563,5 +597,7 @@ const fn strictness(reaction: Reaction) -> u8 {
 const HELD: EnhancedCode = EnhancedCode::new(4, 7, 0);
 /// How long an attempt waits for its turn under a rate before its lease is given back.
 const RATE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long mail rests for which this machine had no socket.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(10);
 /// How long mail rests that found every connection taken.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);

@@ -1,24 +1,26 @@
 //! The shell around one session with a next hop: it connects, shakes hands, writes what [`smtp::client`](crate::smtp::client) says and
 //! reads the replies, each stage within its time. What replies mean is decided there; who to connect to and when, by the caller.
 //!
-//! mail-send makes the TCP connection, the TLS session and AUTH. Greeting, EHLO and the transaction are ours: its reader throws away
-//! what follows a reply in the same read, so it is only ever given one line at a time (see `wire::LineByLine`).
+//! The connection and the TLS session are [`Network`]'s, AUTH is mail-send's. Greeting, EHLO and the transaction are ours: its reader
+//! throws away what follows a reply in the same read, so it is only ever given one line at a time (see `wire::LineByLine`).
+//!
+//! [`Network`]: super::network::Network
 
 mod wire;
 
+use super::network::{Line, Outlet, Tcp};
 use super::target::{Credentials, Login, OpenFault, Target, Timeouts};
-use super::tls::{ClientTls, TlsDemand, words_of};
-use crate::clock;
-use crate::mail::{RemoteReply, TlsSession};
+use super::tls::{ClientTls, TlsDemand};
+use crate::clock::{self, Clock};
+use crate::mail::{RemoteReply, Timestamp, TlsSession};
 use crate::smtp::client::{Capabilities, ConnectionEnd, Dialogue, Next, Opening, OpeningFault, Peer, Stage, Step, Transaction, TransactionEnd};
 use mail_send::SmtpClient;
 use secrecy::ExposeSecret;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
-use wire::{LineByLine, Stream, Wire, WireFault};
+use tokio::time::timeout;
+use wire::{LineByLine, Wire, WireFault};
 
 /// An open session: greeted, under the TLS that was demanded, authenticated where that was asked.
 pub struct Connection {
@@ -29,6 +31,7 @@ pub struct Connection {
     prefer_bdat: bool,
     transactions: u32,
     took: Took,
+    clock: Clock,
     /// False while a transaction runs: one that is dropped leaves the session in the middle of it.
     at_rest: bool,
 }
@@ -45,6 +48,17 @@ pub struct Took {
 }
 
 impl Connection {
+    /// Makes a session over the system's network, under its clock.
+    ///
+    /// # Errors
+    /// As [`Self::open_over`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::open_over`].
+    pub async fn open(target: &Target, tls: &ClientTls, timeouts: &Timeouts) -> Result<Self, OpenFault> {
+        Self::open_over(&Outlet { network: &Tcp, tls, clock: &clock::system() }, target, timeouts).await
+    }
+
     /// Makes a session.
     ///
     /// # Errors
@@ -52,27 +66,28 @@ impl Connection {
     ///
     /// # Cancel safety
     /// Dropped, it leaves nothing behind but a closed connection.
-    pub async fn open(target: &Target, tls: &ClientTls, timeouts: &Timeouts) -> Result<Self, OpenFault> {
+    pub async fn open_over(outlet: &Outlet<'_>, target: &Target, timeouts: &Timeouts) -> Result<Self, OpenFault> {
         let mut took = Took::default();
         let began = Instant::now();
-        let tcp = connect(target, timeouts.connect).await?;
+        let line = connect(outlet, target, timeouts.connect).await?;
         took.connect = began.elapsed();
         let (mut wire, mut session) = if target.implicit_tls {
-            let (stream, session) = handshake(tcp, target, tls, timeouts.starttls, &mut took).await?;
-            (Wire::new(stream), Some(session))
+            let (line, session) = handshake(outlet, line, target, timeouts.starttls, &mut took).await?;
+            (Wire::new(line), Some(session))
         } else {
-            (Wire::new(Stream::Clear(tcp)), None)
+            (Wire::new(line), None)
         };
         let (wanted, demanded) = if target.implicit_tls { (false, false) } else { (target.tls != TlsDemand::None, target.tls > TlsDemand::Opportunistic) };
-        let mut opening = Opening::new(&target.ehlo_name, wanted, demanded);
+        let opening = Opening::new(&target.ehlo_name, wanted, demanded);
+        let mut opening = if target.lmtp { opening.lmtp() } else { opening };
         let mut step = opening.begin();
         let capabilities = loop {
             step = match step {
                 Step::Ask(octets, stage) => opening.reply(ask(&mut wire, &octets, stage, timeouts).await?),
                 Step::StartTls => {
-                    let tcp = wire.into_clear().ok_or_else(|| OpenFault::Protocol(SPOKE_BEFORE_TLS.to_owned()))?;
-                    let (stream, agreed) = handshake(tcp, target, tls, timeouts.starttls, &mut took).await?;
-                    (wire, session) = (Wire::new(stream), Some(agreed));
+                    let line = wire.into_line().ok_or_else(|| OpenFault::Protocol(SPOKE_BEFORE_TLS.to_owned()))?;
+                    let (line, agreed) = handshake(outlet, line, target, timeouts.starttls, &mut took).await?;
+                    (wire, session) = (Wire::new(line), Some(agreed));
                     opening.tls_started()
                 }
                 Step::Ready(capabilities) => break capabilities,
@@ -87,7 +102,8 @@ impl Connection {
         }
         took.greet = began.elapsed().saturating_sub(took.connect + took.tls.unwrap_or_default());
         let peer = Peer { remote: target.remote(), tls: session };
-        Ok(Self { wire, peer, capabilities, timeouts: timeouts.clone(), prefer_bdat: target.bdat, transactions: 0, took, at_rest: true })
+        let clock = outlet.clock.clone();
+        Ok(Self { wire, peer, capabilities, timeouts: timeouts.clone(), prefer_bdat: target.bdat, transactions: 0, took, clock, at_rest: true })
     }
 
     /// What the next hop offers.
@@ -126,7 +142,7 @@ impl Connection {
     /// # Cancel safety
     /// Not safe: dropped, the mail may have been delivered, and the connection is not [open](Self::is_open) any more.
     pub async fn transact(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
-        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), self.now());
         self.converse(dialogue, before_end).await
     }
 
@@ -135,7 +151,7 @@ impl Connection {
     /// # Cancel safety
     /// As [`Self::transact`].
     pub async fn transact_whole(&mut self, transaction: &Transaction<'_>, before_end: impl Future<Output = bool>) -> TransactionEnd {
-        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), clock::now());
+        let dialogue = Dialogue::new(transaction, &self.capabilities, self.prefer_bdat, self.peer.clone(), self.now());
         self.converse(dialogue.whole(), before_end).await
     }
 
@@ -147,7 +163,7 @@ impl Connection {
             match dialogue.proceed() {
                 Next::Write(_) if !begun && used_before && !self.is_open() => {
                     was_closed = true;
-                    dialogue.lost("the server had closed the idle connection", clock::now());
+                    dialogue.lost("the server had closed the idle connection", self.now());
                 }
                 Next::Write(stage) => {
                     if !begun {
@@ -160,10 +176,10 @@ impl Connection {
                     }
                 }
                 Next::Read(stage) => match self.wire.reply(self.timeouts.of(stage)).await {
-                    Ok(reply) => dialogue.reply(reply, clock::now()),
+                    Ok(reply) => dialogue.reply(reply, self.now()),
                     Err(fault) => {
                         was_closed = used_before && dialogue.is_unanswered() && matches!(fault, WireFault::Closed(_));
-                        tell(&mut dialogue, fault, stage);
+                        tell(&mut dialogue, fault, stage, self.now());
                     }
                 },
                 Next::AskToEnd => {
@@ -171,13 +187,13 @@ impl Connection {
                         Some(leave) => leave.await,
                         None => false,
                     };
-                    dialogue.may_end(leave, clock::now());
+                    dialogue.may_end(leave, self.now());
                 }
                 Next::Over => break,
             }
         }
         self.at_rest = true;
-        let mut end = dialogue.end(clock::now());
+        let mut end = dialogue.end(self.now());
         end.stale = was_closed;
         if end.connection == ConnectionEnd::Reusable {
             end.connection = self.state();
@@ -210,6 +226,10 @@ impl Connection {
         self.wire.shut(self.timeouts.quit).await;
     }
 
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     async fn ask_ok(&mut self, command: &[u8]) -> bool {
         if !self.is_open() {
             return false;
@@ -236,9 +256,9 @@ impl Connection {
         while dialogue.proceed() != Next::Over
             && let Ok(reply) = self.wire.reply(LAST_WORDS).await
         {
-            dialogue.reply(reply, clock::now());
+            dialogue.reply(reply, self.now());
         }
-        tell(dialogue, fault, stage);
+        tell(dialogue, fault, stage, self.now());
     }
 }
 
@@ -248,47 +268,22 @@ impl fmt::Debug for Connection {
     }
 }
 
-async fn connect(target: &Target, within: Duration) -> Result<TcpStream, OpenFault> {
-    let connected = match target.source {
-        Some(source) => SmtpClient::connect_using(source, target.address, within).await,
-        None => SmtpClient::connect(target.address, within).await,
-    };
-    let tcp = connected.map_err(|fault| match fault {
-        mail_send::Error::Io(fault) => OpenFault::Connect(fault),
-        mail_send::Error::Timeout => OpenFault::Timeout(Stage::Connect),
-        other => OpenFault::Connect(io::Error::other(other.to_string())),
-    })?;
-    // Without it the last piece of a message waits for the acknowledgement of the one before.
-    tcp.stream.set_nodelay(true).map_err(OpenFault::Connect)?;
-    Ok(tcp.stream)
+async fn connect(outlet: &Outlet<'_>, target: &Target, within: Duration) -> Result<Line, OpenFault> {
+    let connecting = outlet.network.connect(target.address, target.source);
+    timeout(within, connecting).await.map_err(|_| OpenFault::Timeout(Stage::Connect))?.map_err(OpenFault::Connect)
 }
 
-async fn handshake(tcp: TcpStream, target: &Target, tls: &ClientTls, within: Duration, took: &mut Took) -> Result<(Stream, TlsSession), OpenFault> {
+async fn handshake(outlet: &Outlet<'_>, line: Line, target: &Target, within: Duration, took: &mut Took) -> Result<(Line, TlsSession), OpenFault> {
     let began = Instant::now();
     // An address is no name: it is not sent as SNI (RFC 6066 §3).
     let name = target.host.trim_end_matches('.');
     let address = target.address.ip().to_string();
     let is_name = rustls_pki_types::ServerName::try_from(name).is_ok();
     let name = if is_name || target.tls == TlsDemand::Verified { name } else { &address };
-    let client = SmtpClient { stream: tcp, timeout: within }.into_tls(tls.connector(target.tls), name).await;
-    let client = client.map_err(|fault| match fault {
-        mail_send::Error::Tls(fault) => OpenFault::Handshake(words_of(&fault)),
-        mail_send::Error::Io(fault) => OpenFault::Handshake(fault.to_string()),
-        mail_send::Error::Timeout => OpenFault::Timeout(Stage::StartTls),
-        other => OpenFault::Handshake(other.to_string()),
-    })?;
+    let securing = outlet.network.secure(line, name, target.tls, outlet.tls);
+    let secured = timeout(within, securing).await.map_err(|_| OpenFault::Timeout(Stage::StartTls))?.map_err(OpenFault::Handshake)?;
     took.tls = Some(began.elapsed());
-    let agreed = client.tls_connection();
-    let session = TlsSession {
-        version: if agreed.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) { "TLSv1.3" } else { "TLSv1.2" },
-        cipher: agreed.negotiated_cipher_suite().map(|suite| iana_name(suite.suite())).unwrap_or_default(),
-    };
-    Ok((Stream::Tls(Box::new(client.stream)), session))
-}
-
-/// rustls marks the suites of TLS 1.3, IANA does not.
-fn iana_name(suite: rustls::CipherSuite) -> String {
-    suite.as_str().map_or_else(|| format!("{suite:?}"), |name| name.replacen("TLS13_", "TLS_", 1))
+    Ok(secured)
 }
 
 /// One command and its reply. What is read before the command was sent answers nothing that we asked.
@@ -340,8 +335,7 @@ async fn bid_farewell(wire: &mut Wire, fault: &OpeningFault, within: Duration) {
     }
 }
 
-fn tell(dialogue: &mut Dialogue<'_>, fault: WireFault, stage: Stage) {
-    let at = clock::now();
+fn tell(dialogue: &mut Dialogue<'_>, fault: WireFault, stage: Stage, at: Timestamp) {
     match fault {
         WireFault::Timeout => dialogue.lost(&format!("no answer in time: {stage}"), at),
         WireFault::Closed(why) => dialogue.lost(&format!("the connection broke during {stage}: {why}"), at),

@@ -57,6 +57,10 @@ pub(super) fn ended(meters: &Deliver, provider: &str, mail: &Mail, conclusion: &
             provider.unknown_ends.many(u64::from(evidence.unknown_end));
         }
         How::Failed(_) => provider.bounced.of(reason).one(),
+        How::Kept { .. } => {
+            provider.bounced.of(reason).one();
+            meters.kept.one();
+        }
         How::Cancelled(_) | How::Released { .. } => {}
     }
 }

@@ -4,9 +4,11 @@
 
 use super::classify;
 use super::schedule::{Deferral, Next, Schedule, scramble};
+use crate::mail::suppression::{Failure, Proof, Rules, Suppression};
 use crate::mail::{EnhancedCode, Evidence, Outcome, Reason, ReversePath, Timestamp};
 use crate::reasons::{Judgement, Table};
 use crate::seal::Kind;
+use crate::smtp::client::Stage;
 use crate::spool::{Ending, How, Leased, Mail, Meaning};
 use std::time::Duration;
 
@@ -56,6 +58,8 @@ pub struct Circumstances<'a> {
     pub reasons: &'a Table,
     /// When this process started.
     pub started_at: Timestamp,
+    /// How long returned mail that nobody takes is kept.
+    pub kept_for: Duration,
     /// The present.
     pub now: Timestamp,
 }
@@ -79,10 +83,45 @@ pub fn conclude(around: &Circumstances<'_>, provider: &str, recipient: &Leased, 
     // Said only when it was: a notice that may not be sent leaves the mark away.
     let how = match how {
         How::Deferred { evidence, next_at, .. } => How::Deferred { evidence, next_at, delay_told: recipient.delay_told || told.is_some() },
+        // Nobody is told of it, so somebody has to be able to see it.
+        How::Failed(evidence) if around.mail.kind == Kind::Returned => How::Kept { evidence, until: around.now + around.kept_for },
         how => how,
     };
     let meaning = Meaning { provider: provider.into(), reason, permanent: judged.is_some_and(|judged| judged.permanent) };
-    Conclusion { ending: Ending { index, how, meaning: Some(meaning) }, told, judged }
+    Conclusion { ending: Ending { index, how, meaning: Some(meaning), suppression: None }, told, judged }
+}
+
+/// The entry of the suppression list that follows from an ending, if one does. Only an application's mail is asked for it: what is learned of
+/// an address by a notice of ours is no author domain's.
+#[must_use]
+pub fn suppression(rules: &Rules, mail: &Mail, recipient: &Leased, conclusion: &Conclusion, proof: Proof) -> Option<Box<Suppression>> {
+    let (How::Failed(evidence), Some(judged), Kind::Submission) = (&conclusion.ending.how, conclusion.judged, mail.kind) else { return None };
+    let words = evidence.reply.as_ref().map_or_else(|| evidence.text.clone(), ToString::to_string);
+    let failure = Failure {
+        author_domain: &mail.signing_domain,
+        stream: &mail.stream,
+        recipient: &recipient.mailbox,
+        reason: judged.reason,
+        permanent: judged.permanent,
+        proof,
+        at: evidence.at,
+        message: Some(mail.id),
+        words: &words,
+    };
+    rules.after_failure(&failure).map(Box::new)
+}
+
+/// How it is known that a failure is this recipient's own. `alone`: nobody else was to get the message in this transaction.
+#[must_use]
+pub fn proof(evidence: &Evidence, alone: bool) -> Proof {
+    let in_reply_to = |stage: Stage| evidence.text == format!("in reply to {stage}");
+    match (&evidence.reply, &evidence.remote) {
+        (Some(_), _) if in_reply_to(Stage::Rcpt) => Proof::Named,
+        (Some(_), _) if alone && [Stage::DataInit, Stage::DataBlock, Stage::DataDone].into_iter().any(in_reply_to) => Proof::Alone,
+        // No server said it: the DNS did.
+        (None, None) => Proof::Dns,
+        _ => Proof::Unproven,
+    }
 }
 
 /// What becomes of a recipient of a mail that is held: it goes back into the spool until then, without an attempt. `None` where there
@@ -123,7 +162,7 @@ pub(super) fn may_be_told(mail: &Mail) -> bool {
 /// Recipients that are released or cancelled never come here.
 fn evidence_of(how: &How) -> &Evidence {
     match how {
-        How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } => evidence,
+        How::Delivered(evidence) | How::Failed(evidence) | How::Deferred { evidence, .. } | How::Kept { evidence, .. } => evidence,
         How::Cancelled(_) | How::Released { .. } => unreachable!("an attempt that was made is not taken back"),
     }
 }
@@ -171,7 +210,7 @@ mod tests {
 
     fn concluded(mail: &Mail, recipient: &Leased, outcome: Outcome, after: Duration, dsn_passed_on: bool) -> Conclusion {
         let schedule = Schedule::default();
-        let around = Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after };
+        let around = Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, kept_for: 24 * HOUR, now: START + after };
         conclude(&around, "other", recipient, outcome, dsn_passed_on)
     }
 
@@ -217,8 +256,12 @@ mod tests {
         let schedule = Schedule::default();
         let pause = Duration::from_mins(5);
         let held = |mail: &Mail, recipient: &Leased, after: Duration| {
-            hold(&Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, now: START + after }, recipient, pause)
-                .map(|at| at.since(START))
+            hold(
+                &Circumstances { mail, schedule: &schedule, reasons: &Table::default(), started_at: START, kept_for: HOUR, now: START + after },
+                recipient,
+                pause,
+            )
+            .map(|at| at.since(START))
         };
         let (fresh, told) = (recipient(Notify::Unspecified), Leased { delay_told: true, ..recipient(Notify::Unspecified) });
         assert_eq!(held(&mail(), &fresh, HOUR), Some(HOUR + pause));
@@ -239,6 +282,18 @@ mod tests {
             let late = concluded(&mail, &recipient(Notify::Unspecified), Outcome::Deferred(evidence("4.2.2")), 5 * HOUR, false);
             assert!(matches!(late.ending.how, How::Deferred { delay_told: false, .. }) && late.told.is_none());
         }
+    }
+
+    #[test]
+    fn returned_mail_that_nobody_takes_is_kept_for_a_person() {
+        let returned = Mail { kind: Kind::Returned, original_reverse_path: ReversePath::Null, ..mail() };
+        for (outcome, after) in [(Outcome::Failed(evidence("5.1.1")), HOUR), (Outcome::Deferred(evidence("4.2.2")), 120 * HOUR)] {
+            let conclusion = concluded(&returned, &recipient(Notify::Never), outcome, after, false);
+            let How::Kept { until, .. } = conclusion.ending.how else { panic!("{conclusion:?}") };
+            assert_eq!((until, conclusion.told), (START + after + 24 * HOUR, None));
+        }
+        let later = concluded(&returned, &recipient(Notify::Never), Outcome::Deferred(evidence("4.2.2")), HOUR, false);
+        assert!(matches!(later.ending.how, How::Deferred { .. }));
     }
 
     #[test]

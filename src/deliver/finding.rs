@@ -55,8 +55,37 @@ pub enum Nowhere {
 async fn mx_plan(resolver: &Arc<Resolver>, settings: &Settings, domain: &Domain) -> Result<route::Plan, Nowhere> {
     let answer = resolver.mx(domain).await?;
     let hosts = route::mx_hosts(domain, answer, &settings.routes)?;
+    let (mut known, mut trouble) = (Vec::new(), None);
+    let mut rounds = hosts.chunks(settings.routes.hosts_max.max(1));
+    let mut why = Unroutable::NoAddress(domain.to_string());
+    for round in rounds.by_ref().take(ROUNDS_MAX) {
+        let fault = look_up(resolver, domain, round, &mut known).await;
+        trouble = fault.or(trouble);
+        match route::plan(domain.as_str(), &known, &settings.routes) {
+            Ok(plan) => return Ok(plan),
+            // What comes after ourselves is not ours to try.
+            Err(Unroutable::Loop(name)) => {
+                (why, rounds) = (Unroutable::Loop(name), [].chunks(1));
+                break;
+            }
+            Err(fault) => why = fault,
+        }
+    }
+    Err(match trouble {
+        // One host's addresses are not known: they might be good ones.
+        Some(fault) => fault.into(),
+        None if rounds.next().is_some() => {
+            let why = format!("{why}, of the first {} that were looked up", known.len());
+            DnsFault::Other { name: domain.to_string(), why }.into()
+        }
+        None => why.into(),
+    })
+}
+
+/// Adds the addresses of these hosts, in their order; gives the trouble there was.
+async fn look_up(resolver: &Arc<Resolver>, domain: &Domain, hosts: &[MxHost], known: &mut Vec<(MxHost, Addresses)>) -> Option<DnsFault> {
     let mut lookups = JoinSet::new();
-    for (place, host) in hosts.into_iter().enumerate() {
+    for (place, host) in hosts.iter().cloned().enumerate() {
         let resolver = resolver.clone();
         lookups.spawn(async move { (place, resolver.addresses(&host.name).await, host) });
     }
@@ -72,13 +101,8 @@ async fn mx_plan(resolver: &Arc<Resolver>, settings: &Settings, domain: &Domain)
         }
     }
     found.sort_by_key(|(place, ..)| *place);
-    let hosts: Vec<(MxHost, Addresses)> = found.into_iter().map(|(_, host, addresses)| (host, addresses)).collect();
-    match (route::plan(domain.as_str(), &hosts, &settings.routes), trouble) {
-        (Ok(plan), _) => Ok(plan),
-        // One host's addresses are not known: they might be good ones.
-        (Err(_), Some(fault)) => Err(fault.into()),
-        (Err(why), None) => Err(why.into()),
-    }
+    known.extend(found.into_iter().map(|(_, host, addresses)| (host, addresses)));
+    trouble
 }
 
 async fn smart_plan(resolver: &Resolver, settings: &Settings, smart_host: &SmartHost) -> Result<route::Plan, Nowhere> {
@@ -127,3 +151,6 @@ impl Nowhere {
         }
     }
 }
+
+/// Times that `hosts_max` hosts are looked up before it is left for later.
+const ROUNDS_MAX: usize = 4;

@@ -18,6 +18,7 @@ use super::passage::{Parcel, Passage};
 use super::through::control_fields;
 use super::worker::log;
 use crate::mail::{MailId, Outcome, RouteName, Timestamp};
+use crate::seal::Kind;
 use crate::smtp::client::TransactionRecipient;
 use crate::spool::{Ending, How, Lease, Leased, Queue, Records, SpoolError};
 use std::collections::HashSet;
@@ -127,6 +128,9 @@ impl<S: Records> Work<S> {
 
     /// Tries one lease until it is settled, refused, or the time is over.
     async fn hand(&self, lease: Lease) {
+        if lease.mail.kind == Kind::Returned {
+            return self.keep(lease); // it goes home, by no other way
+        }
         let message = match self.spool.message(lease.mail.id).await {
             Ok(message) => message,
             Err(fault) => {
@@ -180,7 +184,14 @@ impl<S: Records> Work<S> {
     /// What the upstream took is delivered; the rest is due again.
     async fn settle(&self, lease: Lease, outcomes: Vec<Outcome>) {
         let (mail, now, settings) = (lease.mail.clone(), self.passage.now(), self.passage.settings());
-        let around = Circumstances { mail: &mail, schedule: settings.schedule(&mail.stream), reasons: &settings.reasons, started_at: now, now };
+        let around = Circumstances {
+            mail: &mail,
+            schedule: settings.schedule(&mail.stream),
+            reasons: &settings.reasons,
+            started_at: now,
+            kept_for: settings.returned_kept_for,
+            now,
+        };
         let queue = lease.recipients.first().map(|recipient| Queue::of(&mail.route, &recipient.mailbox));
         let mut taken = 0;
         let mut endings = Vec::with_capacity(outcomes.len());

@@ -14,7 +14,7 @@
 //! | `attempt` | one lease over one session after another, until each recipient has an outcome | shell |
 //! | `lane` | one queue: claims leases, gives them to connections, as many as are good for it | shell |
 //! | [`worker`] | which queues, when; start, reload, drain | shell |
-//! | [`connection`], [`target`], [`tls`] | one session with a next hop | shell |
+//! | [`connection`], [`target`], [`tls`], [`network`] | one session with a next hop | shell |
 //! | [`passage`] | one message to a smart host while somebody waits | shell |
 //! | [`through`] | `through` mode: the client hears what the next hop says, nothing is spooled | shell |
 //! | [`handover`] | at the end, the queue goes to an upstream postseal | shell |
@@ -32,6 +32,7 @@ pub mod failing;
 pub mod finding;
 pub mod handover;
 mod lane;
+pub mod network;
 pub mod passage;
 pub mod pool;
 pub mod provider;
@@ -49,10 +50,12 @@ pub mod way;
 pub mod whereabouts;
 pub mod worker;
 
+pub use crate::clock::Clock;
 pub use ending::{Action, Told};
+pub use network::{Network, Tcp};
 pub use provider::{Limits, Providers};
 pub use settings::{HostPort, Settings, SmartHost, Source};
-pub use worker::{Clock, Delivery, Outside, Tally};
+pub use worker::{Chance, Delivery, Outside, Tally};
 
 use crate::mail::{Mailbox, Timestamp};
 use crate::seal::{Seal, Sealed};

@@ -10,17 +10,24 @@
 //! | the connection breaks in silence before the final dot | the next address |
 //! | it breaks after the final dot, or time runs out there | *deferred*, its end unknown; never again at once |
 //! | too little time is left when the final dot is due | the connection is closed before it, and nothing was delivered |
+//! | a greeting asks to slow down while other connections carry mail | one of those is waited for |
+//!
+//! All connections that the smart host's `connections_max` allows may be opened at once: the number is the operator's own, and somebody waits
+//! for each message. A reply that asks to slow down (421 and its like) halves them, and each `growth` in which mail was taken gives one
+//! back. Pauses are not kept, and a host that was silent is not left alone: whoever waits keeps the message if he is told at once, and a
+//! queue that is handed over has only seconds; a pause of half a minute would be its end.
 
 use super::connection::Connection;
 use super::finding;
 use super::pool::{Kept, Permit, Pool};
-use super::provider::Place;
+use super::provider::{Place, Reaction};
 use super::route::PlannedHost;
 use super::settings::Settings;
 use super::target::{OpenFault, Target};
 use super::tls::{ClientTls, TlsDemand};
 use super::way::Way;
-use super::worker::Clock;
+use super::worker::log;
+use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::events::meters::Deliver;
 use crate::mail::outcome::Remote;
@@ -29,6 +36,7 @@ use crate::seal::Seal;
 use crate::smtp::client::{ConnectionEnd, RecipientEnd, Transaction, TransactionEnd, TransactionRecipient};
 use crate::spool::Queue;
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +46,9 @@ pub struct Passage {
     settings: ArcSwap<Settings>,
     tls: ArcSwap<ClientTls>,
     pool: Arc<Pool>,
+    /// When each smart host was last given fewer connections: what is heard over those of before then was meant by the same word.
+    slowed_at: Mutex<HashMap<Arc<str>, Timestamp>>,
+    meters: Arc<Deliver>,
     clock: Clock,
 }
 
@@ -90,8 +101,9 @@ impl Passage {
     /// Opens nothing yet.
     #[must_use]
     pub fn new(resolver: Arc<Resolver>, settings: Settings, tls: ClientTls, clock: Clock, meters: Arc<Deliver>) -> Self {
-        let pool = Pool::new(clock.clone(), meters);
-        Self { resolver, settings: ArcSwap::from_pointee(settings), tls: ArcSwap::from_pointee(tls), pool, clock }
+        let pool = Pool::starting_whole(clock.clone(), meters.clone());
+        let (settings, tls) = (ArcSwap::from_pointee(settings), ArcSwap::from_pointee(tls));
+        Self { resolver, settings, tls, pool, slowed_at: Mutex::default(), meters, clock }
     }
 
     /// New settings for every message that is handed over from now on.
@@ -178,7 +190,7 @@ impl Passage {
 
     async fn by_host(&self, parcel: &Parcel<'_>, way: &Way, host: &PlannedHost, settings: &Settings, progress: &Mutex<Progress>) -> Tried {
         let place = way.place(&host.name, settings);
-        let (mut fault, mut had_session) = (None, false);
+        let (mut fault, mut had_session, mut is_cleared) = (None, false, false);
         for address in &host.addresses {
             let target = way.target(&place, *address, settings);
             loop {
@@ -196,6 +208,10 @@ impl Passage {
                     tokio::spawn(kept.close()); // it has carried as many domains as its server takes (RFC 9422)
                     continue;
                 }
+                if !is_cleared {
+                    self.clearance(&place).await;
+                }
+                let began_at = self.now();
                 let end = self.transact(&mut kept, parcel, way, progress).await;
                 let (is_stale, is_closed) = (end.stale, matches!(end.connection, ConnectionEnd::Closed(_)));
                 match end.connection {
@@ -203,9 +219,11 @@ impl Passage {
                     ConnectionEnd::Full => drop(tokio::spawn(kept.close())),
                     ConnectionEnd::Closed(_) => {}
                 }
+                is_cleared = is_stale; // nothing was sent: the next one is for what was taken here
                 if is_stale {
                     continue;
                 }
+                self.react(&place, &end.recipients, began_at);
                 let outcomes: Vec<Outcome> = end.recipients.into_iter().map(|end| self.outcome(end, &target)).collect();
                 if is_closed && outcomes.iter().all(broke_in_silence) {
                     fault = outcomes.into_iter().next();
@@ -221,7 +239,7 @@ impl Passage {
         let mut header = parcel.control.as_bytes().to_vec();
         header.extend(parcel.seal.header(way.takes_ed25519(kept.permit.place())));
         let Parcel { reverse_path, recipients, envid, ret, message, .. } = *parcel;
-        let transaction = Transaction { reverse_path, recipients, envid, ret, header: &header, message };
+        let transaction = Transaction { reverse_path, recipients, envid, ret, header: &header, message, as_it_is: false };
         let before_end = async {
             let lasts = parcel.until.since(self.now()) >= parcel.answer_min;
             lock(progress).dot_is_out = lasts;
@@ -236,23 +254,68 @@ impl Passage {
         end
     }
 
-    /// An idle session, or a new one as soon as one may be opened and a message sent.
+    /// An idle session, or a new one as soon as one may be opened.
     async fn session(&self, target: &Target, place: &Place, settings: &Settings) -> Result<Kept, OpenFault> {
         let mut changes = self.pool.changes();
         loop {
             changes.borrow_and_update();
-            if let Err(turn) = self.pool.may_send(place) {
-                tokio::time::sleep(turn.since(self.now()).max(Duration::from_millis(1))).await;
-                continue;
-            }
             if let Some(kept) = self.pool.take(target) {
                 return Ok(kept);
             }
-            if let Ok(permit) = self.pool.admit(place) {
-                return self.open(target, place, settings, permit).await;
+            let began_at = self.now();
+            let Ok(permit) = self.pool.admit(place) else {
+                let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
+                continue;
+            };
+            let fault = match self.open(target, place, settings, permit).await {
+                Ok(kept) => return Ok(kept),
+                Err(fault) => fault,
+            };
+            let Some(reply) = fault.reply() else { return Err(fault) };
+            let reaction = unpaused(place.limits.reaction(reply));
+            if reaction == Reaction::Ignore {
+                return Err(fault);
             }
-            let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
+            self.slow_down(place, reaction, &reply.to_string(), began_at);
+            // One connection too many is no verdict on the message, as long as the others carry mail.
+            if self.pool.connections(&place.group).0 == 0 {
+                return Err(fault);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Waits for the rate of the smart host, with the connection that will use it: who waits for a connection takes nothing from the others.
+    async fn clearance(&self, place: &Place) {
+        while let Err(turn) = self.pool.may_send(place) {
+            tokio::time::sleep(turn.since(self.now()).max(Duration::from_millis(1))).await;
+        }
+    }
+
+    /// What the replies say about our speed: the strictest word counts, a taken message once.
+    fn react(&self, place: &Place, ends: &[RecipientEnd], began_at: Timestamp) {
+        let outcomes = || ends.iter().filter_map(|end| if let RecipientEnd::Ended(outcome) = end { Some(outcome) } else { None });
+        if outcomes().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+            self.pool.taken(place);
+        }
+        let refusals = outcomes().filter(|outcome| !matches!(outcome, Outcome::Delivered(_))).filter_map(|outcome| outcome.evidence().reply.as_ref());
+        let words = refusals.map(|reply| (unpaused(place.limits.reaction(reply)), reply)).filter(|(reaction, _)| *reaction != Reaction::Ignore);
+        if let Some((reaction, reply)) = words.max_by_key(|(reaction, _)| *reaction != Reaction::Fewer) {
+            self.slow_down(place, reaction, &reply.to_string(), began_at);
+        }
+    }
+
+    fn slow_down(&self, place: &Place, reaction: Reaction, reply: &str, began_at: Timestamp) {
+        {
+            let mut slowed_at = lock(&self.slowed_at);
+            if slowed_at.get(&place.group).is_some_and(|at| *at >= began_at) {
+                return;
+            }
+            slowed_at.insert(place.group.clone(), self.now());
+        }
+        self.pool.slow_down(place, reaction);
+        self.meters.of(&place.provider).slowdowns.one();
+        log::slowed(place, reply, None);
     }
 
     /// Without TLS after a failed handshake, on a fresh connection, where TLS was a courtesy.
@@ -289,6 +352,15 @@ enum Tried {
     Passed(Vec<Outcome>),
     /// Not at all; the last fault, and whether there was a session.
     Not(Option<Outcome>, bool),
+}
+
+/// What a reply asks for, without the pause.
+const fn unpaused(reaction: Reaction) -> Reaction {
+    match reaction {
+        Reaction::Ignore => Reaction::Ignore,
+        Reaction::Fewer | Reaction::Slow { .. } => Reaction::Fewer,
+        Reaction::Restart { .. } => Reaction::Restart { pause: Duration::ZERO },
+    }
 }
 
 fn has_room(kept: &mut Kept, parcel: &Parcel<'_>) -> bool {

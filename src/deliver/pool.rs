@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::provider::{Place, Reaction};
 use super::shaping::{Admission, Shaping};
 use super::target::Target;
-use super::worker::Clock;
+use crate::clock::Clock;
 use crate::events::meters;
 use crate::mail::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -62,7 +62,18 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(clock: Clock, meters: Arc<meters::Deliver>) -> Arc<Self> {
-        Arc::new(Self { shaping: Mutex::default(), idle: Mutex::default(), waiting: Mutex::default(), changes: watch::Sender::new(0), clock, meters })
+        Self::shaped(Shaping::default(), clock, meters)
+    }
+
+    /// One for smart hosts that are waited for, see [`Shaping::starting_whole`].
+    #[must_use]
+    pub fn starting_whole(clock: Clock, meters: Arc<meters::Deliver>) -> Arc<Self> {
+        Self::shaped(Shaping::starting_whole(), clock, meters)
+    }
+
+    fn shaped(shaping: Shaping, clock: Clock, meters: Arc<meters::Deliver>) -> Arc<Self> {
+        let shaping = Mutex::new(shaping);
+        Arc::new(Self { shaping, idle: Mutex::default(), waiting: Mutex::default(), changes: watch::Sender::new(0), clock, meters })
     }
 
     /// Asks for the right to open a connection. Where only idle connections to other hosts of the group stand in the way, one of them is closed.
@@ -88,7 +99,7 @@ impl Pool {
     /// An idle connection to this target that is still open.
     pub fn take(&self, target: &Target) -> Option<Kept> {
         loop {
-            let mut kept = self.take_where(|known, _| known == target)?;
+            let mut kept = lock(&self.idle).take_latest(target)?;
             if kept.connection.is_open() {
                 return Some(kept);
             }
@@ -139,7 +150,9 @@ impl Pool {
         let kept: Vec<Kept> = {
             let mut idle = lock(&self.idle);
             idle.count = 0;
-            idle.by_target.drain().flat_map(|(_, list)| list).map(|(_, kept)| kept).collect()
+            let mut all: Vec<_> = idle.by_target.drain().flat_map(|(_, list)| list).collect();
+            all.sort_by_key(|(number, _)| *number); // in the order they came: that of a hash is another each time
+            all.into_iter().map(|(_, kept)| kept).collect()
         };
         let closing: tokio::task::JoinSet<()> = kept.into_iter().map(Kept::close).collect();
         closing.join_all().await;
@@ -239,10 +252,11 @@ impl Pool {
 
     fn take_first(&self, wanted: impl Fn(&Target, u64, &Kept) -> bool) -> Option<Kept> {
         let mut idle = lock(&self.idle);
-        let (target, at) = idle.by_target.iter().find_map(|(target, list)| {
+        let youngest = idle.by_target.iter().filter_map(|(target, list)| {
             let at = list.iter().rposition(|(id, kept)| wanted(target, *id, kept))?;
-            Some((target.clone(), at))
-        })?;
+            Some((list[at].0, target, at))
+        });
+        let (target, at) = youngest.max_by_key(|(id, ..)| *id).map(|(_, target, at)| (target.clone(), at))?;
         let list = idle.by_target.get_mut(&target)?;
         let (_, kept) = list.remove(at);
         if list.is_empty() {
@@ -258,6 +272,19 @@ impl Pool {
 
     fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Idle {
+    /// The one that was kept last: the one most likely to be open.
+    fn take_latest(&mut self, target: &Target) -> Option<Kept> {
+        let list = self.by_target.get_mut(target)?;
+        let (_, kept) = list.pop()?;
+        if list.is_empty() {
+            self.by_target.remove(target);
+        }
+        self.count -= 1;
+        Some(kept)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Settings {
     pub providers: Providers,
     /// What replies mean.
     pub reasons: Arc<Table>,
+    /// Which failures take an address off those that are written to.
+    pub suppression: crate::mail::suppression::Rules,
     /// TLS demands by recipient domain.
     pub tls: TlsRules,
     /// Retries of every stream that has none of its own.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub stream_schedules: BTreeMap<Stream, Schedule>,
     /// How many recipients of an identity's mail are attempted in what time; the rest waits.
     pub identity_rates: BTreeMap<IdentityName, Rate>,
+    /// How long returned mail that nobody takes is kept for a person.
+    pub returned_kept_for: Duration,
     /// How many transactions of an identity's messages are begun in what time.
     pub identity_message_rates: BTreeMap<IdentityName, Rate>,
     /// How many recipients of a stream's mail are attempted in what time.
@@ -87,6 +91,8 @@ pub struct SmartHost {
     pub tls: TlsDemand,
     /// TLS from the first octet.
     pub implicit_tls: bool,
+    /// It speaks LMTP (RFC 2033): the agent that puts mail into mailboxes.
+    pub lmtp: bool,
     /// Who we are there.
     pub auth: Option<Credentials>,
     /// It copes with an Ed25519 signature, and so do those behind it.
@@ -113,10 +119,12 @@ impl Default for Settings {
             smart_hosts: BTreeMap::new(),
             providers: Providers::default(),
             reasons: Arc::default(),
+            suppression: crate::mail::suppression::Rules::default(),
             tls: TlsRules::default(),
             schedule: Schedule::default(),
             stream_schedules: BTreeMap::new(),
             identity_rates: BTreeMap::new(),
+            returned_kept_for: Duration::from_hours(14 * 24),
             identity_message_rates: BTreeMap::new(),
             stream_rates: BTreeMap::new(),
             timeouts: Timeouts::default(),
@@ -127,7 +135,7 @@ impl Default for Settings {
             claim_recipients_max: 200,
             sessions_max: 3,
             idle: Duration::from_secs(5),
-            idle_connections_max: 200,
+            idle_connections_max: 1000,
         }
     }
 }
@@ -176,6 +184,7 @@ impl SmartHost {
             hosts: vec![HostPort { host: host.to_owned(), port }],
             tls: TlsDemand::Required,
             implicit_tls: port == 465,
+            lmtp: false,
             auth: None,
             ed25519: false,
             limits: Arc::new(Limits::default()),

@@ -4,7 +4,7 @@
 //!
 //! | pace | the window | leaves it |
 //! |---|---|---|
-//! | free | starts small, one more for each message taken, up to `connections_max` | a reply that asks us to slow down |
+//! | free | starts small (whole where told so), one more for each message taken, up to `connections_max` | a reply that asks us to slow down |
 //! | careful | halved or one, after a pause; one more each `growth` in which mail was taken | when it reaches `connections_max` |
 //!
 //! A pause is doubled each time one is asked for before the group is free again. Gmail's rule for `421 4.7.28` (pause ten minutes,
@@ -22,6 +22,8 @@ use std::time::Duration;
 pub struct Shaping {
     groups: HashMap<Arc<str>, Group>,
     hosts: HashMap<Arc<str>, Host>,
+    /// Groups that nothing is known of have all the connections their limits allow.
+    starts_whole: bool,
 }
 
 /// May a connection be opened?
@@ -71,6 +73,13 @@ struct Learned {
 }
 
 impl Shaping {
+    /// One whose windows start at `connections_max`: for next hops that are the operator's own, where that number is his word, and where
+    /// somebody waits for each message.
+    #[must_use]
+    pub fn starting_whole() -> Self {
+        Self { starts_whole: true, ..Self::default() }
+    }
+
     /// Asks for a connection, and counts it when it is granted.
     pub fn admit(&mut self, place: &Place, now: Timestamp) -> Admission {
         if let Some(group) = self.groups.get(&place.group).filter(|group| group.paused_until > now) {
@@ -82,7 +91,8 @@ impl Shaping {
         self.make_room(now);
         let limits = &place.limits;
         let host_open = self.hosts.get(&place.host).map_or(0, |host| host.open);
-        let group = self.groups.entry(place.group.clone()).or_insert_with(|| Group::new(now));
+        let first = self.window_first(place);
+        let group = self.groups.entry(place.group.clone()).or_insert_with(|| Group::new(first, now));
         group.window = group.window.min(limits.connections_max);
         if group.open >= group.window || host_open >= limits.host_connections_max {
             return Admission::Full;
@@ -129,7 +139,8 @@ impl Shaping {
             return Err(until);
         }
         let Some(per_second) = place.limits.messages_per_second_max else { return Ok(()) };
-        let group = self.groups.entry(place.group.clone()).or_insert_with(|| Group::new(now));
+        let first = self.window_first(place);
+        let group = self.groups.entry(place.group.clone()).or_insert_with(|| Group::new(first, now));
         group.bucket.take(&Rate::per_second(per_second), 1, now)
     }
 
@@ -160,7 +171,8 @@ impl Shaping {
 
     /// A reply said something about our speed.
     pub fn slow_down(&mut self, place: &Place, reaction: Reaction, now: Timestamp) {
-        let group = self.groups.entry(place.group.clone()).or_insert_with(|| Group::new(now));
+        let first = self.window_first(place);
+        let group = self.groups.entry(place.group.clone()).or_insert_with(|| Group::new(first, now));
         let (first_pause, window) = match reaction {
             Reaction::Ignore => return,
             Reaction::Fewer => (Duration::ZERO, group.window.min(group.open) / 2),
@@ -240,6 +252,10 @@ impl Shaping {
         self.groups.iter().filter(|(_, group)| group.paused_until > now).map(|(name, group)| (name.clone(), group.paused_until)).collect()
     }
 
+    fn window_first(&self, place: &Place) -> u32 {
+        if self.starts_whole { place.limits.connections_max } else { WINDOW_FIRST }
+    }
+
     /// What was not used for long is forgotten before memory grows.
     fn make_room(&mut self, now: Timestamp) {
         if self.groups.len() >= REMEMBERED_MAX {
@@ -252,8 +268,8 @@ impl Shaping {
 }
 
 impl Group {
-    fn new(now: Timestamp) -> Self {
-        Self { open: 0, window: WINDOW_FIRST, pace: Pace::Free, paused_until: Timestamp::EPOCH, pause: Duration::ZERO, bucket: Bucket::default(), used_at: now }
+    fn new(window: u32, now: Timestamp) -> Self {
+        Self { open: 0, window, pace: Pace::Free, paused_until: Timestamp::EPOCH, pause: Duration::ZERO, bucket: Bucket::default(), used_at: now }
     }
 }
 
@@ -307,6 +323,16 @@ mod tests {
         shaping.leave(&place, START);
         assert_eq!(shaping.admit(&place, START), Admission::Granted);
         assert_eq!(shaping.admit(&place, START), Admission::Full);
+    }
+
+    #[test]
+    fn a_smart_host_of_ones_own_has_all_its_connections_at_once_and_fewer_when_it_says_so() {
+        let (mut shaping, place) = (Shaping::starting_whole(), Providers::default().place("mx.example.net"));
+        assert_eq!(admitted(&mut shaping, &place, START), 20);
+        shaping.slow_down(&place, Reaction::Fewer, START);
+        assert_eq!(shaping.connections(&place.group), (20, 10));
+        shaping.taken(&place, START + place.limits.growth);
+        assert_eq!(shaping.connections(&place.group), (20, 11));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Target {
     pub tls: TlsDemand,
     /// TLS from the first octet (port 465, RFC 8314 §3.3) rather than by STARTTLS.
     pub implicit_tls: bool,
+    /// It is a delivery agent that speaks LMTP (RFC 2033).
+    pub lmtp: bool,
     /// Who we are, where the next hop asks (RFC 4954).
     pub auth: Option<Credentials>,
     /// The address to connect from.
@@ -185,6 +187,14 @@ impl Default for Timeouts {
 }
 
 impl OpenFault {
+    /// This machine had too little of something, as file descriptors: that says nothing of the next hop, and will be better soon.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        use rustix::io::Errno;
+        let Self::Connect(fault) = self else { return false };
+        Errno::from_io_error(fault).is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&errno))
+    }
+
     /// What it means for mail to this target alone; another address or MX may still do. Never a failure for good: even a 5xx to greeting
     /// or EHLO says that this host does not talk to us, not that the mail is unwanted, and an address on a block list must not bounce
     /// a whole queue. TLS, credentials and the network are mended by waiting or by an operator.
@@ -205,13 +215,14 @@ impl OpenFault {
         Outcome::Deferred(evidence)
     }
 
-    /// Whose fault: bad credentials and a source address that is not ours are the operator's.
+    /// Whose fault: bad credentials, a source address that is not ours and want of descriptors are the operator's.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
             Self::AuthMissing(_) | Self::AuthInClear => Blame::Operator,
             Self::AuthRefused(reply) if reply.code >= 500 => Blame::Operator,
             Self::Connect(fault) if fault.kind() == io::ErrorKind::AddrNotAvailable => Blame::Operator,
+            Self::Connect(_) if self.is_shortage() => Blame::Operator,
             _ => Blame::NextHop,
         }
     }
@@ -273,5 +284,19 @@ impl Hash for Credentials {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (kind, user, _) = self.login.parts();
         (kind, user, self.in_clear).hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_descriptors_is_told_from_a_host_that_does_not_answer() {
+        for (errno, is_ours) in [(24, true), (23, true), (12, true), (105, true), (111, false), (110, false), (113, false)] {
+            let fault = OpenFault::Connect(io::Error::from_raw_os_error(errno));
+            assert_eq!((fault.is_shortage(), fault.blame() == Blame::Operator), (is_ours, is_ours), "{fault}");
+        }
+        assert!(!OpenFault::Timeout(Stage::Connect).is_shortage());
     }
 }

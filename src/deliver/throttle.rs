@@ -53,26 +53,29 @@ impl Rate {
 }
 
 impl Bucket {
-    /// Takes `wanted` (no more than a burst is counted).
+    /// Takes `wanted`. More than a burst passes when a burst would, and is owed: whoever comes next waits until it is earned. A slot that
+    /// was taken late (nobody comes back to the microsecond) is not lost: up to one interval is made good, but never after a rest.
     ///
     /// # Errors
     /// Nothing was taken; the time when it can be.
     pub fn take(&mut self, rate: &Rate, wanted: u32, now: Timestamp) -> Result<(), Timestamp> {
         let interval = rate.interval();
         let micros = now.unix_millis().saturating_mul(1000);
-        let cost = interval.saturating_mul(i64::from(wanted.min(rate.burst.get())));
-        let earned_at = self.earned_at.max(micros).saturating_add(cost);
-        let over = earned_at.saturating_sub(micros).saturating_sub(interval.saturating_mul(i64::from(rate.burst.get())));
+        let of = |count: u32| interval.saturating_mul(i64::from(count));
+        let is_rested = self.earned_at < micros.saturating_sub(interval);
+        let from = if is_rested { micros } else { self.earned_at };
+        let needed = from.saturating_add(of(wanted.min(rate.burst.get())));
+        let over = needed.saturating_sub(micros).saturating_sub(of(rate.burst.get()));
         if over > 0 {
             return Err(Timestamp::from_unix_millis(now.unix_millis().saturating_add(over / 1000 + 1)));
         }
-        self.earned_at = earned_at;
+        self.earned_at = from.saturating_add(of(wanted));
         Ok(())
     }
 
     /// What was taken is not used after all.
     pub fn give_back(&mut self, rate: &Rate, taken: u32) {
-        self.earned_at = self.earned_at.saturating_sub(rate.interval().saturating_mul(i64::from(taken.min(rate.burst.get()))));
+        self.earned_at = self.earned_at.saturating_sub(rate.interval().saturating_mul(i64::from(taken)));
     }
 }
 
@@ -150,11 +153,49 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_burst_at_once_still_passes_after_a_rest() {
+    fn more_than_a_burst_at_once_still_passes_after_a_rest_and_is_earned_afterwards() {
         let (rate, mut bucket) = (rate(1, 1, 3), Bucket::default());
         let start = Timestamp::from_unix_seconds(1_800_000_000);
         assert_eq!(bucket.take(&rate, 100, start), Ok(()));
-        assert!(bucket.take(&rate, 1, start).is_err());
+        let next = bucket.take(&rate, 1, start).unwrap_err();
+        assert!((97_990..=98_010).contains(&next.since(start).as_millis()), "{next:?}");
+        let full = bucket.take(&rate, 50, start).unwrap_err();
+        assert!((99_990..=100_010).contains(&full.since(start).as_millis()), "{full:?}");
+        assert_eq!(bucket.take(&rate, 50, full), Ok(()));
+        bucket.give_back(&rate, 50);
+        assert_eq!(bucket.take(&rate, 1, full), Ok(()), "what was owed is given back whole");
+    }
+
+    /// 120 a minute, in messages of 7 recipients each: in an hour as many as the rate says.
+    #[test]
+    fn messages_of_many_recipients_keep_the_rate() {
+        let (rate, mut bucket) = (rate(120, 60, 2), Bucket::default());
+        let start = Timestamp::from_unix_seconds(1_800_000_000);
+        let (mut now, mut taken) = (start, 0);
+        while now.since(start) < Duration::from_hours(1) {
+            match bucket.take(&rate, 7, now) {
+                Ok(()) => taken += 7,
+                Err(next) => now = next,
+            }
+        }
+        assert!((7_100..=7_210).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_slot_taken_late_is_not_lost_and_a_rest_earns_no_more_than_the_burst() {
+        let (rate, mut bucket) = (rate(2, 1, 1), Bucket::default());
+        let start = Timestamp::from_unix_seconds(1_800_000_000);
+        let (mut now, mut taken) = (start, 0);
+        while now.since(start) < Duration::from_secs(100) {
+            match bucket.take(&rate, 1, now) {
+                Ok(()) => taken += 1,
+                Err(next) => now = next + Duration::from_millis(240), // who waited is never there in time
+            }
+        }
+        assert!((198..=201).contains(&taken), "{taken}");
+        let rested = now + Duration::from_mins(1);
+        assert_eq!(bucket.take(&rate, 1, rested), Ok(()));
+        assert!(bucket.take(&rate, 1, rested).is_err());
     }
 
     #[test]

@@ -60,16 +60,16 @@ impl Way {
     /// One address of a host, with the terms.
     #[must_use]
     pub fn target(&self, place: &Place, address: SocketAddr, settings: &Settings) -> Target {
-        let (tls, implicit_tls, auth) = match &self.terms {
-            Terms::Mx { recipients, .. } => (settings.tls.demand(recipients.as_ref(), place.limits.tls), false, None),
-            Terms::SmartHost { smart_host, .. } => (smart_host.tls, smart_host.implicit_tls, smart_host.auth.clone()),
+        let (tls, implicit_tls, lmtp, auth) = match &self.terms {
+            Terms::Mx { recipients, .. } => (settings.tls.demand(recipients.as_ref(), place.limits.tls), false, false, None),
+            Terms::SmartHost { smart_host, .. } => (smart_host.tls, smart_host.implicit_tls, smart_host.lmtp, smart_host.auth.clone()),
         };
         let from = self.source(settings);
         let source = match address.ip() {
             IpAddr::V4(_) => from.v4.map(IpAddr::V4),
             IpAddr::V6(_) => from.v6.map(IpAddr::V6),
         };
-        Target { host: place.host.to_string(), address, tls, implicit_tls, auth, source, ehlo_name: from.ehlo_name.clone(), bdat: settings.bdat }
+        Target { host: place.host.to_string(), address, tls, implicit_tls, lmtp, auth, source, ehlo_name: from.ehlo_name.clone(), bdat: settings.bdat }
     }
 
     /// Who we are there: the pool's, where there is one (still), else the relay's.

@@ -3,37 +3,39 @@
 //!
 //! Wakes when mail was committed ([`Delivery::wake`]), when a lane ends, and when the next recipient becomes due; idle, it does nothing.
 
-use super::attempt::{Ended, Report};
+use super::attempt::{Ended, Report, Tenure};
 use super::failing::Failing;
+use super::network::Network;
 use super::pool::Pool;
 use super::settings::Settings;
 use super::throttle::{Rate, Throttle};
 use super::tls::ClientTls;
 use super::whereabouts::Whereabouts;
 use super::{Notices, Reseal, lane};
+use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::events::meters;
 use crate::mail::{IdentityName, Outcome, Stream, Timestamp};
-use crate::spool::{How, Lease, Queue, Spool, SpoolError};
+use crate::seal::Kind;
+use crate::spool::{Health, How, Lease, Queue, Spool, SpoolError};
 use arc_swap::ArcSwap;
-use rand::RngCore;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-
-/// Tells the time; a test may give its own.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The running station.
 pub struct Delivery {
     handle: Box<dyn Handle>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// Draws a number; a test may give its own.
+pub type Chance = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What the station asks of others, and where it counts.
 pub struct Outside {
@@ -43,6 +45,10 @@ pub struct Outside {
     pub reseal: Arc<dyn Reseal>,
     /// The time.
     pub clock: Clock,
+    /// Chance, for shuffling and jitter.
+    pub chance: Chance,
+    /// Where next hops are.
+    pub network: Arc<dyn Network>,
     /// Where it counts.
     pub meters: Arc<meters::Deliver>,
 }
@@ -86,13 +92,21 @@ pub(super) struct Shared<S: Spool> {
     pub draining: CancellationToken,
     /// Running attempts end now.
     pub cut: CancellationToken,
-    clock: Clock,
+    pub clock: Clock,
+    pub network: Arc<dyn Network>,
+    chance: Chance,
     turns: Mutex<Throttle<Counted>>,
     failing: Mutex<Failing>,
+    /// The leases under which attempts run.
+    tenures: Mutex<Vec<Weak<Tenure>>>,
     /// More queues are due than have a lane.
     crowded: AtomicBool,
     /// The spool failed when it was asked last, which was said: nothing more is sent.
     spool_failed: AtomicBool,
+    /// The spool's disk had no room when something was to be written last, which was said.
+    spool_full: AtomicBool,
+    /// For lanes that end everything that is due in their queue.
+    pub ending: Semaphore,
 }
 
 /// What has a rate.
@@ -107,7 +121,7 @@ impl Delivery {
     /// Starts delivering what is due. Must be called within a tokio runtime.
     #[must_use]
     pub fn start<S: Spool>(spool: Arc<S>, resolver: Arc<Resolver>, settings: Settings, tls: ClientTls, outside: Outside) -> Self {
-        let Outside { notices, reseal, clock, meters } = outside;
+        let Outside { notices, reseal, clock, chance, network, meters } = outside;
         know_providers(&meters, &settings);
         let shared = Arc::new(Shared {
             spool,
@@ -126,10 +140,15 @@ impl Delivery {
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clock,
+            chance,
+            network,
             turns: Mutex::default(),
             failing: Mutex::default(),
+            tenures: Mutex::default(),
             crowded: AtomicBool::new(false),
+            ending: Semaphore::new(ENDING_LANES_MAX),
             spool_failed: AtomicBool::new(false),
+            spool_full: AtomicBool::new(false),
         });
         let dispatcher = tokio::spawn(keep_dispatching(shared.clone()));
         Self { handle: Box::new(shared), dispatcher: Mutex::new(Some(dispatcher)) }
@@ -263,17 +282,41 @@ impl<S: Spool> Shared<S> {
     }
 
     /// Chance, for shuffling and jitter.
-    #[allow(clippy::unused_self, reason = "a simulation will draw from a seed of its own")]
     pub fn seed(&self) -> u64 {
-        rand::rng().next_u64()
+        (self.chance)()
     }
 
-    /// A failed spool stays failed: it is said once.
+    /// An attempt begins under this lease, and runs as long as it is held.
+    pub fn enter(&self, tenure: &Arc<Tenure>) {
+        let mut tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
+        tenures.retain(|tenure| tenure.strong_count() > 0);
+        tenures.push(Arc::downgrade(tenure));
+    }
+
+    /// What may be claimed is due by then: by now, but not past the end of a lease under which an attempt of ours runs. Without this, a clock
+    /// that jumps ahead hands out again what a next hop is about to answer. The attempt renews its lease in a moment.
+    pub fn claimable_by(&self) -> Timestamp {
+        let now = self.now();
+        let tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
+        let run_out = tenures.iter().filter_map(Weak::upgrade).filter_map(|tenure| tenure.ran_out(now));
+        run_out.min().map_or(now, |until| until - Duration::from_millis(1))
+    }
+
+    /// A failed spool stays failed, and a full disk full for a while: it is said once.
     pub fn note_fault(&self, during: &'static str, fault: &SpoolError) {
-        let is_failure = matches!(fault, SpoolError::Failed(_));
-        if !is_failure || !self.spool_failed.swap(true, Ordering::Relaxed) {
+        let was_said = match fault {
+            SpoolError::Failed(_) => self.spool_failed.swap(true, Ordering::Relaxed),
+            SpoolError::Full { .. } => self.spool_full.swap(true, Ordering::Relaxed),
+            _ => false,
+        };
+        if !was_said {
             log::spool_fault(during, fault);
         }
+    }
+
+    /// The spool's disk had room for something.
+    pub fn note_room(&self) {
+        self.spool_full.store(false, Ordering::Relaxed);
     }
 
     /// Providers that are out of reach.
@@ -281,8 +324,9 @@ impl<S: Spool> Shared<S> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is sent now could not be written down. The spool is asked, too: it may have failed for others, of which nothing was heard here.
     pub fn spool_has_failed(&self) -> bool {
-        self.spool_failed.load(Ordering::Relaxed)
+        self.spool_failed.load(Ordering::Relaxed) || matches!(self.spool.health(), Health::Failed(_) | Health::Closed)
     }
 
     pub fn is_crowded(&self) -> bool {
@@ -295,6 +339,9 @@ impl<S: Spool> Shared<S> {
     /// When its turn comes; nothing was taken then.
     pub fn take_turn(&self, settings: &Settings, lease: &Lease) -> Result<(), Timestamp> {
         let (mail, now) = (&lease.mail, self.now());
+        if mail.kind == Kind::Returned {
+            return Ok(()); // rates are those of who submits
+        }
         let recipients = u32::try_from(lease.recipients.len()).unwrap_or(u32::MAX);
         let counted = [
             settings.identity_message_rates.get(&mail.identity).map(|rate| (Counted::MessagesOf(mail.identity.clone()), rate, 1)),
@@ -320,7 +367,7 @@ impl Tally {
     pub(super) fn count(&self, how: &How) {
         let counter = match how {
             How::Delivered(_) => &self.delivered,
-            How::Failed(_) => &self.failed,
+            How::Failed(_) | How::Kept { .. } => &self.failed,
             How::Deferred { evidence, .. } => {
                 self.unknown_ends.fetch_add(u64::from(evidence.unknown_end), Ordering::Relaxed);
                 &self.deferred
@@ -339,6 +386,7 @@ impl Report {
             outcome: outcome.clone(),
             dsn_passed_on: false,
             provider: provider.clone(),
+            proof: super::ending::proof(outcome.evidence(), false),
         }));
     }
 }
@@ -367,7 +415,7 @@ async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
             return;
         }
         tokio::select! {
-            () = shared.wake.notified() => {}
+            biased;
             Some(ended) = lanes.tasks.join_next_with_id(), if !lanes.tasks.is_empty() => {
                 let mut broke = lanes.ended(&shared, ended);
                 while let Some(ended) = lanes.tasks.try_join_next_with_id() {
@@ -377,8 +425,9 @@ async fn dispatch<S: Spool>(shared: Arc<Shared<S>>) {
                     tokio::time::sleep(AFTER_A_FAULT).await;
                 }
             }
-            () = tokio::time::sleep(wait) => {}
             () = shared.draining.cancelled(), if !shared.draining.is_cancelled() => {}
+            () = shared.wake.notified() => lanes.gather().await,
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
@@ -389,7 +438,7 @@ impl Lanes {
         let now = shared.now();
         let most = shared.settings.load().queues_max.max(1);
         let asked = NonZeroUsize::new(self.nudges.len() + most).unwrap_or(NonZeroUsize::MIN);
-        let due = match shared.spool.due(now, asked).await {
+        let due = match shared.spool.due(shared.claimable_by(), asked).await {
             Ok(due) => {
                 shared.spool_failed.store(false, Ordering::Relaxed); // it was this one question
                 due
@@ -399,7 +448,7 @@ impl Lanes {
                 return AFTER_A_FAULT;
             }
         };
-        let mut is_crowded = false;
+        let (mut is_crowded, is_due) = (false, !due.is_empty());
         for due in due {
             if let Some(nudge) = self.nudges.get(&due.queue) {
                 nudge.notify_one();
@@ -410,6 +459,9 @@ impl Lanes {
             }
         }
         shared.crowded.store(is_crowded, Ordering::Relaxed);
+        if is_due {
+            return BACKLOG_PAUSE;
+        }
         match shared.spool.next_due_at().await {
             Ok(Some(at)) if at > now => at.since(now).clamp(Duration::from_millis(1), IDLE_MAX),
             Ok(Some(_)) => BACKLOG_PAUSE,
@@ -418,6 +470,13 @@ impl Lanes {
                 shared.note_fault("next_due_at", &fault);
                 AFTER_A_FAULT
             }
+        }
+    }
+
+    /// While lanes are at work, what was committed meanwhile is looked at a few milliseconds' worth at a time.
+    async fn gather(&self) {
+        if !self.tasks.is_empty() {
+            tokio::time::sleep(GATHERING).await;
         }
     }
 
@@ -462,7 +521,7 @@ pub(super) mod log {
         let how = &conclusion.ending.how;
         let (event, evidence) = match how {
             How::Delivered(evidence) => ("attempt.delivered", evidence),
-            How::Failed(evidence) => ("attempt.failed", evidence),
+            How::Failed(evidence) | How::Kept { evidence, .. } => ("attempt.failed", evidence),
             How::Deferred { evidence, .. } => ("attempt.deferred", evidence),
             How::Cancelled(_) | How::Released { .. } => return,
         };
@@ -483,7 +542,11 @@ pub(super) mod log {
 
     /// What applications are told of a recipient who was given up, now that it is in the spool.
     pub fn bounced(mail: &Mail, recipient: &Leased, ending: &Ending) {
-        let How::Failed(evidence) = &ending.how else { return };
+        let evidence = match &ending.how {
+            How::Failed(evidence) => evidence,
+            How::Kept { evidence, until } => return kept(mail, recipient, evidence, *until),
+            How::Delivered(_) | How::Deferred { .. } | How::Cancelled(_) | How::Released { .. } => return,
+        };
         let Facts { host, reply, .. } = Facts::of(evidence);
         let provider = ending.meaning.as_ref().map(|meaning| meaning.provider.as_ref());
         let reason = ending.meaning.as_ref().and_then(|meaning| meaning.reason).map(Reason::as_str);
@@ -492,6 +555,19 @@ pub(super) mod log {
         let (message_id, track_id, envid) = (mail.message_id.as_str(), mail.track_id.as_deref(), mail.envid.as_deref());
         let (author_domain, stream, identity) = (&mail.signing_domain, &mail.stream, &mail.identity);
         info!(mail_id = %id, %recipient, message_id, track_id, envid, %author_domain, %stream, %identity, provider, %host, %status, %reply, error, reason, permanent, "mail.bounced");
+    }
+
+    /// Nobody took what came back, and nobody hears of that but a person.
+    fn kept(mail: &Mail, recipient: &Leased, evidence: &Evidence, until: Timestamp) {
+        let Facts { host, reply, .. } = Facts::of(evidence);
+        warn!(mail_id = %mail.id, recipient = %recipient.mailbox, %host, status = %evidence.status, %reply, error = %evidence.text, until = %until.to_rfc3339(), "return.held");
+    }
+
+    /// The address was put on the suppression list with it.
+    pub fn suppressed(mail: &Mail, ending: &Ending) {
+        let Some(entry) = &ending.suppression else { return };
+        let until = entry.expires_at.map(Timestamp::to_rfc3339);
+        info!(mail_id = %mail.id, recipient = %entry.recipient, scope = %entry.scope, reason = entry.why.as_str(), until, "suppression.added");
     }
 
     /// It is due, but nobody could verify its seal.
@@ -557,6 +633,7 @@ pub(super) mod log {
             SpoolError::LeaseLost(id) => warn!(mail_id = %id, during, error = %fault, "lease.lost"),
             SpoolError::Damaged(id, _) => error!(mail_id = %id, during, error = %fault, "mail.quarantined"),
             SpoolError::Busy(_) => warn!(during, error = %fault, "spool.stalled"),
+            SpoolError::Full { .. } => warn!(during, error = %fault, "spool.refused"),
             _ => error!(during, error = %fault, "spool.refused"),
         }
     }
@@ -570,6 +647,10 @@ pub(super) mod log {
 const IDLE_MAX: Duration = Duration::from_mins(1);
 /// While mail is due that has a lane, the rest is looked at this often.
 const BACKLOG_PAUSE: Duration = Duration::from_secs(1);
+/// How long new mail waits to be looked at while other mail is on its way.
+const GATHERING: Duration = Duration::from_millis(3);
+/// Lanes that give everything in their queue the same outcome at a time.
+const ENDING_LANES_MAX: usize = 32;
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 /// After running attempts were cut, how long their endings may take to be written.
 const SETTLING: Duration = Duration::from_secs(10);

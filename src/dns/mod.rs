@@ -10,12 +10,12 @@ mod exchange;
 pub mod formats;
 pub mod publish;
 pub mod records;
-mod reply;
+pub mod reply;
 pub mod resolver;
 pub mod resource;
 pub mod sighting;
 
 pub use authority::Authority;
-pub use resolver::{Addresses, DnsFault, MxAnswer, MxHost, Resolver, Settings, TlsaAnswer, Zone, client, reverse_name};
+pub use resolver::{Addresses, Ask, DnsFault, MxAnswer, MxHost, Resolver, Settings, TlsaAnswer, Zone, client, reverse_name};
 pub use resource::{Data, Kind, Owner, Resource};
 pub use sighting::{Answer, Hop, Observation, Server, Showing, Shown, Sighting};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What a server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub enum Said {
     /// An answer.
     Answer(Answer),
     /// The name lies in a zone below, which other servers answer for.
@@ -21,7 +21,8 @@ pub(super) enum Said {
 
 /// Reads what a server of `zone` says of a name, with authority or without. Aliases are told, not followed: what a server adds of their
 /// targets is another zone's business.
-pub(super) fn of_authority(message: &Message, zone: &Domain, name: &Domain, kind: Kind) -> Said {
+#[must_use]
+pub fn of_authority(message: &Message, zone: &Domain, name: &Domain, kind: Kind) -> Said {
     let code = message.metadata.response_code;
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Said::Answer(Answer::Refused(code_name(code)));
@@ -43,7 +44,8 @@ pub(super) fn of_authority(message: &Message, zone: &Domain, name: &Domain, kind
 }
 
 /// Reads what a resolver says of a name, the aliases followed by it.
-pub(super) fn of_resolver(message: &Message, name: &Domain, kind: Kind) -> Answer {
+#[must_use]
+pub fn of_resolver(message: &Message, name: &Domain, kind: Kind) -> Answer {
     let code = message.metadata.response_code;
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Answer::Refused(code_name(code));
@@ -66,7 +68,8 @@ pub(super) fn of_resolver(message: &Message, name: &Domain, kind: Kind) -> Answe
 
 /// How long it may be remembered that there is nothing, by the SOA record of this zone in a message: the lower of its TTL and its last
 /// field (RFC 2308 §5). Of a resolver, whose TTLs run down, the last field alone.
-pub(super) fn negative_ttl(message: &Message, zone: &Domain, from_resolver: bool) -> Option<Duration> {
+#[must_use]
+pub fn negative_ttl(message: &Message, zone: &Domain, from_resolver: bool) -> Option<Duration> {
     let records = message.answers.iter().chain(&message.authorities).filter(|record| is_named(&record.name, zone));
     let soa = records.filter_map(|record| if let RData::SOA(soa) = &record.data { Some((ttl(record), seconds(soa.minimum))) } else { None });
     soa.map(|(ttl, minimum)| if from_resolver { minimum } else { ttl.min(minimum) }).next()

@@ -16,18 +16,35 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Asks name servers. Cheap to share behind an `Arc`; answers are cached as long as their TTL says.
 pub struct Resolver {
-    client: TokioResolver,
+    client: Box<dyn Ask>,
     nameservers: Vec<SocketAddr>,
     lookups: Semaphore,
     lookup_timeout: Duration,
     meters: Arc<meters::Dns>,
+}
+
+/// Answers questions: name servers do, or what stands for them.
+pub trait Ask: Send + Sync + 'static {
+    /// The records of one type at a name.
+    ///
+    /// # Errors
+    /// There are none, or nobody can say: see [`NetError`].
+    fn ask(&self, name: Name, kind: RecordType) -> Pin<Box<dyn Future<Output = Result<Lookup, NetError>> + Send + '_>>;
+}
+
+impl Ask for TokioResolver {
+    fn ask(&self, name: Name, kind: RecordType) -> Pin<Box<dyn Future<Output = Result<Lookup, NetError>> + Send + '_>> {
+        Box::pin(self.lookup(name, kind))
+    }
 }
 
 /// How the DNS is asked.
@@ -175,11 +192,17 @@ impl Resolver {
     /// The system's configuration cannot be read, or names no server.
     pub fn new(settings: &Settings) -> Result<Self, ResolverFault> {
         let (config, options) = configuration(settings)?;
-        let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let nameservers = config.name_servers().iter().map(address_of).collect();
-        let client = built(config, options)?;
+        Ok(Self { nameservers, ..Self::asking(Box::new(built(config, options)?), settings) })
+    }
+
+    /// A resolver that asks `client`, for no longer and no more at a time than these settings say.
+    #[must_use]
+    pub fn asking(client: Box<dyn Ask>, settings: &Settings) -> Self {
+        let rounds = u32::try_from(settings.attempts.saturating_add(1)).unwrap_or(u32::MAX);
         let lookup_timeout = settings.timeout.saturating_mul(rounds).saturating_mul(2);
-        Ok(Self { client, nameservers, lookups: Semaphore::new(settings.lookups_max.max(1)), lookup_timeout, meters: Arc::default() })
+        let lookups = Semaphore::new(settings.lookups_max.max(1));
+        Self { client, nameservers: Vec::new(), lookups, lookup_timeout, meters: Arc::default() }
     }
 
     /// The same, counting there.
@@ -331,7 +354,7 @@ impl Resolver {
             Name::from_labels(domain.split('.').map(str::as_bytes)).map_err(|error| DnsFault::Other { name: domain.to_string(), why: error.to_string() })?;
         let _slot = self.lookups.acquire().await.map_err(|_| DnsFault::Other { name: domain.to_string(), why: "the resolver is closed".to_owned() })?;
         let began = Instant::now();
-        let found = match tokio::time::timeout(self.lookup_timeout, self.client.lookup(name, kind)).await {
+        let found = match tokio::time::timeout(self.lookup_timeout, self.client.ask(name, kind)).await {
             Ok(Ok(lookup)) => Ok(Found::Records(lookup)),
             Ok(Err(error)) => nothing_or_fault(domain, error),
             Err(_) => Err(DnsFault::Timeout(domain.to_string())),

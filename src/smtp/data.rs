@@ -167,12 +167,21 @@ impl Content {
 
     /// Takes octets of the message.
     pub fn read(&mut self, mut input: &[u8]) {
+        if self.is_sound_line(input) {
+            self.at = LineStart::AfterCrLf;
+            self.line_octets = 0;
+            self.lines += 1;
+            self.keep(input);
+            return;
+        }
         while let Some(&first) = input.first() {
             if self.after_cr {
                 self.after_cr = false;
                 if first == b'\n' {
                     self.end_line(LineStart::AfterCrLf);
                     input = &input[1..];
+                } else if self.mends() {
+                    self.push(b" ");
                 } else {
                     self.blame(Fault::BareCr { line: self.line() });
                     self.push(b"\r");
@@ -188,6 +197,7 @@ impl Content {
                     self.at = LineStart::Inside;
                 }
                 Some(b'\n') => self.bare_lf(),
+                Some(_) if self.mends() => self.push(b" "),
                 Some(_) => {
                     self.blame(Fault::Nul { line: self.line() });
                     self.push(&[0]);
@@ -204,7 +214,11 @@ impl Content {
     /// What is wrong with it.
     pub fn finish(mut self) -> Result<Bytes, Refusal> {
         if std::mem::take(&mut self.after_cr) {
-            self.blame(Fault::BareCr { line: self.line() });
+            if self.mends() {
+                self.end_line(LineStart::AfterCrLf);
+            } else {
+                self.blame(Fault::BareCr { line: self.line() });
+            }
         } else if self.at == LineStart::Inside {
             self.end_line(LineStart::AfterCrLf);
         }
@@ -212,6 +226,17 @@ impl Content {
             None => Ok(self.share.hold(self.octets)),
             Some(refusal) => Err(refusal),
         }
+    }
+
+    fn mends(&self) -> bool {
+        self.rules.bare_lf == BareLf::Mend
+    }
+
+    /// As nearly all lines are: whole, from its first octet to its CR LF, with nothing in it to look at twice.
+    fn is_sound_line(&self, input: &[u8]) -> bool {
+        let Some(text) = input.strip_suffix(b"\r\n") else { return false };
+        let is_fresh = self.at == LineStart::AfterCrLf && !self.after_cr && self.line_octets == 0;
+        is_fresh && text.len() <= self.rules.line_octets_max && memchr3(b'\r', b'\n', 0, text).is_none()
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -241,6 +266,10 @@ impl Content {
             return;
         }
         self.at = LineStart::Inside;
+        self.keep(octets);
+    }
+
+    fn keep(&mut self, octets: &[u8]) {
         self.size = self.size.saturating_add(octets.len() as u64);
         if self.size > self.rules.message_octets_max {
             self.blame(Fault::TooLarge);
@@ -351,6 +380,21 @@ mod tests {
         check(b"a\nb\n\n..c\n.\nd\n.\r\ne\r\n.\nf\n\r\n.\r\n", repair, Some((Ok(b"a\r\nb\r\n\r\n.c\r\n.\r\nd\r\n.\r\ne\r\n.\r\nf\r\n\r\n"), 0)));
         check(b"a\rb\n\r\n.\r\n", repair, Some((Err("550 5.6.0 line 1 of the message holds a CR"), 0)));
         check(b"a\n\0\n\r\n.\r\n", repair, Some((Err("550 5.6.0 line 2 of the message holds a NUL"), 0)));
+    }
+
+    #[test]
+    fn what_is_mended_holds_nothing_that_could_end_a_message_elsewhere() {
+        let mend = ContentRules { bare_lf: BareLf::Mend, ..RULES };
+        check(b"a\rb\0c\nd\r\n.\r\n", mend, Some((Ok(b"a b c\r\nd\r\n"), 0)));
+        check(b"\r\r\n\r\n.\r\n", mend, Some((Ok(b" \r\n\r\n"), 0)));
+        for smuggled in [&b"\n.\n"[..], b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n", b"\r\r\n.\r\r\n", b"\n\r.\r\n"] {
+            let input = [b"a", smuggled, b"MAIL FROM:<>\r\n.\r\nNOOP\r\n"].concat();
+            let (message, left) = read(&input, 3, mend).unwrap();
+            let message = message.unwrap();
+            assert_eq!(left, 6, "{smuggled:?}");
+            let bare = message.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r' || pair[0] == b'\r' && pair[1] != b'\n');
+            assert!(!bare && !message.contains(&0), "{message:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub enum BareLf {
     Reject,
     /// It is read as CR LF, for old applications in the house; never as a part of the end of a message.
     Repair,
+    /// In messages as [`Self::Repair`], and what else must not go on becomes a space (a CR without LF, a NUL): for mail of strangers that
+    /// is wanted whatever it looks like. In commands as [`Self::Reject`].
+    Mend,
 }
 
 /// Why a line is no line.
@@ -67,7 +70,7 @@ impl LineReader {
         let mut line = std::mem::take(&mut self.octets);
         let overlong = std::mem::take(&mut self.overlong);
         self.ends_in_cr = false;
-        if !ended_by_cr_lf && self.bare_lf == BareLf::Reject {
+        if !ended_by_cr_lf && self.bare_lf != BareLf::Repair {
             return Err(LineFault::BareLf);
         }
         if overlong {

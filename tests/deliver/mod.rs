@@ -2,6 +2,7 @@
 
 mod dns;
 mod endings;
+mod lmtp;
 mod pace;
 mod rig;
 mod routes;

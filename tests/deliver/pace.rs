@@ -1,6 +1,7 @@
 //! How fast: connections kept and grown, providers slowed down, rates, and queues that do not wait for one another.
 
-use super::rig::{Rig, lab};
+use super::rig::{Rig, client_tls, lab};
+use super::routes::smart_host;
 use crate::support::next_hop::{At, NextHop, Say, Script, Wait};
 use postseal::deliver::throttle::Rate;
 use postseal::deliver::tls::TlsDemand;
@@ -58,7 +59,8 @@ async fn idle_connections_are_closed_after_their_time() {
     rig.send(&["a@example.com"]).await;
     rig.until(1, 0, 0).await;
     hop.until(|sessions| sessions[0].ended && sessions[0].commands.last().is_some_and(|command| command.line == "QUIT")).await;
-    assert_eq!(rig.delivery.connections("mx.example.com").0, 0);
+    // The other side may see the end a moment before this side has counted it.
+    rig.until_true("the place of the connection is free", || rig.delivery.connections("mx.example.com").0 == 0).await;
 }
 
 #[tokio::test]
@@ -156,6 +158,45 @@ async fn more_queues_than_lanes_all_get_their_turn() {
     let rig = Rig::start_with(&zone, settings).await;
     commit_many(&rig, 40, |n| rig.mail(&[&format!("a@d{}.example", n % 20)])).await;
     rig.until(40, 0, 0).await;
+}
+
+/// Six queues of one host that lets everybody wait, and lanes for four: others are not to wait for it.
+#[tokio::test]
+async fn a_host_that_lets_wait_does_not_keep_all_lanes() {
+    let tarpit = NextHop::start_at("127.0.0.2:0".parse().unwrap(), Script::modern().when(At::Greeting, [Wait(SECOND * 60)]));
+    let hop = NextHop::start_at(format!("127.0.0.3:{}", tarpit.address().port()).parse().unwrap(), Script::modern());
+    let mut settings = Settings { queues_max: 4, ..lab(hop.address().port()) };
+    settings.timeouts.greeting = SECOND * 60;
+    let mut zone = (0..6).map(|n| format!("d{n}.example MX 10 tarpit.example")).collect::<Vec<_>>();
+    zone.extend(["tarpit.example A 127.0.0.2".to_owned(), "quick.example A 127.0.0.3".to_owned()]);
+    let rig = Rig::start_with(&zone.join("\n"), settings).await;
+    commit_many(&rig, 6, |n| rig.mail(&[&format!("a@d{n}.example")])).await;
+    tokio::time::sleep(SECOND / 2).await;
+    rig.send(&["a@quick.example"]).await;
+    rig.until(1, 0, 0).await;
+}
+
+/// A queue that is never empty has one lane for good.
+#[tokio::test]
+async fn a_lane_at_work_goes_by_new_settings() {
+    let slow = NextHop::start(Script::modern().when(At::Message, [Wait(SECOND * 3), Say("250 2.0.0 taken")]));
+    let other = NextHop::start(Script::modern());
+    let by = |hop: &NextHop| {
+        let mut settings = lab(1);
+        settings.smart_hosts.extend([smart_host("ses", &[hop.address()], TlsDemand::Opportunistic)]);
+        settings
+    };
+    let rig = Rig::start_with("", by(&slow)).await;
+    rig.commit(rig.mail_by("ses", &["a@one.example"])).await;
+    while slow.sessions().is_empty() {
+        tokio::time::sleep(SECOND / 100).await;
+    }
+    rig.delivery.reload(by(&other), client_tls());
+    rig.commit(rig.mail_by("ses", &["b@one.example"])).await;
+    rig.until(1, 0, 0).await;
+    assert_eq!(other.messages().len(), 1, "the first is still under way, the second goes by the new settings");
+    rig.until(2, 0, 0).await;
+    assert_eq!((slow.messages().len(), other.messages().len()), (1, 1));
 }
 
 #[tokio::test]

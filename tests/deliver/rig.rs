@@ -5,7 +5,7 @@ use crate::support::next_hop::NextHop;
 use bytes::Bytes;
 use postseal::deliver::target::Timeouts;
 use postseal::deliver::tls::{ClientTls, Roots, TlsSettings};
-use postseal::deliver::{Action, Delivery, Held, Notices, Outside, Reseal, Settings, Source, Tally, Told};
+use postseal::deliver::{Action, Delivery, Held, Notices, Outside, Reseal, Settings, Source, Tally, Tcp, Told};
 use postseal::dns::Resolver;
 use postseal::mail::{Domain, IdentityName, MailId, MailIds, Mailbox, Message, Notify, ReversePath, RouteName, Stream, Timestamp};
 use postseal::seal::{FieldKind, Kind, Needs, Plan, Seal, SealField, Sealed, SealedRecipient};
@@ -78,7 +78,8 @@ impl Rig {
             Arc::new(move || Timestamp::from_unix_millis(postseal::clock::now().unix_millis() + forward.load(Ordering::SeqCst)))
         };
         let told = Arc::new(Recorder::default());
-        let outside = Outside { notices: told.clone(), reseal: Arc::new(NewKeys), clock, meters: Arc::default() };
+        let (chance, network) = (Arc::new(rand::random), Arc::new(Tcp));
+        let outside = Outside { notices: told.clone(), reseal: Arc::new(NewKeys), clock, chance, network, meters: Arc::default() };
         let delivery = Delivery::start(spool.clone(), resolver, settings, client_tls(), outside);
         Self { spool, delivery, dns, told, forward, ids: Mutex::new(0), directory }
     }
@@ -156,6 +157,17 @@ impl Rig {
         panic!("expected {:?} delivered, deferred, failed; got {:?}, {:?}", (delivered, deferred, failed), self.counts(), self.told.told.lock().unwrap());
     }
 
+    /// Waits until something else that this side counts for itself is so.
+    pub async fn until_true(&self, what: &str, shows: impl Fn() -> bool) {
+        for _ in 0..1500 {
+            if shows() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never so: {what}");
+    }
+
     /// Delivered, deferred, failed.
     pub fn counts(&self) -> (u64, u64, u64) {
         let Tally { delivered, deferred, failed, .. } = self.delivery.tally();
@@ -207,7 +219,7 @@ pub fn mailbox(text: &str) -> Mailbox {
 }
 
 pub fn recipient(to: &str) -> SealedRecipient {
-    SealedRecipient { mailbox: mailbox(to), notify: Notify::Unspecified, orcpt: None, reverse_path: mailbox("b0123@b.example.org").into() }
+    SealedRecipient { mailbox: mailbox(to), notify: Notify::Unspecified, orcpt: None, reverse_path: mailbox("b0123@b.example.org").into(), suppressed: None }
 }
 
 pub fn field(kind: FieldKind, signature: &str) -> SealField {

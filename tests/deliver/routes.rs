@@ -17,7 +17,7 @@ const ONE_HOST: &str = "
     mx.example.com  A 127.0.0.1
 ";
 
-fn smart_host(route: &str, hosts: &[SocketAddr], tls: TlsDemand) -> (RouteName, Arc<SmartHost>) {
+pub fn smart_host(route: &str, hosts: &[SocketAddr], tls: TlsDemand) -> (RouteName, Arc<SmartHost>) {
     let hosts = hosts.iter().map(|address| HostPort { host: address.ip().to_string(), port: address.port() }).collect();
     (RouteName::new(route), Arc::new(SmartHost { hosts, tls, ..SmartHost::new("unused.example", 25) }))
 }
@@ -59,6 +59,39 @@ async fn what_the_dns_says_for_good_fails_and_its_trouble_defers() {
     let wait = rig.next_due_in().await.as_secs();
     assert!((240..=350).contains(&wait), "{wait}");
     assert_eq!(hop.sessions().len(), 0);
+}
+
+/// Nobody fails for good while there are hosts that nobody looked at.
+#[tokio::test]
+async fn hosts_without_addresses_hide_none_that_has_one() {
+    let hop = NextHop::start(Script::modern());
+    let mx = |domain: &str, hosts: usize| -> String { (1..=hosts).map(|n| format!("{domain} MX {n}0 mx{n}.{domain}\n")).collect() };
+    let zone = [mx("six.example", 6), mx("many.example", 25), mx("few.example", 20), "mx6.six.example A 127.0.0.1\nmx25.many.example A 127.0.0.1\n".to_owned()];
+    let rig = Rig::start(&zone.concat(), &hop).await;
+    rig.send(&["a@six.example"]).await;
+    rig.until(1, 0, 0).await;
+    rig.send(&["a@many.example"]).await;
+    rig.until(1, 1, 0).await;
+    assert!(!rig.dns.asked().iter().any(|asked| asked.starts_with("mx21.many.example")), "four rounds of five, and no more");
+    rig.send(&["a@few.example"]).await;
+    rig.until(1, 1, 1).await;
+    let told = rig.told_lines();
+    assert!(told[0].starts_with("failed 5.4.4 a@few.example: no MX host of few.example has an address"), "{told:?}");
+}
+
+/// A host that is ourselves ends the list, however long it is.
+#[tokio::test]
+async fn no_host_after_ourselves_is_looked_for() {
+    let hop = NextHop::start(Script::modern());
+    let mut settings = lab(hop.address().port());
+    settings.routes.hosts_max = 2;
+    settings.routes.own_addresses = vec!["127.0.0.9".parse().unwrap()];
+    let mx: String = (1..=4).map(|n| format!("example.com MX {n}0 mx{n}.example.com\n")).collect();
+    let rig = Rig::start_with(&format!("{mx}mx2.example.com A 127.0.0.9\nmx3.example.com A 127.0.0.1\n"), settings).await;
+    rig.send(&["a@example.com"]).await;
+    rig.until(0, 0, 1).await;
+    let told = rig.told_lines();
+    assert!(told[0].starts_with("failed 5.4.6 a@example.com: "), "{told:?}");
 }
 
 #[tokio::test]

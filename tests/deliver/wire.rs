@@ -14,6 +14,7 @@ pub fn target(hop: &NextHop) -> Target {
         address: hop.address(),
         tls: TlsDemand::Opportunistic,
         implicit_tls: false,
+        lmtp: false,
         auth: None,
         source: None,
         ehlo_name: "relay.example".to_owned(),
@@ -70,7 +71,15 @@ impl Mail {
 
     async fn over_with(&self, connection: &mut Connection, leave: impl Future<Output = bool>) -> TransactionEnd {
         let recipients: Vec<_> = self.to.iter().map(|mailbox| TransactionRecipient { mailbox, notify: Notify::Unspecified, orcpt: None }).collect();
-        let transaction = Transaction { reverse_path: &self.from, recipients: &recipients, envid: None, ret: None, header: &self.seal, message: &self.message };
+        let transaction = Transaction {
+            reverse_path: &self.from,
+            recipients: &recipients,
+            envid: None,
+            ret: None,
+            header: &self.seal,
+            message: &self.message,
+            as_it_is: false,
+        };
         connection.transact(&transaction, leave).await
     }
 
@@ -375,7 +384,8 @@ async fn mail_and_rcpt_say_what_the_message_needs_and_the_next_hop_knows() {
     let orcpt = OriginalRecipient { address_type: "rfc822".into(), address: "a+b@y.example".into() };
     let recipients = [TransactionRecipient { mailbox: &to, notify: Notify::Never, orcpt: Some(&orcpt) }];
     let message = "Subject: für\r\n\r\nx\r\n".as_bytes();
-    let transaction = Transaction { reverse_path: &from, recipients: &recipients, envid: Some("e=1"), ret: Some(Ret::Full), header: b"", message };
+    let transaction =
+        Transaction { reverse_path: &from, recipients: &recipients, envid: Some("e=1"), ret: Some(Ret::Full), header: b"", message, as_it_is: false };
     assert_eq!(shown(&open(&hop).await.transact(&transaction, async { true }).await), "delivered 2.0.0 by 250; reusable");
     let received = &hop.messages()[0];
     assert_eq!(received.mail, format!("MAIL FROM:<> SIZE={} BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=e+3D1", message.len()));

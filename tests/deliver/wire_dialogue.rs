@@ -22,7 +22,8 @@ fn play(recipients: usize, offered: &Capabilities, bdat: bool, leave: bool, turn
     let from = ReversePath::from(Mailbox::parse("a@sender.example").unwrap());
     let to: Vec<Mailbox> = (0..recipients).map(|number| Mailbox::parse(&format!("r{number}@x.example")).unwrap()).collect();
     let to: Vec<_> = to.iter().map(|mailbox| TransactionRecipient { mailbox, notify: Notify::Unspecified, orcpt: None }).collect();
-    let transaction = Transaction { reverse_path: &from, recipients: &to, envid: None, ret: None, header: b"A: b\r\n", message: b"\r\n.c\r\n" };
+    let transaction =
+        Transaction { reverse_path: &from, recipients: &to, envid: None, ret: None, header: b"A: b\r\n", message: b"\r\n.c\r\n", as_it_is: false };
     let at = Timestamp::EPOCH;
     let mut dialogue = Dialogue::new(&transaction, offered, bdat, peer, at);
     let (mut sent, mut answered, mut turns) = (String::new(), Vec::new(), VecDeque::from(turns));

@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 pub struct NextHop {
     address: SocketAddr,
     certificate: String,
+    lmtp: bool,
     ledger: Ledger,
     accepting: AbortHandle,
 }
@@ -40,6 +41,8 @@ pub struct Script {
     pub user: Option<(String, String)>,
     /// Sessions at one time; one more is greeted with 421 and closed.
     pub sessions_max: usize,
+    /// It is a delivery agent: LHLO, and an answer to a message for each recipient (RFC 2033).
+    pub lmtp: bool,
     /// Octets of its receive buffer, where the default is too comfortable.
     pub receive_buffer: Option<u32>,
     rules: Vec<Rule>,
@@ -81,6 +84,8 @@ pub enum At {
     Chunk,
     /// The final dot or BDAT LAST.
     Message,
+    /// The same for one recipient, by LMTP.
+    MessageFor(String),
     /// A message was answered and nothing else has come: what a server does of itself.
     Idle,
     Rset,
@@ -187,13 +192,19 @@ impl NextHop {
         let listener = socket.listen(256).unwrap();
         let address = listener.local_addr().unwrap();
         let ledger = Ledger::default();
+        let lmtp = script.lmtp;
         let accepting = tokio::spawn(accept(listener, Arc::new(script), acceptor, ledger.clone())).abort_handle();
-        Self { address, certificate, ledger, accepting }
+        Self { address, certificate, lmtp, ledger, accepting }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// It is a delivery agent.
+    pub fn speaks_lmtp(&self) -> bool {
+        self.lmtp
     }
 
     /// Its certificate in PEM: signed by itself, so its own authority.
@@ -251,9 +262,15 @@ impl Script {
             certificate_name: "next-hop.test".to_owned(),
             user: None,
             sessions_max: usize::MAX,
+            lmtp: false,
             receive_buffer: None,
             rules: Vec::new(),
         }
+    }
+
+    /// The same as a delivery agent.
+    pub fn lmtp(self) -> Self {
+        Self { lmtp: true, ..self }
     }
 
     /// What large receivers offer, with STARTTLS.
@@ -399,8 +416,9 @@ impl Seat {
             let line = self.command().await?;
             let verb = line.split_ascii_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             match verb.as_str() {
-                "EHLO" => self.ehlo().await?,
-                "HELO" => self.perform(At::Helo, "250 next-hop.test").await?,
+                "LHLO" if self.script.lmtp => self.ehlo().await?,
+                "EHLO" if !self.script.lmtp => self.ehlo().await?,
+                "HELO" if !self.script.lmtp => self.perform(At::Helo, "250 next-hop.test").await?,
                 "STARTTLS" => {
                     if self.perform(At::StartTls, "220 2.0.0 go ahead").await? == 220 {
                         self.handshake().await?;
@@ -525,6 +543,15 @@ impl Seat {
 
     async fn finish(&mut self) -> Option<u16> {
         self.in_transaction = false;
+        if self.script.lmtp {
+            let rcpts = self.received(|received| received.rcpts.clone());
+            for rcpt in rcpts {
+                let address = rcpt.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                let code = self.perform(At::MessageFor(address), "250 2.0.0 taken").await?;
+                self.received(|received| received.taken |= code / 100 == 2);
+            }
+            return Some(250);
+        }
         let refusal = |acts: &[Act]| acts.iter().any(|act| matches!(act, Say(text) if !text.starts_with('2')));
         let refused = self.rule_for(&At::Message, false).is_some_and(|acts| refusal(&acts));
         self.received(|received| received.taken = !refused);

@@ -5,7 +5,7 @@
 use postseal::admin::page::matters::{self, Complaint, Facts, Matter, Paused};
 use postseal::admin::page::view::{
     Act, DomainStanding, DomainView, DomainsView, Examination, FindingView, Found, Frame, Grade, Group, GroupView, Journey, KeyView, Mishap, Now, Outlook,
-    QueueView, Span, Stage, Standing, Step, Trip, TripState, Trouble, Waiting, Words,
+    QueueView, Span, Stage, Standing, Step, SuppressedEntry, SuppressedView, Trip, TripState, Trouble, Waiting, Words,
 };
 use postseal::events::traffic::{Beat, Counts, Series, Traffic};
 use postseal::mail::{MailId, Reason, Timestamp};
@@ -411,6 +411,19 @@ impl Outlook for Scene {
             return Ok(Vec::new());
         }
         Ok(vec![found(27, "Deferred", Grade::Warning), found(1500, "Delivered", Grade::Good), found(4000, "Failed", Grade::Bad)])
+    }
+
+    async fn suppressed(&self, recipient: &str) -> Result<SuppressedView, Trouble> {
+        self.whole()?;
+        let entry = SuppressedEntry {
+            scope: self.text("example.com"),
+            why: self.text("mail to it was refused, as there is no such address"),
+            since: ago(4000),
+            until: None,
+            said: self.text("550 5.1.1 no such user"),
+            command: self.text("postseal suppression remove someone@example.net --scope example.com"),
+        };
+        Ok(SuppressedView { entries: 17, of_address: if recipient.starts_with("gone") { vec![entry] } else { Vec::new() } })
     }
 
     async fn matters(&self) -> Result<Vec<Matter>, Trouble> {

@@ -26,12 +26,17 @@ impl RelayProcess {
     /// A folder with this configuration and an RSA key for `example.com`; nothing runs yet.
     /// A spool on a real disk: the default temporary folder may be a tmpfs, which a spool refuses.
     pub fn new(config: &str) -> Self {
-        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = tempfile::Builder::new().prefix("relay-").tempdir_in(base).unwrap();
-        let mut relay = Self { folder, records: String::new(), running: None };
+        let mut relay = Self::empty();
         std::fs::write(relay.config(), config).unwrap();
         relay.create_key("example.com");
         relay
+    }
+
+    /// An empty folder, for a configuration and what belongs to it.
+    pub fn empty() -> Self {
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::Builder::new().prefix("relay-").tempdir_in(base).unwrap();
+        Self { folder, records: String::new(), running: None }
     }
 
     /// Makes the key pair(s) of one more domain.
@@ -72,9 +77,19 @@ impl RelayProcess {
 
     /// Starts `serve` and waits until it is ready.
     pub fn start(&mut self) {
+        self.start_by(&mut self.serve());
+    }
+
+    /// The command that starts it.
+    pub fn serve(&self) -> Command {
         let mut command = self.program();
         command.args(["serve", "--config"]).arg(self.config()).stdin(Stdio::null());
-        self.start_by(&mut command);
+        command
+    }
+
+    /// Leaves the folder where it is when all is over, for a person to look at.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
     }
 
     /// Starts `serve` by a command that becomes it, and waits until it is ready.
@@ -164,6 +179,15 @@ impl RelayProcess {
         std::thread::sleep(Duration::from_millis(20)); // the log's last lines
         let log = running.log.lock().unwrap().clone();
         (status, log)
+    }
+
+    /// Whether it has ended by itself; then it is no more.
+    pub fn is_over(&mut self) -> bool {
+        let is_over = self.running.as_mut().is_none_or(|running| running.child.try_wait().unwrap().is_some());
+        if is_over {
+            self.running = None;
+        }
+        is_over
     }
 
     /// `kill -9`.

@@ -1,5 +1,6 @@
 //! Octets to and from a next hop, in clear or under TLS, with the one read buffer of the connection.
 
+use crate::deliver::network::Line;
 use crate::mail::{EnhancedCode, RemoteReply};
 use crate::smtp::client::{ReplyFault, ReplyReader};
 use std::future::poll_fn;
@@ -8,20 +9,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
 /// A connection and what of it was read and not yet used.
 pub(super) struct Wire {
-    stream: Stream,
+    stream: Line,
     reader: ReplyReader,
-}
-
-/// With or without TLS.
-pub(super) enum Stream {
-    Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Why nothing more comes or goes.
@@ -33,7 +26,7 @@ pub(super) enum WireFault {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Line) -> Self {
         Self { stream, reader: ReplyReader::default() }
     }
 
@@ -73,12 +66,9 @@ impl Wire {
         self.is_answered() && self.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
-    /// The bare connection, for a handshake; `None` when something was read that nobody asked for, or TLS is there already.
-    pub(super) fn into_clear(self) -> Option<TcpStream> {
-        match self.stream {
-            Stream::Clear(tcp) if self.reader.is_empty() => Some(tcp),
-            _ => None,
-        }
+    /// The connection itself, for a handshake; `None` when something was read that nobody asked for.
+    pub(super) fn into_line(self) -> Option<Line> {
+        self.reader.is_empty().then_some(self.stream)
     }
 
     pub(super) async fn shut(&mut self, within: Duration) {
@@ -128,38 +118,6 @@ impl AsyncWrite for LineByLine<'_> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0.stream).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_read(cx, space),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, space),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_write(cx, octets),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, octets),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }
 

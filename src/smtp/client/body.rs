@@ -35,11 +35,23 @@ impl Shape {
     /// # Errors
     /// It cannot be sent as it is.
     pub fn of(seal: &[u8], message: &[u8]) -> Result<Self, BodyFault> {
+        Self::with_lines_of(seal, message, LINE_OCTETS_MAX)
+    }
+
+    /// As [`Self::of`], for a message that is passed on as a stranger wrote it: its lines may be of any length.
+    ///
+    /// # Errors
+    /// It cannot be sent as it is.
+    pub fn of_any(seal: &[u8], message: &[u8]) -> Result<Self, BodyFault> {
+        Self::with_lines_of(seal, message, usize::MAX)
+    }
+
+    fn with_lines_of(seal: &[u8], message: &[u8], line_octets_max: usize) -> Result<Self, BodyFault> {
         if !seal.is_empty() && !seal.ends_with(b"\r\n") {
             return Err(BodyFault::OpenSeal);
         }
-        check_lines(seal)?;
-        check_lines(message)?;
+        check_lines(seal, LINE_OCTETS_MAX)?;
+        check_lines(message, line_octets_max)?;
         let seal_is_ascii = seal.is_ascii();
         let header = memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |end| &message[..end]);
         Ok(Self {
@@ -50,7 +62,7 @@ impl Shape {
     }
 }
 
-fn check_lines(mut rest: &[u8]) -> Result<(), BodyFault> {
+fn check_lines(mut rest: &[u8], line_octets_max: usize) -> Result<(), BodyFault> {
     while !rest.is_empty() {
         let (line, ended) = match memchr::memchr(b'\n', rest) {
             Some(end) => (rest[..end].strip_suffix(b"\r").ok_or(BodyFault::BareLf)?, end + 1),
@@ -59,7 +71,7 @@ fn check_lines(mut rest: &[u8]) -> Result<(), BodyFault> {
         if memchr::memchr(b'\r', line).is_some() {
             return Err(BodyFault::BareCr);
         }
-        if line.len() > LINE_OCTETS_MAX {
+        if line.len() > line_octets_max {
             return Err(BodyFault::LineTooLong);
         }
         rest = &rest[ended..];
@@ -185,6 +197,8 @@ mod tests {
         let line = |octets| [vec![b'x'; octets], b"\r\n".to_vec()].concat();
         assert!(Shape::of(b"", &line(LINE_OCTETS_MAX)).is_ok());
         assert_eq!(Shape::of(b"", &line(LINE_OCTETS_MAX + 1)), Err(BodyFault::LineTooLong));
+        assert!(Shape::of_any(b"", &line(LINE_OCTETS_MAX + 1)).is_ok());
+        assert_eq!(Shape::of_any(b"", b"a\nb"), Err(BodyFault::BareLf), "no line end but CR LF, whoever wrote it");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::num::NonZeroU32;
 pub struct Capabilities {
     /// EHLO was taken; otherwise the session was opened by HELO.
     pub esmtp: bool,
+    /// It was LHLO that was taken: a delivery agent's, which answers a message once for each recipient (RFC 2033).
+    pub lmtp: bool,
     /// The name the next hop gave itself.
     pub name: String,
     /// RFC 2920.

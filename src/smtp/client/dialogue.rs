@@ -30,6 +30,9 @@ pub struct Transaction<'a> {
     pub header: &'a [u8],
     /// The message below them. Whether it needs 8BITMIME or SMTPUTF8 is seen in its octets and the addresses.
     pub message: &'a [u8],
+    /// It is passed on as a stranger wrote it, whatever it looks like: long lines, and 8-bit text where the next hop does not say that it
+    /// takes it. 8BITMIME and SMTPUTF8 are still said where they are offered.
+    pub as_it_is: bool,
 }
 
 /// One recipient of a [`Transaction`].
@@ -66,6 +69,8 @@ pub struct Dialogue<'a> {
     blamed_message: bool,
     /// All recipients or none.
     whole: bool,
+    /// LMTP: the end of the message is answered for each recipient that was accepted (RFC 2033 §4.2).
+    one_by_one: bool,
     /// When the last reply came.
     last_at: Timestamp,
     closed: Option<String>,
@@ -92,6 +97,7 @@ enum Asked {
     Data,
     Chunk,
     End,
+    EndOf(usize),
     LoneDot,
     Reset,
 }
@@ -136,6 +142,7 @@ impl<'a> Dialogue<'a> {
             answered: false,
             blamed_message: false,
             whole: false,
+            one_by_one: offered.lmtp,
             last_at: at,
             closed: None,
         };
@@ -197,10 +204,13 @@ impl<'a> Dialogue<'a> {
         if !leave {
             return self.close(EnhancedCode::new(4, 3, 0), "given up before the end of the message: the lease would not have lasted", at);
         }
-        if self.by_bdat {
-            self.asked.push_back(Asked::End);
-        } else {
+        if !self.by_bdat {
             self.out.extend_from_slice(self.source.final_dot());
+        }
+        if self.one_by_one {
+            let accepted = self.standings.iter().enumerate().filter(|(_, standing)| matches!(standing, Standing::Accepted));
+            self.asked.extend(accepted.map(|(index, _)| Asked::EndOf(index)));
+        } else {
             self.asked.push_back(Asked::End);
         }
         self.phase = Phase::Ending;
@@ -227,6 +237,7 @@ impl<'a> Dialogue<'a> {
             Asked::Data if reply.code == 354 => self.data_taken = true,
             Asked::Chunk if is_positive(&reply) => {}
             Asked::Data | Asked::Chunk | Asked::End => self.message_answered(asked, &reply, at),
+            Asked::EndOf(index) => self.end_answered(index, &reply, at),
             Asked::Reset if !is_positive(&reply) => self.closed = Some(format!("RSET was refused: {reply}")),
             Asked::LoneDot | Asked::Reset => {}
         }
@@ -281,7 +292,9 @@ impl<'a> Dialogue<'a> {
 
     /// Ends what this next hop cannot take and lines up the commands for the rest.
     fn prepare(&mut self, offered: &Capabilities, at: Timestamp) {
-        let shape = match Shape::of(self.transaction.header, self.transaction.message) {
+        let as_it_is = self.transaction.as_it_is;
+        let look = if as_it_is { Shape::of_any } else { Shape::of };
+        let shape = match look(self.transaction.header, self.transaction.message) {
             Ok(shape) => shape,
             Err(fault) => return self.refuse_all(EnhancedCode::new(5, 6, 0), &format!("not sent: {fault}"), at),
         };
@@ -289,12 +302,12 @@ impl<'a> Dialogue<'a> {
             let text = format!("the message has {} octets, more than the server takes ({})", shape.octets, offered.size.unwrap_or(0));
             return self.refuse_all(EnhancedCode::new(5, 3, 4), &text, at);
         }
-        if shape.eight_bit && !offered.eight_bit_mime {
+        if shape.eight_bit && !offered.eight_bit_mime && !as_it_is {
             return self.refuse_all(EnhancedCode::new(5, 6, 3), "the message holds 8-bit data, and the server does not offer 8BITMIME", at);
         }
         let path_is_ascii = self.transaction.reverse_path.mailbox().is_none_or(Mailbox::is_ascii);
         if !offered.smtputf8 {
-            if shape.eight_bit_header || !path_is_ascii {
+            if shape.eight_bit_header && !as_it_is || !path_is_ascii {
                 return self.refuse_all(EnhancedCode::new(5, 6, 7), "header or sender are in UTF-8, and the server does not offer SMTPUTF8", at);
             }
             self.refuse_where(|recipient| !recipient.mailbox.is_ascii(), EnhancedCode::new(5, 6, 7), NO_SMTPUTF8, at);
@@ -305,7 +318,9 @@ impl<'a> Dialogue<'a> {
             self.phase = Phase::Done;
             return;
         }
-        let smtputf8 = shape.eight_bit_header || !path_is_ascii || open.iter().any(|&index| !self.transaction.recipients[index].mailbox.is_ascii());
+        let smtputf8 = shape.eight_bit_header && (!as_it_is || offered.smtputf8)
+            || !path_is_ascii
+            || open.iter().any(|&index| !self.transaction.recipients[index].mailbox.is_ascii());
         self.commands.push_back((Asked::Mail, parameters::mail(self.transaction, &shape, smtputf8, offered)));
         self.commands.extend(open.iter().map(|&index| (Asked::Rcpt(index), parameters::rcpt(&self.transaction.recipients[index], offered))));
         if !self.by_bdat {
@@ -368,6 +383,8 @@ impl<'a> Dialogue<'a> {
         }
         match (self.is_anybody_accepted(), self.data_taken) {
             (true, _) => self.phase = Phase::Body,
+            // With nobody to answer for, nobody answers.
+            (false, true) if self.one_by_one => self.closed = Some("the server took DATA though it had taken no recipient".to_owned()),
             (false, true) => self.say(Asked::LoneDot, ".\r\n", Phase::Done),
             (false, false) => self.phase = if self.mail_taken { Phase::Reset } else { Phase::Done },
         }
@@ -440,6 +457,14 @@ impl<'a> Dialogue<'a> {
         }
     }
 
+    /// LMTP: the answer that settles the message for one recipient.
+    fn end_answered(&mut self, index: usize, reply: &RemoteReply, at: Timestamp) {
+        self.standings[index] = Standing::Ended(RecipientEnd::Ended(self.peer.outcome(reply, Asked::End.words(), at)));
+        if !self.asked.iter().any(|asked| matches!(asked, Asked::EndOf(_))) {
+            self.phase = Phase::Done;
+        }
+    }
+
     fn close(&mut self, status: EnhancedCode, why: &str, at: Timestamp) {
         let unknown_end = self.phase == Phase::Ending;
         self.end_open(|peer| Outcome::Deferred(Evidence { unknown_end, ..peer.evidence(status, why, at) }));
@@ -479,7 +504,7 @@ impl Asked {
             Self::Rcpt(_) => Stage::Rcpt,
             Self::Data => Stage::DataInit,
             Self::Chunk => Stage::DataBlock,
-            Self::End | Self::LoneDot => Stage::DataDone,
+            Self::End | Self::EndOf(_) | Self::LoneDot => Stage::DataDone,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Greeting ─220→ Ehlo ─250→ Ready            no TLS wanted, or it is there already, or not offered and not demanded
-//!                 │ └─5xx→ Helo ─250→ Ready
+//!                 │ └─5xx→ Helo ─250→ Ready       (never with LHLO, RFC 2033 §4.1)
 //!                 └─250→ StartTls ─220→ (handshake) ─→ Ehlo again, all that was offered forgotten
 //! ```
 
@@ -13,6 +13,7 @@ use crate::mail::RemoteReply;
 #[derive(Debug)]
 pub struct Opening {
     ehlo_name: String,
+    lmtp: bool,
     tls: Tls,
     state: State,
 }
@@ -70,7 +71,13 @@ impl Opening {
             (true, false) => Tls::Wanted,
             (false, false) => Tls::Settled,
         };
-        Self { ehlo_name: ehlo_name.into(), tls, state: State::Greeting }
+        Self { ehlo_name: ehlo_name.into(), lmtp: false, tls, state: State::Greeting }
+    }
+
+    /// The same by LMTP: with LHLO (RFC 2033 §4.1).
+    #[must_use]
+    pub fn lmtp(self) -> Self {
+        Self { lmtp: true, ..self }
     }
 
     /// The first step: the server speaks first.
@@ -84,8 +91,8 @@ impl Opening {
         match (self.state, is_positive(&reply)) {
             (State::Greeting, true) => self.hello(State::Ehlo),
             (State::Greeting, false) => Step::Fault(OpeningFault::Greeting(reply)),
-            (State::Ehlo, true) => self.offered(Capabilities::of_ehlo(&reply)),
-            (State::Ehlo, false) if may_know_helo(&reply) => self.hello(State::Helo),
+            (State::Ehlo, true) => self.offered(Capabilities { lmtp: self.lmtp, ..Capabilities::of_ehlo(&reply) }),
+            (State::Ehlo, false) if may_know_helo(&reply) && !self.lmtp => self.hello(State::Helo),
             (State::Helo, true) => self.offered(Capabilities::of_helo(&reply)),
             (State::Ehlo | State::Helo, false) => Step::Fault(OpeningFault::Ehlo(reply)),
             (State::StartTls, _) if reply.code == 220 => Step::StartTls,
@@ -101,7 +108,11 @@ impl Opening {
 
     fn hello(&mut self, state: State) -> Step {
         self.state = state;
-        let verb = if state == State::Helo { "HELO" } else { "EHLO" };
+        let verb = match (state, self.lmtp) {
+            (State::Helo, _) => "HELO",
+            (_, true) => "LHLO",
+            (_, false) => "EHLO",
+        };
         Step::Ask(format!("{verb} {}\r\n", self.ehlo_name).into_bytes(), Stage::Ehlo)
     }
 
@@ -149,6 +160,27 @@ mod tests {
                 Step::Fault(fault) => return format!("{said}{}", format!("{fault:?}").split('(').next().unwrap()),
             };
         }
+    }
+
+    #[test]
+    fn a_delivery_agent_is_greeted_by_lhlo_and_nothing_else() {
+        let replies = |texts: &[&str]| {
+            let mut reader = ReplyReader::default();
+            for text in texts {
+                reader.feed(text.as_bytes());
+            }
+            reader
+        };
+        let next = |reader: &mut ReplyReader| reader.next_reply().unwrap().unwrap();
+        let mut reader = replies(&["220 lmtp\r\n", "250-lmtp\r\n250 PIPELINING\r\n"]);
+        let mut opening = Opening::new("relay.example", false, false).lmtp();
+        assert_eq!(opening.reply(next(&mut reader)), Step::Ask(b"LHLO relay.example\r\n".to_vec(), Stage::Ehlo));
+        let Step::Ready(offered) = opening.reply(next(&mut reader)) else { panic!("no session") };
+        assert!(offered.lmtp && offered.pipelining);
+        let mut reader = replies(&["220 smtp\r\n", "502 what\r\n"]);
+        let mut opening = Opening::new("relay.example", false, false).lmtp();
+        opening.reply(next(&mut reader));
+        assert!(matches!(opening.reply(next(&mut reader)), Step::Fault(OpeningFault::Ehlo(_))), "HELO means SMTP");
     }
 
     #[test]

@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn mail_carries_what_was_offered_and_is_needed() {
         let path = ReversePath::from(Mailbox::parse("\"a b\"@x.example").unwrap());
-        let transaction = Transaction { reverse_path: &path, recipients: &[], envid: Some("a+b=c d"), ret: Some(Ret::Headers), header: b"", message: b"" };
+        let transaction =
+            Transaction { reverse_path: &path, recipients: &[], envid: Some("a+b=c d"), ret: Some(Ret::Headers), header: b"", message: b"", as_it_is: false };
         let shape = |eight_bit| Shape { octets: 42, eight_bit, eight_bit_header: false };
         for (eight_bit, smtputf8, offered, expect) in [
             (false, false, Capabilities::default(), ""),
