@@ -1,18 +1,21 @@
 //! The wiring: builds the rooms, joins them, reloads, drains. The one file that knows every room.
 
 mod desk;
+mod entrance;
 pub mod examination;
-mod front;
-mod home;
+pub mod front;
+pub mod home;
 mod lasting;
 mod meters;
 pub mod office;
 mod page;
 mod process;
 mod pulse;
+mod returns;
 mod rotation;
 mod snapshot;
 mod spans;
+pub mod suppressed;
 mod watch;
 mod webhooks;
 pub mod world;
@@ -20,17 +23,17 @@ pub mod world;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::deliver::tls::ClientTls;
-use crate::deliver::{Delivery, Outside};
+use crate::deliver::{Delivery, Outside, Tcp};
 use crate::dns::{self, Authority, Resolver};
 use crate::events::meters::Meters;
 use crate::events::otlp::{Exporter, Tracer};
 use crate::events::traffic::Traffic;
 use crate::ingress::connection::{self, Encryption, Terms};
-use crate::ingress::door::{Guard, Proxies};
+use crate::ingress::door::{self, Guard, Proxies};
 use crate::ingress::identity::Identities;
 use crate::ingress::listener::{self, Admission, Listener, Unwrap};
 use crate::ingress::{sasl, tls};
-use crate::mail::Timestamp;
+use crate::mail::{IdentityName, Timestamp};
 use crate::policy::Usage;
 use crate::prepare::Snapshot;
 use crate::service::sockets::Sockets;
@@ -38,13 +41,15 @@ use crate::smtp::memory::Memory;
 use crate::smtp::settings::StartTls;
 use crate::spool::{Records, RecoveryReport, Spool, SqliteSpool};
 use arc_swap::ArcSwap;
-use front::{Front, IdSource};
+use entrance::Entrance;
+use front::{Front, IdSource, Workshop};
 use home::Home;
 use lasting::Lasting;
 use meters::{Measuring, Sights};
 use office::{Admin, RelayLife, ReloadAsked};
 use page::PageKeeper;
 pub use pulse::Pulse;
+use returns::{Returns, Rules};
 use rotation::{InForce, Rotating};
 use snapshot::FirstSecret;
 pub use snapshot::keyring;
@@ -77,6 +82,7 @@ pub fn look(config: &Config) -> Result<Vec<String>, StartFault> {
 /// A running relay.
 pub struct Relay {
     front: Arc<Front<SqliteSpool>>,
+    returns: Arc<Returns<SqliteSpool>>,
     spool: Arc<SqliteSpool>,
     delivery: Arc<Delivery>,
     lasting: Lasting,
@@ -88,6 +94,8 @@ pub struct Relay {
     webhooks: Webhooks,
     gate: Arc<sasl::Gate>,
     memory: Arc<Memory>,
+    /// What is being received by listeners for bounces: a flood of them leaves the other alone.
+    returns_memory: Arc<Memory>,
     doors: Vec<OpenDoor>,
     admin: Admin,
     life: Arc<RelayLife>,
@@ -109,7 +117,7 @@ struct OpenDoor {
     /// The number of its socket, where the service manager passed one.
     passed: Option<usize>,
     configured: config::Listener,
-    terms: Arc<ArcSwap<Terms<Front<SqliteSpool>>>>,
+    terms: Arc<ArcSwap<Terms<Entrance>>>,
     admission: Arc<Admission>,
     closing: CancellationToken,
     running: JoinHandle<()>,
@@ -153,6 +161,7 @@ impl Relay {
 
         let (tracer, exporter) = export(&config, &material.client_tls)?;
         let ids = Arc::new(IdSource::from(rand::random()));
+        let workshop = Workshop::of_threads(sealing_threads(&config));
         let (meters, traffic) = (Arc::new(Meters::default()), Arc::new(Traffic::default()));
         let home = Arc::new(Home {
             snapshot: snapshot.clone(),
@@ -166,23 +175,53 @@ impl Relay {
         let authority = Authority::new(resolver.clone(), dns::authority::Settings::of(&config.resolver));
         let orders = Orders::of(&config, material.watched);
         let lasting = Lasting::begin(&config, &resolver, &material.client_tls, &meters.deliver, &spool, scratch);
-        let outside = Outside { notices: home.clone(), reseal: home.clone(), clock: Arc::new(clock::now), meters: meters.deliver.clone() };
+        let outside = Outside {
+            notices: home.clone(),
+            reseal: home.clone(),
+            clock: clock::system(),
+            chance: Arc::new(rand::random),
+            network: Arc::new(Tcp),
+            meters: meters.deliver.clone(),
+        };
         let delivery = Arc::new(Delivery::start(spool.clone(), resolver.clone(), config.deliver.clone(), material.client_tls, outside));
+        let suppressing = suppressed::Suppressing {
+            spool: spool.clone(),
+            rules: Arc::new(ArcSwap::from_pointee(config.deliver.suppression.clone())),
+            home: home.clone(),
+            workshop: workshop.clone(),
+            meters: meters.front.clone(),
+        };
         let front = Arc::new(Front {
             snapshot: snapshot.clone(),
             spool: spool.clone(),
             through: lasting.through.clone(),
-            foreign_keys: material.foreign_keys,
+            foreign_keys: material.foreign_keys.clone(),
             due: delivery.waker(),
-            ids,
-            sealing: Arc::new(Semaphore::new(sealing_threads(&config))),
+            ids: ids.clone(),
+            workshop,
+            suppressing,
             examinations: Semaphore::new(front::EXAMINATIONS_MAX),
             usage: Mutex::new(Usage::default()),
             meters: meters.front.clone(),
             tracer,
             traffic: traffic.clone(),
+            clock: clock::system(),
+        });
+        let returns = Arc::new(Returns {
+            rules: ArcSwap::from_pointee(Rules::of(&config)),
+            snapshot: snapshot.clone(),
+            spool: spool.clone(),
+            due: delivery.waker(),
+            ids,
+            foreign_keys: material.foreign_keys,
+            sources: Mutex::default(),
+            classifying: Arc::new(Semaphore::new(returns::CLASSIFYING_MAX)),
+            examinations: Semaphore::new(front::EXAMINATIONS_MAX),
+            meters: meters.returns.clone(),
+            front: meters.front.clone(),
         });
         let memory = Memory::new(config.server.incoming_octets_max);
+        let returns_memory = Memory::new(config.returns.incoming_octets_max);
         let sweeping = Sweeping::begin(spool.clone(), delivery.waker());
         let watch = Arc::new(Watch::begin(orders, authority, snapshot.clone(), delivery.waker()));
         let in_force = Arc::new(InForce::new(config.clone(), snapshot.clone(), watch.clone()));
@@ -197,6 +236,7 @@ impl Relay {
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let mut relay = Self {
             front,
+            returns,
             spool,
             delivery,
             lasting,
@@ -208,6 +248,7 @@ impl Relay {
             webhooks,
             gate,
             memory,
+            returns_memory,
             doors,
             admin,
             life,
@@ -261,8 +302,11 @@ impl Relay {
         self.in_force.replace(config.clone(), material.snapshot, material.watched);
         self.webhooks.replace(&config.webhooks, &material.client_tls);
         self.lasting.reload(&config, &material.client_tls);
+        self.front.suppressing.rules.store(Arc::new(config.deliver.suppression.clone()));
         self.delivery.reload(config.deliver.clone(), material.client_tls);
         self.memory.limit(config.server.incoming_octets_max);
+        self.returns_memory.limit(config.returns.incoming_octets_max);
+        self.returns.rules.store(Arc::new(Rules::of(&config)));
         self.config = config;
         self.replace_doors(openings, &guard);
         self.admin.replace(admin, &self.page);
@@ -343,7 +387,7 @@ impl Relay {
     fn replace_doors(&mut self, openings: Vec<(config::Listener, Opening)>, guard: &Arc<Guard>) {
         let mut old: Vec<_> = std::mem::take(&mut self.doors).into_iter().map(Some).collect();
         for (configured, opening) in openings {
-            let terms = Arc::new(terms(&configured, &self.front, guard, &self.memory, &self.measuring.meters, self.config.server.drain));
+            let terms = Arc::new(self.terms(&configured, guard));
             let door = match opening {
                 Opening::Kept(at) => old[at].take().map(|door| door.under(configured, terms)),
                 Opening::Bound(listener, passed) => OpenDoor::open(configured, listener, passed, terms),
@@ -357,6 +401,15 @@ impl Relay {
             tracing::info!(listener = door.configured.name, address = %door.address, "listener.closed");
             self.closing.push(door.running);
         }
+    }
+
+    /// What a listener's connections are served under: by purpose, who stands behind it, whom it lets in, what it may use.
+    fn terms(&self, listener: &config::Listener, guard: &Arc<Guard>) -> Terms<Entrance> {
+        if !listener.takes_bounces() {
+            return terms(listener, Entrance::Submission(self.front.clone()), guard.clone(), &self.memory, self);
+        }
+        let open = door::OpenDoor { name: IdentityName::new(returns::ANYBODY), tls: guard.open_tls.clone() };
+        terms(listener, Entrance::Bounces(self.returns.clone()), Arc::new(open), &self.returns_memory, self)
     }
 
     fn report_what_stays(&self, config: &Config) {
@@ -377,7 +430,7 @@ impl Relay {
 
 impl OpenDoor {
     /// `None` where the system does not say which address it gave.
-    fn open(configured: config::Listener, listener: Listener, passed: Option<usize>, terms: Arc<Terms<Front<SqliteSpool>>>) -> Option<Self> {
+    fn open(configured: config::Listener, listener: Listener, passed: Option<usize>, terms: Arc<Terms<Entrance>>) -> Option<Self> {
         let address = listener.address().ok()?;
         let (terms, admission, closing) = (Arc::new(ArcSwap::new(terms)), listener.admission(), CancellationToken::new());
         let running = tokio::spawn(listener.run(terms.clone(), closing.clone()));
@@ -391,7 +444,7 @@ impl OpenDoor {
     }
 
     /// The same socket under new settings; who is connected stays.
-    fn under(self, configured: config::Listener, terms: Arc<Terms<Front<SqliteSpool>>>) -> Self {
+    fn under(self, configured: config::Listener, terms: Arc<Terms<Entrance>>) -> Self {
         self.terms.store(terms);
         self.admission.change(configured.connections_max, configured.connections_per_client_max, proxy(&configured));
         Self { configured, ..self }
@@ -434,10 +487,14 @@ async fn sweep(spool: &SqliteSpool, due: &tokio::sync::Notify) {
                 senders = swept.senders,
                 queues = swept.queues,
                 events = swept.events,
+                suppressions = swept.suppressions,
                 rescheduled = swept.rescheduled,
                 quarantined = swept.quarantined.len(),
                 "spool.swept"
             );
+            for mail_id in &swept.kept {
+                tracing::info!(%mail_id, "return.expired");
+            }
             if swept.rescheduled > 0 {
                 due.notify_one();
             }
@@ -491,17 +548,11 @@ impl Material {
 fn guard(config: &Config, gate: &Arc<sasl::Gate>, tls: Option<&tls::Tls>) -> Result<Arc<Guard>, StartFault> {
     let sasl = sasl::Sasl::new(config.users.clone(), gate.clone()).map_err(|faults| StartFault(faults.iter().map(ToString::to_string).collect()))?;
     let identities = Identities::new(&config.identities.networks, &config.identities.certificates);
-    Ok(Arc::new(Guard { identities: Arc::new(identities), sasl: Arc::new(sasl), tls: tls.map(tls::Tls::current) }))
+    let (tls, open_tls) = (tls.map(tls::Tls::current), tls.map(tls::Tls::current_for_anybody));
+    Ok(Arc::new(Guard { identities: Arc::new(identities), sasl: Arc::new(sasl), tls, open_tls }))
 }
 
-fn terms(
-    listener: &config::Listener,
-    front: &Arc<Front<SqliteSpool>>,
-    guard: &Arc<Guard>,
-    memory: &Arc<Memory>,
-    meters: &Meters,
-    drain: Duration,
-) -> Terms<Front<SqliteSpool>> {
+fn terms(listener: &config::Listener, accept: Entrance, door: Arc<dyn connection::Door>, memory: &Arc<Memory>, relay: &Relay) -> Terms<Entrance> {
     let encryption = match (listener.implicit_tls, listener.dialogue.starttls) {
         (true, _) => Encryption::Implicit,
         (false, StartTls::Offered) => Encryption::StartTls,
@@ -509,19 +560,20 @@ fn terms(
         (false, StartTls::Unavailable) => Encryption::None,
     };
     Terms {
-        accept: front.clone(),
-        door: guard.clone(),
+        accept: Arc::new(accept),
+        door,
         listener: listener.name.as_str().into(),
         encryption,
         memory: memory.clone(),
         settings: connection::Settings {
             handshake_timeout: listener.handshake_timeout,
             write_timeout: listener.write_timeout,
-            drain_timeout: drain,
+            drain_timeout: relay.config.server.drain,
             ..connection::Settings::default()
         },
+        clock: clock::system(),
         dialogue: listener.dialogue.clone(),
-        meters: meters.ingress.clone(),
+        meters: relay.measuring.meters.ingress.clone(),
     }
 }
 

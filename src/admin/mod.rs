@@ -21,7 +21,7 @@ pub mod page;
 
 use crate::events::meters::Meters;
 use crate::mail::{Domain, Timestamp};
-use crate::spool::{Control, Journal, Records, Restored, Spool};
+use crate::spool::{Control, Journal, Records, Restored, Spool, Suppressions};
 use api::Problem;
 use api::domains::Domains;
 use api::queue::Outbound;
@@ -80,8 +80,8 @@ impl Default for Bounds {
 }
 
 /// What a spool must be for its admin.
-pub trait Store: Spool + Records + Journal + Control + Restored {}
-impl<S: Spool + Records + Journal + Control + Restored> Store for S {}
+pub trait Store: Spool + Records + Journal + Control + Restored + Suppressions {}
+impl<S: Spool + Records + Journal + Control + Restored + Suppressions> Store for S {}
 
 /// What all handlers share.
 pub struct Office<S> {

@@ -208,6 +208,8 @@ const FIELDS: &[&str] = &[
     "unknown_end",
     "next_at",
     "when",
+    "came_back",
+    "proven",
 ];
 const PAGE: &str = "500";
 const USUAL: Duration = Duration::from_hours(1);

@@ -14,6 +14,7 @@ mod import;
 mod inventory;
 mod key;
 pub mod paint;
+mod privacy;
 mod queue;
 mod reach;
 mod reload;
@@ -22,6 +23,7 @@ mod serve;
 mod sign;
 mod spool;
 mod status;
+mod suppression;
 mod user;
 
 use clap::{Parser, Subcommand};
@@ -55,6 +57,9 @@ enum Command {
     /// Look into the queue of the running relay, and decide what becomes of mail: retry, hold, release, cancel, reroute
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Addresses that are not written to any more: look, add, remove, import, export
+    #[command(subcommand)]
+    Suppression(suppression::Command),
     /// Make tokens for those who ask the running relay
     #[command(subcommand)]
     Admin(admin::Command),
@@ -109,6 +114,7 @@ struct ConfigFile {
 
 /// Runs what was typed. 0: done; 1: not done, the reason is on standard error; 2: not understood (by clap).
 pub fn run() -> ExitCode {
+    privacy::keep();
     let done = match Args::parse().command {
         Command::Serve(file) => serve::run(&file.config),
         Command::Status(args) => status::run(&args),
@@ -116,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Health(args) => Ok(health::run(&args)),
         Command::Reload(args) => reload::run(&args),
         Command::Queue(command) => queue::run(command),
+        Command::Suppression(command) => suppression::run(command),
         Command::Admin(command) => admin::run(&command),
         Command::Config(command) => config::run(command),
         Command::Key(command) => key::run(command),

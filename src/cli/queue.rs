@@ -1,16 +1,16 @@
 //! `postseal queue`: what waits in the running relay, and what is to become of it. Everything goes over the API of its admin.
 
 mod show;
-mod table;
+pub(super) mod table;
 
 use super::paint::{Ink, Paint};
-use super::remote::{Place, Remote};
+use super::remote::{Place, Remote, items, number, text};
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
-use table::{Column, Table};
+use table::{Column, Table, grouped};
 
 /// What was typed.
 #[derive(clap::Subcommand, Debug)]
@@ -672,37 +672,12 @@ fn age(text: &str) -> Result<u32, String> {
     number.checked_mul(seconds).ok_or_else(|| format!("\"{text}\" is too long; expected less than 136 years"))
 }
 
-fn items(page: &Value) -> impl Iterator<Item = &Value> {
-    page["items"].as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_default()
-}
-
 fn counted(count: u64) -> String {
     format!("{} {}", grouped(count), if count == 1 { "recipient" } else { "recipients" })
 }
 
 fn is(count: u64) -> String {
     format!("{} {}", counted(count), if count == 1 { "is" } else { "are" })
-}
-
-/// `12,345`
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 const QUEUE: &str = "/api/v1/queue";

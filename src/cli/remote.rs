@@ -33,6 +33,21 @@ pub struct Place {
     pub ca_file: Option<PathBuf>,
 }
 
+/// The items of a page that the API gave; none where it gave something else.
+pub(super) fn items(page: &Value) -> impl Iterator<Item = &Value> {
+    page["items"].as_array().into_iter().flatten()
+}
+
+/// A text of the API's answer, empty where there is none.
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A number of the API's answer, zero where there is none.
+pub(super) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
 /// A relay that can be asked.
 pub struct Remote {
     runtime: Runtime,

@@ -1,5 +1,6 @@
 //! `postseal serve`
 
+use super::privacy;
 use crate::config::Config;
 use crate::events::log;
 use crate::relay::Relay;
@@ -7,6 +8,7 @@ use crate::service::heart;
 use crate::service::notify::{Manager, State, monotonic};
 use crate::service::sockets::Sockets;
 use anyhow::{Context, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +21,11 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let sockets = Sockets::of_environment().map_err(|faults| anyhow!(faults.join("\n")))?;
     let manager = Arc::new(Manager::of(|name| std::env::var_os(name), std::process::id()).map_err(anyhow::Error::msg)?);
     let config = Config::load(path).inspect_err(|faults| manager.tell(&[State::Status(&format!("cannot start: {faults}"))]))?;
+    if config.server.core_dumps {
+        privacy::waive();
+    }
     let logging = log::begin(&config.log);
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
     let served = runtime.block_on(serve(path, config, sockets, manager));
     match served {
@@ -29,6 +35,14 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     drop(logging); // the last lines are written
     served?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// As many file descriptors as the system lets us have. What most programs begin with, 1,024, is kept low for the sake of `select`, and is
+/// less than clients and next hops may need.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused, we have what we had.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// How it ended.

@@ -68,6 +68,9 @@ pub struct Shown {
     about: About,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_at: Option<String>,
+    /// Since when its recipient is suppressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
 }
 
 impl Shown {
@@ -82,7 +85,8 @@ impl Shown {
             mail_id: mail.to_string(),
             recipient: recipient.as_ref().map(ToString::to_string),
             next_at: about.next_at.map(|at| Timestamp::from_unix_millis(at).to_rfc3339()),
-            about: About { next_at: None, ..about.clone() },
+            since: about.since.map(|at| Timestamp::from_unix_millis(at).to_rfc3339()),
+            about: About { next_at: None, since: None, ..about.clone() },
         }
     }
 }

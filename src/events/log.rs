@@ -8,11 +8,11 @@
 //! What an event means stands in [`super::catalogue`]. A field that has nothing to tell (an empty text, `false`) is left out. What
 //! strangers say, a server's reply say, is escaped: it neither ends a line nor moves a cursor. Times are UTC.
 
+use super::output::{self, OutputGuard};
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
 use tracing::field::{Field, Visit};
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -60,8 +60,8 @@ impl Default for Settings {
 }
 
 /// Begins logging to standard output; lines still in memory are written when the guard is dropped. A second call changes nothing.
-pub fn begin(settings: &Settings) -> WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default().lossy(false).finish(io::stdout());
+pub fn begin(settings: &Settings) -> OutputGuard {
+    let (output, guard) = output::standard();
     let level = match settings.level {
         Level::Error => "error",
         Level::Warn => "warn",
@@ -76,7 +76,8 @@ pub fn begin(settings: &Settings) -> WorkerGuard {
         Format::Auto | Format::Json => Lines::Json,
     };
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()); // no-color.org
-    let begun = tracing_subscriber::fmt().with_ansi(terminal && !plain).event_format(lines).with_env_filter(filter).with_writer(writer).try_init();
+    let begun =
+        tracing_subscriber::fmt().with_ansi(terminal && !plain).event_format(lines).with_env_filter(filter).with_writer(move || output.clone()).try_init();
     drop(begun); // an earlier logger stays: tests begin several relays in one process
     guard
 }
@@ -175,11 +176,11 @@ impl Visit for Told {
 
 impl Told {
     fn write_json(&self, to: &mut Writer<'_>, time: &str, level: tracing::Level) -> fmt::Result {
-        write!(to, "{{\"time\":{},\"level\":\"{}\",\"event\":{}", json(time), word(level), json(&self.name))?;
+        write!(to, "{{\"time\":{},\"level\":\"{}\",\"event\":{}", Json(time), word(level), Json(&self.name))?;
         for (name, value) in &self.fields {
             match value {
-                Value::Text(text) => write!(to, ",{}:{}", json(name), json(text))?,
-                Value::Plain(plain) => write!(to, ",{}:{plain}", json(name))?,
+                Value::Text(text) => write!(to, ",{}:{}", Json(name), Json(text))?,
+                Value::Plain(plain) => write!(to, ",{}:{plain}", Json(name))?,
             }
         }
         writeln!(to, "}}")
@@ -216,13 +217,23 @@ fn word(level: tracing::Level) -> &'static str {
 }
 
 /// A JSON string. JSON lets controls above ASCII and marks that turn the reading direction through; a terminal should not see them.
-fn json(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    if quoted.is_ascii() {
-        return quoted;
+struct Json<'a>(&'a str);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As nearly all of them are.
+        if self.0.bytes().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\')) {
+            return write!(f, "\"{}\"", self.0);
+        }
+        for c in serde_json::Value::from(self.0).to_string().chars() {
+            if is_treacherous(c) {
+                write!(f, "\\u{:04x}", u32::from(c))?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
     }
-    let escaped = |c: char| if is_treacherous(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    quoted.chars().map(escaped).collect()
 }
 
 fn is_treacherous(c: char) -> bool {

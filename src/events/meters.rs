@@ -30,7 +30,8 @@ use catalogue as all;
 use count::{Across, Life, Within};
 use std::sync::{Arc, Mutex, PoisonError};
 use words::{
-    Authenticated, ConnectionStep, DnsResult, ListenerTls, MailKind, NoSession, ProviderNames, Refused, RefusedAt, Signature, SubmissionStep, Tls, TlsPolicy,
+    Authenticated, CameBack, ConnectionStep, DnsResult, KeptFor, ListenerTls, MailKind, NoSession, ProviderNames, Refused, RefusedAt, ReturnRefused, Signature,
+    SubmissionStep, SuppressedFor, Tls, TlsPolicy,
 };
 
 /// The registry of a relay.
@@ -41,6 +42,8 @@ pub struct Meters {
     pub front: Arc<Front>,
     /// What `deliver` counts.
     pub deliver: Arc<Deliver>,
+    /// What the relay counts of what comes home.
+    pub returns: Arc<Returns>,
     /// What the resolver counts.
     pub dns: Arc<Dns>,
     sources: Mutex<Vec<(&'static Meter, Source)>>,
@@ -81,6 +84,8 @@ pub struct Front {
     pub unsealed: Counter,
     /// Mails made durable.
     pub spooled: Each<MailKind, Counter>,
+    /// Recipients who were not written to.
+    pub suppressed: Each<SuppressedFor, Counter>,
 }
 
 /// What `deliver` counts.
@@ -91,6 +96,8 @@ pub struct Deliver {
     by_provider: Box<[ByProvider]>,
     /// Steps towards a session.
     pub steps: Each<ConnectionStep, Histogram<Across>>,
+    /// Returned mail that nobody took.
+    pub kept: Counter,
 }
 
 /// What is counted for each provider.
@@ -122,6 +129,19 @@ pub struct ByProvider {
     pub failing: Gauge,
 }
 
+/// What the relay counts of what comes home.
+#[derive(Debug, Default)]
+pub struct Returns {
+    /// Messages taken.
+    pub messages: Each<CameBack, Counter>,
+    /// Recipients that failed.
+    pub recipients: Each<Reason, Counter>,
+    /// What was not taken.
+    pub refusals: Each<ReturnRefused, Counter>,
+    /// What is held.
+    pub kept: Each<KeptFor, Counter>,
+}
+
 /// What the resolver counts.
 #[derive(Debug, Default)]
 pub struct Dns {
@@ -133,10 +153,18 @@ pub struct Dns {
 
 impl Default for Meters {
     fn default() -> Self {
-        let meters = Self { ingress: Arc::default(), front: Arc::default(), deliver: Arc::default(), dns: Arc::default(), sources: Mutex::default() };
+        let meters = Self {
+            ingress: Arc::default(),
+            front: Arc::default(),
+            deliver: Arc::default(),
+            returns: Arc::default(),
+            dns: Arc::default(),
+            sources: Mutex::default(),
+        };
         meters.register_ingress();
         meters.register_front();
         meters.register_deliver();
+        meters.register_returns();
         meters.register_dns();
         meters
     }
@@ -188,6 +216,7 @@ impl Meters {
         of(&all::SIGNATURES, |front, family| each(family, &[], &front.signatures));
         of(&all::UNSEALED, |front, family| family.value(&[], front.unsealed.count()));
         of(&all::SPOOLED, |front, family| each(family, &[], &front.spooled));
+        of(&all::SUPPRESSED, |front, family| each(family, &[], &front.suppressed));
     }
 
     fn register_deliver(&self) {
@@ -211,6 +240,23 @@ impl Meters {
         self.register(&all::HOP_STEPS, move |family| deliver.steps.iter().for_each(|(step, took)| family.histogram(&[step], took)));
     }
 
+    fn register_returns(&self) {
+        let of = |meter, write: fn(&Returns, &mut Family<'_>)| {
+            let returns = self.returns.clone();
+            self.register(meter, move |family| write(&returns, family));
+        };
+        of(&all::RETURNED, |returns, family| each(family, &[], &returns.messages));
+        of(&all::RETURNED_RECIPIENTS, |returns, family| each(family, &[], &returns.recipients));
+        of(&all::RETURN_REFUSALS, |returns, family| each(family, &[], &returns.refusals));
+        let (returns, deliver) = (self.returns.clone(), self.deliver.clone());
+        self.register(&all::RETURNS_KEPT, move |family| {
+            for (why, kept) in returns.kept.iter() {
+                let undelivered = if why == KeptFor::Undelivered.word() { deliver.kept.count() } else { 0 };
+                family.value(&[why], kept.count() + undelivered);
+            }
+        });
+    }
+
     fn register_dns(&self) {
         let dns = self.dns.clone();
         self.register(&all::DNS, move |family| each(family, &[], &dns.lookups));
@@ -228,7 +274,7 @@ impl std::fmt::Debug for Meters {
 impl Default for Deliver {
     fn default() -> Self {
         let by_provider = std::iter::repeat_with(ByProvider::default).take(PROVIDERS_MAX).collect();
-        Self { names: ProviderNames::default(), by_provider, steps: Each::default() }
+        Self { names: ProviderNames::default(), by_provider, steps: Each::default(), kept: Counter::default() }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod event;
 pub mod log;
 pub mod meters;
 pub mod otlp;
+pub mod output;
 pub mod span;
 pub mod traffic;
 pub mod webhook;

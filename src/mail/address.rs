@@ -42,7 +42,7 @@ pub enum AddressError {
     /// A literal that is no IP address.
     #[error("\"{0}\" is not an address literal; expected [192.0.2.1] or [IPv6:2001:db8::1]")]
     Literal(String),
-    /// More than 254 octets (RFC 5321 §4.5.3.1.3, less the angle brackets).
+    /// More than 254 octets (RFC 5321 §4.5.3.1.3, less the angle brackets), as it is written or with the A-labels of its domain.
     #[error("an address of {0} octets is too long; at most 254 are allowed")]
     TooLong(usize),
 }
@@ -58,7 +58,10 @@ impl Mailbox {
         }
         let (local, rest) = LocalPart::parse_prefix(text)?;
         let Some(host) = rest.strip_prefix('@') else { return Err(AddressError::NoAt(text.to_owned())) };
-        Ok(Self { local, host: Host::parse(host)? })
+        let mailbox = Self { local, host: Host::parse(host)? };
+        // A-labels are longer than what was written. What is read is what is printed, stored, and read again.
+        let octets = if text.is_ascii() { 0 } else { mailbox.to_string().len() };
+        if octets > MAILBOX_OCTETS_MAX { Err(AddressError::TooLong(octets)) } else { Ok(mailbox) }
     }
 
     /// A mailbox from its parts.
@@ -74,6 +77,12 @@ impl Mailbox {
             Host::Domain(domain) => Some(domain),
             Host::Literal(_) => None,
         }
+    }
+
+    /// The same address with the ASCII letters of its local part in lower case: as bounce tokens and the suppression list compare.
+    #[must_use]
+    pub fn folded(&self) -> Self {
+        Self { local: LocalPart(self.local.0.to_ascii_lowercase().into()), host: self.host.clone() }
     }
 
     /// Whether a hop without SMTPUTF8 can take it (RFC 6531 §3.2). The domain always can: it is in A-labels.
@@ -229,6 +238,17 @@ mod tests {
             assert_eq!(mailbox.to_string(), wire);
             assert_eq!(Mailbox::parse(wire).unwrap(), mailbox);
         }
+    }
+
+    /// 52 octets a label as written, 58 as A-label.
+    #[test]
+    fn an_address_has_its_length_as_it_is_stored() {
+        let host = format!("{}subdomain.example", format!("{}å.", "v".repeat(50)).repeat(3));
+        let long = |local: usize| format!("{}@{host}", "a".repeat(local));
+        let fits = Mailbox::parse(&long(59)).unwrap().to_string();
+        assert_eq!((fits.len(), Mailbox::parse(&fits).unwrap().to_string()), (MAILBOX_OCTETS_MAX, fits));
+        assert!(long(60).len() < MAILBOX_OCTETS_MAX);
+        assert_eq!(Mailbox::parse(&long(60)), Err(AddressError::TooLong(MAILBOX_OCTETS_MAX + 1)));
     }
 
     #[test]

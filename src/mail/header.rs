@@ -89,6 +89,36 @@ impl<'a> Headers<'a> {
         Ok(Self { octets, fields, body_start })
     }
 
+    /// As [`Self::parse`], for a header that a stranger wrote: lines that are no field, and continue none, are left out.
+    #[must_use]
+    pub fn parse_any(octets: &'a [u8]) -> Self {
+        let mut fields: Vec<Span> = Vec::new();
+        let (mut at, mut body_start, mut in_field) = (0, octets.len(), false);
+        while at < octets.len() {
+            let end = memchr::memchr(b'\n', &octets[at..]).map_or(octets.len(), |lf| at + lf + 1);
+            let line = &octets[at..end];
+            if line == b"\r\n" || line == b"\n" {
+                body_start = end;
+                break;
+            }
+            let colon = memchr::memchr(b':', line).filter(|colon| *colon > 0 && line[..*colon].iter().all(|b| (b'!'..=b'~').contains(b)));
+            match (matches!(line[0], b' ' | b'\t'), colon) {
+                (true, _) if in_field => {
+                    if let Some(last) = fields.last_mut() {
+                        last.whole.end = end;
+                    }
+                }
+                (false, Some(colon)) => {
+                    in_field = true;
+                    fields.push(Span { whole: at..end, colon: at + colon });
+                }
+                (true | false, _) => in_field = false,
+            }
+            at = end;
+        }
+        Self { octets, fields, body_start }
+    }
+
     /// Where the body begins in the octets given: after the empty line, or at the end.
     #[must_use]
     pub const fn body_start(&self) -> usize {
@@ -144,6 +174,19 @@ mod tests {
         assert_eq!(&octets[headers.body_start()..], b"body\r\n");
         assert_eq!(headers.named("SUBJECT").next().unwrap().raw, b"Subject: one\r\n two\r\n");
         assert_eq!(Headers::parse(b"A: b\r\n").unwrap().body_start(), 6);
+    }
+
+    #[test]
+    fn of_a_stranger_s_header_what_is_a_field_is_read() {
+        let octets = b" fold\r\nA: 1\r\n 2\r\nno field\r\n of it\r\nB : 3\r\nC: 4\nD: 5\r\n\r\nE: 6\r\n";
+        let headers = Headers::parse_any(octets);
+        let fields: Vec<_> = headers.iter().map(|field| (field.name, field.unfolded())).collect();
+        assert_eq!(fields, [("A", "1 2".into()), ("C", "4".into()), ("D", "5".into())]);
+        assert_eq!(&octets[headers.body_start()..], b"E: 6\r\n");
+        for good in [&b"From: a\r\nSubject: one\r\n two\r\nX:\r\n\r\nbody\r\n"[..], b"", b"\r\n", b"A: b\r\n"] {
+            let (strict, any) = (Headers::parse(good).unwrap(), Headers::parse_any(good));
+            assert!(strict.iter().eq(any.iter()) && strict.body_start() == any.body_start(), "{good:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::{HeaderFault, Headers};
 use bytes::Bytes;
 
-/// A message whose header is known to parse. Octets are shared, never copied by `clone`.
+/// A message whose header is known to parse, or that is passed on whatever its header looks like. Octets are shared, never copied by
+/// `clone`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     octets: Bytes,
@@ -18,6 +19,13 @@ impl Message {
     pub fn parse(octets: Bytes) -> Result<Self, HeaderFault> {
         let body_start = Headers::parse(&octets)?.body_start();
         Ok(Self { octets, body_start })
+    }
+
+    /// Takes a message of a stranger, with whatever header; of that, fields are what [`Headers::parse_any`] finds.
+    #[must_use]
+    pub fn any(octets: Bytes) -> Self {
+        let body_start = Headers::parse_any(&octets).body_start();
+        Self { octets, body_start }
     }
 
     /// All octets.
@@ -38,13 +46,9 @@ impl Message {
         &self.octets[self.body_start..]
     }
 
-    /// The header's fields.
-    ///
-    /// # Panics
-    /// Never: the header was parsed when the message was made and has not changed.
+    /// The header's fields; of [any](Self::any) message those that are some.
     #[must_use]
     pub fn headers(&self) -> Headers<'_> {
-        #[allow(clippy::expect_used, reason = "parsed by the constructor, immutable since")]
-        Headers::parse(self.header()).expect("a message's header parses")
+        Headers::parse(self.header()).unwrap_or_else(|_| Headers::parse_any(self.header()))
     }
 }

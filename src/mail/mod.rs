@@ -17,6 +17,7 @@ pub mod path;
 pub mod reason;
 pub mod receipt;
 pub mod submission;
+pub mod suppression;
 pub mod timestamp;
 pub mod trace;
 
@@ -32,5 +33,6 @@ pub use path::{ForwardPath, ReversePath};
 pub use reason::Reason;
 pub use receipt::Receipt;
 pub use submission::{Client, Proof, Submission, TlsSession};
+pub use suppression::Suppression;
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;

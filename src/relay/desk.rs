@@ -5,6 +5,7 @@ use super::rotation::InForce;
 use crate::admin::api::queue::Outbound;
 use crate::deliver::{Delivery, Notices, provider};
 use crate::mail::Timestamp;
+use crate::mail::suppression::Rules;
 use crate::spool::Queue;
 use crate::spool::control::Order;
 use std::sync::Arc;
@@ -49,5 +50,15 @@ impl Outbound for Desk {
             Order::Cancel { .. } => tracing::info!(recipients, "queue.cancelled"),
         }
         self.delivery.wake();
+    }
+
+    fn suppression(&self) -> Rules {
+        self.in_force.config().deliver.suppression.clone()
+    }
+
+    fn list_changed(&self, added: u64, lifted: u64) {
+        if added + lifted > 0 {
+            tracing::info!(added, lifted, "suppression.edited");
+        }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::meters::count_seal;
 use super::spans::Following;
-use crate::clock;
+use super::suppressed::Suppressing;
+use crate::clock::Clock;
 use crate::deliver::through::Through;
 use crate::events::meters;
 use crate::events::meters::words::{MailKind, SubmissionStep};
@@ -15,13 +16,14 @@ use crate::policy::{self, Usage};
 use crate::prepare::{self, Facts, Snapshot};
 use crate::seal::dkim::verify;
 use crate::seal::{Examined, Sealed};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{SpoolError, Suppressions};
 use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinError;
 
 /// The front half of the relay.
 pub struct Front<S> {
@@ -37,8 +39,10 @@ pub struct Front<S> {
     pub due: Arc<Notify>,
     /// Serial numbers of mail ids.
     pub ids: Arc<IdSource>,
-    /// As many preparations at a time as there are cores to sign on.
-    pub sealing: Arc<Semaphore>,
+    /// Looks for recipients who are not written to.
+    pub suppressing: Suppressing<S>,
+    /// Where messages are prepared.
+    pub workshop: Workshop,
     /// Examinations at a time: each is some DNS questions.
     pub examinations: Semaphore,
     /// What each identity has used of its rates.
@@ -49,6 +53,17 @@ pub struct Front<S> {
     pub tracer: Tracer,
     /// Counts for the page.
     pub traffic: Arc<Traffic>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Where messages are prepared: work for a core, a third of a millisecond and more each.
+#[derive(Debug, Clone)]
+pub enum Workshop {
+    /// So many at a time; large ones off the threads that serve sockets.
+    Threads(Arc<Semaphore>),
+    /// Where it is asked for: there is one thread, and a simulation wants no other.
+    Here,
 }
 
 /// Sets mail ids aside, no two alike in one process within a second; between processes chance and the spool's check keep them apart.
@@ -68,20 +83,25 @@ impl IdSource {
     }
 }
 
-impl<S: Spool> Accept for Front<S> {
+impl<S: Suppressions> Accept for Front<S> {
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
-        let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, clock::now());
-        let allowance = begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
+        let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, self.now());
+        let allowance = begun.inspect_err(|_| self.traffic.note(Beat::Refused, 1, self.now()))?;
         Ok(Allowance { recipients_max: allowance.recipients_max.min(self.recipients_max()), ..allowance })
     }
 
-    fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
-        let judged = policy::recipient(&self.snapshot.load().policy, &client.identity, to, taken);
-        let mailbox = judged.inspect_err(|_| self.traffic.note(Beat::Refused, 1, clock::now()))?;
+    async fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
+        let snapshot = self.snapshot.load_full();
+        let judged = policy::recipient(&snapshot.policy, &client.identity, to, taken);
+        let mailbox = judged.inspect_err(|_| self.traffic.note(Beat::Refused, 1, self.now()))?;
         if taken >= self.recipients_max() {
             let text = format!("the next hop takes at most {} recipients in one transaction, send the others in another", self.recipients_max());
             return Err(Refusal::submitter(452, EnhancedCode::new(4, 5, 3), text));
+        }
+        if self.through.is_none() {
+            let refused = self.suppressing.refuse(&snapshot.policy, &client.identity, &mailbox, self.now()).await;
+            refused.inspect_err(|_| self.traffic.note(Beat::Refused, 1, self.now()))?;
         }
         self.usage().took_recipients(&client.identity, 1);
         Ok(mailbox)
@@ -92,7 +112,7 @@ impl<S: Spool> Accept for Front<S> {
         let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
         let accepted = self.commit(&submission, &following).await;
         let beat = if accepted.is_ok() { Beat::Accepted } else { Beat::Refused };
-        self.traffic.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), clock::now());
+        self.traffic.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), self.now());
         if let Err(refusal) = &accepted {
             report_refusal(&submission, refusal, &following.trace_id());
         }
@@ -101,13 +121,13 @@ impl<S: Spool> Accept for Front<S> {
     }
 }
 
-impl<S: Spool> Front<S> {
+impl<S: Suppressions> Front<S> {
     async fn commit(&self, submission: &Arc<Submission>, following: &Following) -> Result<Receipt, Refusal> {
         let needed = prepare::facts_needed(submission);
         let examined = if needed.examination { self.examined(submission).await } else { Examined::default() };
         let mut sender_counter = 0;
         for _ in 0..COMMITS_MAX {
-            let ids = self.ids.reserve(clock::now(), needed.ids);
+            let ids = self.ids.reserve(self.now(), needed.ids);
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
             let mut mails = following.step("prepare", self.prepared(submission, facts)).await?;
             for mail in &mut mails {
@@ -117,6 +137,7 @@ impl<S: Spool> Front<S> {
                 return following.step("pass", self.pass(through, submission, mails)).await;
             }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
+            let spared = self.suppressing.mark(&mut mails, self.now()).await;
             let began = Instant::now();
             match following.step("commit", self.spool.commit(mails)).await {
                 Ok(receipt) => {
@@ -126,6 +147,7 @@ impl<S: Spool> Front<S> {
                     for mail in &told {
                         mail.report(submission, &following.trace_id());
                     }
+                    self.suppressing.report(&spared, submission, &following.trace_id());
                     return Ok(receipt);
                 }
                 Err(SpoolError::IdTaken(_)) => {}
@@ -143,10 +165,10 @@ impl<S: Spool> Front<S> {
         if let Some(why) = self.snapshot.load().seal.held(&mail.signing_domain, &mail.seal) {
             return Err(Refusal::operator(451, EnhancedCode::new(4, 7, 0), format!("mail of {} cannot be verified at present: {why}", mail.signing_domain)));
         }
-        let began_at = clock::now();
+        let began_at = self.now();
         let receipt = through.pass(mail).await?;
         self.count_passed(submission);
-        Told::of(mail).report_passed(submission, clock::now().since(began_at));
+        Told::of(mail).report_passed(submission, self.now().since(began_at));
         Ok(receipt)
     }
 
@@ -172,21 +194,19 @@ impl<S: Spool> Front<S> {
         snapshot.policy.identities.get(&client.identity).is_some_and(|identity| matches!(identity.mode, policy::Mode::Author))
     }
 
-    /// Preparation is work for a core, a third of a millisecond and more: off the threads that serve sockets, no more at a time than cores.
     async fn prepared(&self, submission: &Arc<Submission>, facts: Facts) -> Result<Vec<Sealed>, Refusal> {
         let began = Instant::now();
-        let turn = self.sealing.clone().acquire_owned().await.map_err(|_| Refusal::ourselves())?;
-        let (submission, snapshot, meters) = (submission.clone(), self.snapshot.load_full(), self.meters.clone());
+        let (submission, snapshot, meters, clock) = (submission.clone(), self.snapshot.load_full(), self.meters.clone(), self.clock.clone());
+        let submission_octets = submission.message.len();
         let work = move || {
             let turn_came = Instant::now();
             meters.steps.of(SubmissionStep::Wait).took(turn_came - began);
-            let prepared = prepare::prepare(&submission, &snapshot, facts, clock::now());
+            let prepared = prepare::prepare(&submission, &snapshot, facts, clock());
             meters.steps.of(SubmissionStep::Prepare).took(turn_came.elapsed());
             prepared.iter().flatten().for_each(|mail| count_seal(&meters, &mail.seal));
-            drop(turn);
             prepared
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        self.workshop.done(submission_octets, work).await.unwrap_or_else(|error| {
             tracing::error!(%error, "preparation.broke");
             Err(Refusal::ourselves())
         })
@@ -197,7 +217,7 @@ impl<S: Spool> Front<S> {
     async fn examined(&self, submission: &Submission) -> Examined {
         let examination = async {
             let _turn = self.examinations.acquire().await;
-            verify::examine(&submission.message, &self.foreign_keys, clock::now()).await
+            verify::examine(&submission.message, &self.foreign_keys, self.now()).await
         };
         let began = Instant::now();
         let examined = tokio::time::timeout(EXAMINATION_TIMEOUT, examination).await;
@@ -208,8 +228,40 @@ impl<S: Spool> Front<S> {
         })
     }
 
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     fn usage(&self) -> std::sync::MutexGuard<'_, Usage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workshop {
+    /// With room for so much at a time.
+    #[must_use]
+    pub fn of_threads(threads: usize) -> Self {
+        Self::Threads(Arc::new(Semaphore::new(threads)))
+    }
+
+    /// Does the work on a message of so many octets, when its turn comes. A small one is worked on where it is: to hand it to another
+    /// thread and back costs the core more than the others gain.
+    pub(super) async fn done<T: Send + 'static>(&self, octets: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        match self {
+            Self::Here => Ok(work()),
+            Self::Threads(turns) => {
+                let turn = turns.clone().acquire_owned().await.ok(); // it is never closed
+                if octets <= DONE_HERE_OCTETS_MAX {
+                    return Ok(work());
+                }
+                tokio::task::spawn_blocking(move || {
+                    let done = work();
+                    drop(turn);
+                    done
+                })
+                .await
+            }
+        }
     }
 }
 
@@ -286,7 +338,7 @@ fn report_refusal(submission: &Submission, refusal: &Refusal, trace_id: &str) {
 }
 
 /// The reply to a submission that could not be stored.
-fn refusal_of(error: &SpoolError) -> Refusal {
+pub(super) fn refusal_of(error: &SpoolError) -> Refusal {
     match error {
         SpoolError::Full { .. } | SpoolError::SendersFull(_) => {
             tracing::warn!(%error, "spool.refused");
@@ -303,6 +355,8 @@ fn refusal_of(error: &SpoolError) -> Refusal {
     }
 }
 
+/// Octets of a message that is worked on by the thread that serves its socket: some fifty microseconds beside the signatures'.
+const DONE_HERE_OCTETS_MAX: usize = 64 * 1024;
 /// Tries to find a free id: each fails once in a very long time.
 const COMMITS_MAX: u32 = 8;
 /// DNS questions about the signatures of one message, all together.

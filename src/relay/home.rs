@@ -8,7 +8,7 @@ use crate::events::meters;
 use crate::events::meters::words::MailKind;
 use crate::events::otlp::Tracer;
 use crate::mail::dsn::{Action, Dsn, DsnRecipient};
-use crate::mail::{Domain, LocalPart, Mailbox, Message, Timestamp, TraceContext};
+use crate::mail::{Domain, LocalPart, MailId, Mailbox, Message, Ret, ReversePath, Timestamp, TraceContext};
 use crate::policy;
 use crate::prepare::{self, NoticeAbout, Snapshot};
 use crate::seal::{self, Kind, Mode, NoKey, Plan, Rules, Seal, Sealed};
@@ -31,37 +31,87 @@ pub struct Home {
     pub tracer: Tracer,
 }
 
-impl Notices for Home {
-    fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed> {
-        let Some(to) = mail.original_reverse_path.mailbox().filter(|_| mail.kind == Kind::Submission) else { return Vec::new() };
-        let Ok(daemon) = LocalPart::parse("mailer-daemon") else { return Vec::new() };
+/// The mail that a notice is about.
+pub struct Subject<'a> {
+    id: MailId,
+    kind: Kind,
+    original_reverse_path: &'a ReversePath,
+    accepted_at: Timestamp,
+    message_id: &'a str,
+    envid: Option<&'a String>,
+    ret: Option<Ret>,
+    about: NoticeAbout<'a>,
+    trace: Option<&'a TraceContext>,
+}
+
+/// Both types have the same facts under the same names.
+macro_rules! subject {
+    ($mail:expr) => {
+        Subject {
+            id: $mail.id,
+            kind: $mail.kind,
+            original_reverse_path: &$mail.original_reverse_path,
+            accepted_at: $mail.accepted_at,
+            message_id: &$mail.message_id,
+            envid: $mail.envid.as_ref(),
+            ret: $mail.ret,
+            about: NoticeAbout { signing_domain: &$mail.signing_domain, identity: &$mail.identity, stream: &$mail.stream },
+            trace: $mail.trace.as_ref(),
+        }
+    };
+}
+
+impl<'a> Subject<'a> {
+    /// One in the spool.
+    pub fn spooled(mail: &'a Mail) -> Self {
+        subject!(mail)
+    }
+
+    /// One that is about to be spooled.
+    pub fn sealed(mail: &'a Sealed) -> Self {
+        subject!(mail)
+    }
+}
+
+impl Home {
+    /// The notice about these recipients of a mail, sealed; none to a null reverse-path or about a notice.
+    pub fn notice(&self, mail: &Subject<'_>, message: &[u8], told: Vec<DsnRecipient>, now: Timestamp) -> Option<Sealed> {
+        let to = mail.original_reverse_path.mailbox().filter(|_| mail.kind == Kind::Submission)?;
+        let daemon = LocalPart::parse("mailer-daemon").ok()?;
         let snapshot = self.snapshot.load();
+        let recipients = told.len();
         let dsn = Dsn {
             id: self.ids.reserve(now, 1).take(),
             at: now,
             reporting_mta: self.hostname.clone(),
-            from: Mailbox::new(daemon, mail.signing_domain.clone()),
+            from: Mailbox::new(daemon, mail.about.signing_domain.clone()),
             to: to.clone(),
-            message_id: Some(mail.message_id.clone()),
-            envid: mail.envid.clone(),
+            message_id: Some(mail.message_id.to_owned()),
+            envid: mail.envid.cloned(),
             ret: mail.ret,
             arrived_at: mail.accepted_at,
-            recipients: told.iter().map(|told| recipient(told, mail)).collect(),
+            recipients: told,
         };
-        let about = NoticeAbout { signing_domain: &mail.signing_domain, identity: &mail.identity, stream: &mail.stream };
-        match prepare::notice(&dsn, message, &about, &snapshot) {
+        match prepare::notice(&dsn, message, &mail.about, &snapshot) {
             Ok(notice) => {
                 count_seal(&self.meters, &notice.seal);
                 self.meters.spooled.of(MailKind::Notice).one();
-                let trace_id = mail.trace.as_ref().map(TraceContext::trace_id).unwrap_or_default();
-                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients = told.len(), trace_id, "notice.made");
-                vec![Sealed { trace: mail.trace.clone(), ..notice }]
+                let trace_id = mail.trace.map(TraceContext::trace_id).unwrap_or_default();
+                tracing::info!(mail_id = %mail.id, notice_id = %notice.id, recipients, trace_id, "notice.made");
+                Some(Sealed { trace: mail.trace.cloned(), ..notice })
             }
             Err(error) => {
                 tracing::error!(mail_id = %mail.id, %error, "notice.broke");
-                Vec::new()
+                None
             }
         }
+    }
+}
+
+impl Notices for Home {
+    fn notices(&self, mail: &Mail, message: &Bytes, told: &[Told], now: Timestamp) -> Vec<Sealed> {
+        let told = told.iter().map(|told| recipient(told, mail)).collect();
+        self.notice(&Subject::spooled(mail), message, told, now).into_iter().collect()
     }
 
     fn attempted(&self, attempt: &Attempted<'_>) {
@@ -89,7 +139,7 @@ fn recipient(told: &Told, mail: &Mail) -> DsnRecipient {
 impl Reseal for Home {
     /// Notices go out all the same: a submitter that hears nothing is worse off than one that hears from us unsigned.
     fn held(&self, mail: &Mail) -> Option<Held> {
-        if mail.kind == Kind::Notice {
+        if mail.kind != Kind::Submission {
             return None;
         }
         let snapshot = self.snapshot.load();
@@ -98,6 +148,9 @@ impl Reseal for Home {
     }
 
     fn fresh(&self, mail: &Mail, message: &Bytes, now: Timestamp) -> Result<Option<Seal>, Held> {
+        if mail.kind == Kind::Returned {
+            return Ok(None); // it is not ours to vouch for
+        }
         let snapshot = self.snapshot.load();
         let rules = &snapshot.seal;
         let plan = if mail.rerouted { plan_for_route(mail, &snapshot) } else { mail.seal.plan.clone() };

@@ -12,7 +12,7 @@ use crate::ingress::tls;
 use crate::mail::{Domain, Timestamp};
 use crate::prepare::Snapshot;
 use crate::seal::{FieldKind, Seal};
-use crate::spool::{Control, Depth, Health, Queue, Records, RecoveryReport, SpoolError, SqliteSpool};
+use crate::spool::{Control, Depth, Health, Queue, RecoveryReport, Spool as _, SpoolError, SqliteSpool, Suppressions};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -130,6 +130,8 @@ fn register_spool(meters: &Meters, spool: &Arc<SqliteSpool>) {
     of(&catalogue::TRANSACTIONS, |spool, family| family.value(&[], spool.work().transactions));
     of(&catalogue::JOBS, |spool, family| family.value(&[], spool.work().jobs));
     of(&catalogue::SPOOL_BUSY, |spool, family| family.value(&[], spool.work().busy.as_secs_f64()));
+    of(&catalogue::SUPPRESSIONS, |spool, family| family.value(&[], spool.suppressions_count().0));
+    of(&catalogue::SUPPRESSIONS_MAX, |spool, family| family.value(&[], spool.suppressions_count().1));
     of(&catalogue::WAL, |spool, family| family.value(&[], spool.work().wal_octets));
 }
 

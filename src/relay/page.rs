@@ -8,7 +8,7 @@ use crate::admin::page::matters::{self, Complaint, Facts, Matter, Paused};
 use crate::admin::page::queue;
 use crate::admin::page::view::{
     Act, DOMAINS_MAX, DomainStanding, DomainView, DomainsView, Examination, FOUND_MAX, Found, Frame, GROUPS_MAX, Grade, GroupView, Journey, MISHAPS_MAX,
-    Mishap, Now, Outlook, QueueView, Span, Stage, Standing, Trouble, WAITING_MAX,
+    Mishap, Now, Outlook, QueueView, SUPPRESSED_MAX, Span, Stage, Standing, SuppressedEntry, SuppressedView, Trouble, WAITING_MAX,
 };
 use crate::admin::{Office, api::domains::KeyStanding};
 use crate::clock;
@@ -19,10 +19,10 @@ use crate::doctor::Kind as PartKind;
 use crate::events::traffic::{Beat, Counts, Traffic};
 use crate::ingress::tls;
 use crate::keys::{Keyring, State as KeyState};
-use crate::mail::{Domain, KeyId, MailId, Mailbox, Reason, Timestamp};
+use crate::mail::{Domain, KeyId, MailId, Mailbox, Reason, Suppression, Timestamp};
 use crate::spool::control::{By, Control as _, Effect, Group as Sum, Order, Selection};
 use crate::spool::journal::{Event, Filter, Journal as _, Kind};
-use crate::spool::{Health, Records as _, Spool as _, SpoolError, SqliteSpool};
+use crate::spool::{Health, Records as _, Spool as _, SpoolError, SqliteSpool, Suppressions as _, suppressions};
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -278,6 +278,23 @@ impl Outlook for Sources {
         Ok(events.iter().map(journey::found).collect())
     }
 
+    async fn suppressed(&self, recipient: &str) -> Result<SuppressedView, Trouble> {
+        let (entries, _) = self.spool().suppressions_count();
+        let Ok(mailbox) = recipient.parse::<Mailbox>() else { return Ok(SuppressedView { entries, of_address: Vec::new() }) };
+        let selection = suppressions::Selection { recipient: Some(mailbox), ..suppressions::Selection::default() };
+        let most = NonZeroUsize::new(SUPPRESSED_MAX).unwrap_or(NonZeroUsize::MIN);
+        let listed = self.spool().suppressions(&selection, None, most, clock::now()).await.map_err(|error| Trouble::of(&error))?;
+        let shown = |entry: &Suppression| SuppressedEntry {
+            scope: entry.scope.to_string(),
+            why: entry.why.in_words().to_owned(),
+            since: entry.since,
+            until: entry.expires_at,
+            said: entry.detail.clone(),
+            command: format!("postseal suppression remove {} --scope {}", entry.recipient, entry.scope),
+        };
+        Ok(SuppressedView { entries, of_address: listed.entries.iter().map(shown).collect() })
+    }
+
     async fn matters(&self) -> Result<Vec<Matter>, Trouble> {
         self.matters_now().await
     }
@@ -449,6 +466,7 @@ impl Sources {
             commits_lost: self.commits_lost,
             quarantined: queue.quarantined,
             held: queue.held,
+            suppressions: Some(self.spool().suppressions_count()),
             disk: room.map(|room| (room.free, room.reserve)),
             domains_held: snapshot.seal.domains.iter().filter_map(|(domain, seal)| Some((domain.to_string(), seal.suspension.held.clone()?))).collect(),
             keys_doubted: config.domains.keys().flat_map(doubted).collect(),

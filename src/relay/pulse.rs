@@ -2,7 +2,7 @@
 
 use crate::deliver::Delivery;
 use crate::service::heart::{self, Part};
-use crate::spool::{Health, Records as _, Spool as _, SqliteSpool};
+use crate::spool::{Health, Spool as _, SqliteSpool};
 use std::sync::Arc;
 
 /// Where the heartbeat of a relay is felt, while it runs.

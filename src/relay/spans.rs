@@ -153,7 +153,7 @@ const fn gravity(how: &How) -> u8 {
     match how {
         How::Released { .. } | How::Delivered(_) | How::Cancelled(_) => 0,
         How::Deferred { .. } => 1,
-        How::Failed(_) => 2,
+        How::Failed(_) | How::Kept { .. } => 2,
     }
 }
 
@@ -161,7 +161,7 @@ const fn name(how: &How) -> &'static str {
     match how {
         How::Delivered(_) => "delivered",
         How::Deferred { .. } => "deferred",
-        How::Failed(_) => "failed",
+        How::Failed(_) | How::Kept { .. } => "failed",
         How::Cancelled(_) => "cancelled",
         How::Released { .. } => "released",
     }

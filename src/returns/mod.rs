@@ -1,4 +1,5 @@
-//! The station *return*, as far as it is there: what a message that came back says (RFC 3464, RFC 3834, RFC 5965, and those who follow none).
+//! The station *return*: whose a message is that came back, what it says (RFC 3464, RFC 3834, RFC 5965, and those who follow none), and what is
+//! done with it.
 //!
 //! | file | says |
 //! |---|---|
@@ -7,22 +8,37 @@
 //! | [`notice`] | delivery status notifications: what each recipient's fields come to |
 //! | [`prose`] | bounces written for people only |
 //! | [`reply`] | the SMTP reply within a text |
+//! | [`judge`] | what replies mean, within bounds |
 //! | [`complaint`] | feedback reports |
+//! | [`addressee`] | whose address a recipient is: a token, or one of the few that every bounce domain has |
+//! | [`homeward`] | what is done with a message, and what it tells of the mail that was sent |
+//! | [`circle`] | whether it goes round in circles |
+//! | [`sources`] | what each client address has done of late |
+//! | [`settings`] | what an operator may say |
 //!
-//! Pure: octets in, [`Classified`] out. It does not know whose message came back, nor whether what is said is true: anybody can write a
-//! bounce. What follows from one is decided by whoever holds the token it was sent to. *Not understood* is an answer; a guess is not.
+//! Pure: octets in, [`Classified`] out. Classification does not know whose message came back, nor whether what is said is true: anybody can
+//! write a bounce. What follows from one is decided by the token it was sent to. *Not understood* is an answer; a guess is not. Sockets, the
+//! spool and the DNS are the relay's (`relay/returns.rs`).
 
+pub mod addressee;
 pub mod arrived;
+pub mod circle;
 pub mod complaint;
+pub mod homeward;
+pub mod judge;
 pub mod notice;
 pub mod prose;
 pub mod reply;
+pub mod settings;
 pub mod signs;
+pub mod sources;
 
+pub use addressee::Addressee;
 pub use complaint::Complaint;
+pub use settings::Settings;
 
 use crate::mail::dsn::Action;
-use crate::mail::{EnhancedCode, Mailbox, Reason};
+use crate::mail::{EnhancedCode, Headers, Mailbox, Reason};
 use crate::reasons::Table;
 use arrived::Arrived;
 use std::fmt;
@@ -111,17 +127,27 @@ pub struct Original {
 /// Says what a message is. Any octets are a message; line ends may be LF or CR LF, and an mbox line may stand in front.
 ///
 /// Bounds: [`arrived::MESSAGE_OCTETS_MAX`] octets are looked at, [`arrived::PARTS_MAX`] parts, [`arrived::DEPTH_MAX`] levels,
-/// [`RECIPIENTS_MAX`] recipients. The time is linear in what is looked at.
+/// [`RECIPIENTS_MAX`] recipients, and of what is said of them so much as [`judge`] tells. The time is linear in what is looked at.
 #[must_use]
 pub fn classify(message: &[u8], reasons: &Table) -> Classified {
     let Some(arrived) = Arrived::read(message) else { return Classified::new(Kind::Other, Form::Header) };
-    let mut found = judge(&arrived, reasons);
+    let mut found = sorted(&arrived, reasons);
     found.recipients.truncate(RECIPIENTS_MAX);
     found.original = found.original.or_else(|| arrived.original.as_ref().map(arrived::Returnee::original));
     found
 }
 
-fn judge(arrived: &Arrived, reasons: &Table) -> Classified {
+/// Whether it may be a complaint that names a bounce address, going by its header alone (RFC 5965 §2).
+#[must_use]
+pub fn may_be_a_complaint(message: &[u8]) -> bool {
+    let Ok(headers) = Headers::parse(message) else { return false };
+    headers.named("Content-Type").next().is_some_and(|field| {
+        let value = field.unfolded().to_ascii_lowercase();
+        value.contains("multipart/report") && value.contains("feedback-report")
+    })
+}
+
+fn sorted(arrived: &Arrived, reasons: &Table) -> Classified {
     if let Some(complaint) = complaint::read(arrived) {
         let kind = if complaint.counts() { Kind::Complaint } else { Kind::Other };
         return Classified { complaint: Some(complaint), ..Classified::new(kind, Form::Feedback) };
@@ -140,16 +166,23 @@ fn judge(arrived: &Arrived, reasons: &Table) -> Classified {
         return Classified::new(Kind::ChallengeResponse, Form::Header);
     }
     // A person's auto-responder may quote a bounce; a daemon may mark its bounce as an automatic reply (RFC 3834 §5).
-    if signs::is_automatic_reply(arrived) && !signs::is_of_a_daemon(arrived) {
-        return Classified::new(Kind::AutoReply, Form::Header);
+    let is_reply = signs::is_automatic_reply(arrived);
+    if (is_reply || signs::has_automatic_subject(arrived)) && !signs::is_of_a_daemon(arrived) {
+        return Classified::new(if is_reply { Kind::AutoReply } else { Kind::Other }, Form::Header);
     }
     prose::read(arrived, reasons).unwrap_or_else(|| {
-        let kind = if signs::is_automatic_reply(arrived) { Kind::AutoReply } else { Kind::Other };
+        let kind = if is_reply { Kind::AutoReply } else { Kind::Other };
         Classified::new(kind, Form::Header)
     })
 }
 
 impl Classified {
+    /// What nobody has looked into.
+    #[must_use]
+    pub const fn unread() -> Self {
+        Self::new(Kind::Other, Form::Header)
+    }
+
     const fn new(kind: Kind, form: Form) -> Self {
         Self { kind, form, recipients: Vec::new(), reporting_mta: None, envid: None, original: None, complaint: None }
     }

@@ -1,19 +1,21 @@
 //! Delivery status notifications (RFC 3464, RFC 6533): from each recipient's fields to what they come to.
 
 use super::arrived::Arrived;
+use super::judge::Judge;
 use super::prose::{self, Block};
 use super::reply::Reply;
 use super::{Classified, Form, Kind, Returned, one_line};
 use crate::mail::dsn::{Action, Report, ReportedRecipient, TypedText};
 use crate::mail::{EnhancedCode, Reason};
-use crate::reasons::{Said, Table};
+use crate::reasons::Table;
 
 /// `None` where there is no status part, or one that tells of nobody.
 #[must_use]
 pub fn read(arrived: &Arrived, reasons: &Table) -> Option<Classified> {
     let report = Report::salvage(arrived.status.as_deref()?)?;
     let words = prose::blocks(arrived);
-    let recipients: Vec<Returned> = report.recipients.iter().map(|told| returned(told, &report, &words, reasons)).collect();
+    let mut judge = Judge::by(reasons);
+    let recipients: Vec<Returned> = report.recipients.iter().map(|told| returned(told, &report, &words, &mut judge)).collect();
     let kind = match recipients.iter().map(|recipient| recipient.action).min() {
         Some(Action::Failed) => Kind::Bounce,
         Some(Action::Delayed) => Kind::Delayed,
@@ -34,11 +36,12 @@ pub fn rejection(arrived: &Arrived, reasons: &Table) -> Option<Classified> {
     let refused = arrived.value("auto-submitted").is_some_and(|value| value.contains("rejected")) || arrived.text.contains("automatically rejected");
     let report = Report::salvage(part).filter(|_| refused)?;
     let words = prose::blocks(arrived);
-    let recipients: Vec<Returned> = report.recipients.iter().map(|told| returned(told, &report, &words, reasons)).collect();
+    let mut judge = Judge::by(reasons);
+    let recipients: Vec<Returned> = report.recipients.iter().map(|told| returned(told, &report, &words, &mut judge)).collect();
     Some(Classified { recipients, ..Classified::new(Kind::Bounce, Form::Status) })
 }
 
-fn returned(told: &ReportedRecipient, report: &Report, words: &[Block], reasons: &Table) -> Returned {
+fn returned(told: &ReportedRecipient, report: &Report, words: &[Block], judge: &mut Judge<'_>) -> Returned {
     let last = address(&told.last);
     let original = told.original.as_ref().filter(|typed| typed.mailbox().is_some()).map(address);
     let diagnostic = told.diagnostic.as_ref().map(|typed| Reply::read(&typed.text)).unwrap_or_default();
@@ -51,7 +54,7 @@ fn returned(told: &ReportedRecipient, report: &Report, words: &[Block], reasons:
     let mut reply = Some(diagnostic.clone()).filter(|reply| !reply.text.is_empty() || reply.code.is_some());
     if is_failure {
         let host = remote.as_deref().unwrap_or(&reporting);
-        let judge = |reply: &Reply| reasons.judge(&Said { provider: None, host, code: reply.code, status: reply.status.or(told.status), text: &reply.text });
+        let mut judge = |reply: &Reply| judge.judge(host, reply.code, reply.status.or(told.status), &reply.text);
         let mut judged = judge(&diagnostic);
         if judged.reason == Reason::NotUnderstood || diagnostic.text.is_empty() {
             // Programs that leave the fields empty tell it to people.

@@ -5,12 +5,13 @@
 //! Whoever is named in running text counts only where nobody is named in such a place, and nobody else there.
 
 use super::arrived::{Arrived, Returnee};
+use super::judge::Judge;
 use super::notice::{ADDRESS_OCTETS_MAX, same};
 use super::reply::{REPLY_OCTETS_MAX, Reply};
 use super::{Classified, Form, Kind, Returned, one_line, signs};
 use crate::mail::dsn::Action;
 use crate::mail::{Mailbox, Reason};
-use crate::reasons::{Judgement, Said, Table};
+use crate::reasons::{Judgement, Table};
 
 /// Somebody who is named, and the words about them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,8 @@ pub fn read(arrived: &Arrived, reasons: &Table) -> Option<Classified> {
     let blocks = told_of(arrived, human, returnee.as_ref(), listed);
     let action = if delayed { Action::Delayed } else { Action::Failed };
     let only = blocks.len() == 1;
-    let recipients: Vec<Returned> = blocks.iter().map(|block| returned(block, only.then_some(human), action, reasons)).collect();
+    let mut judge = Judge::by(reasons);
+    let recipients: Vec<Returned> = blocks.iter().map(|block| returned(block, only.then_some(human), action, &mut judge)).collect();
     // A daemon that names nobody and says nothing that is known may be anything.
     let clear = is_report || words && (daemon || subject) || daemon && subject;
     if recipients.is_empty() && !clear {
@@ -81,11 +83,9 @@ fn told_of(arrived: &Arrived, human: &str, returnee: Option<&Returnee>, listed: 
     found
 }
 
-fn returned(block: &Block, human: Option<&str>, action: Action, reasons: &Table) -> Returned {
+fn returned(block: &Block, human: Option<&str>, action: Action, judge: &mut Judge<'_>) -> Returned {
     let host = host_in(&block.text);
-    let judge = |reply: &Reply, text: &str| {
-        reasons.judge(&Said { provider: None, host: host.as_deref().unwrap_or_default(), code: reply.code, status: reply.status, text })
-    };
+    let mut judge = |reply: &Reply, text: &str| judge.judge(host.as_deref().unwrap_or_default(), reply.code, reply.status, text);
     let mut reply = Reply::read(&block.text);
     let mut judged = judge(&reply, &reply.text);
     if judged.reason == Reason::NotUnderstood && !block.text.is_empty() {
@@ -162,17 +162,21 @@ fn named(human: &str, ours: &[&str]) -> Vec<Block> {
         if !addresses.is_empty() {
             current.clear();
             for address in addresses {
-                let place = found.iter().position(|block| same(&block.address, &address)).unwrap_or_else(|| {
+                let known = found.iter().position(|block| same(&block.address, &address));
+                if known.is_none() && found.len() == NAMED_MAX {
+                    continue;
+                }
+                let place = known.unwrap_or_else(|| {
                     found.push(Block { address, text: String::new() });
                     found.len() - 1
                 });
+                if current.contains(&place) {
+                    continue;
+                }
                 append(&mut found[place].text, rest);
                 current.push(place);
             }
             lines_left = BLOCK_LINES_MAX;
-            if found.len() >= super::RECIPIENTS_MAX {
-                break;
-            }
             continue;
         }
         for address in addressed_in(bare).filter(|address| !is_ours(address)) {
@@ -293,7 +297,7 @@ fn is_a_daemon(address: &str) -> bool {
 fn failed_recipients(arrived: &Arrived) -> Vec<String> {
     let all = arrived.values("x-failed-recipients").flat_map(|value| value.split(','));
     let mut found: Vec<String> = Vec::new();
-    for address in all.filter_map(|address| as_address(address.trim().trim_matches(['<', '>']))).take(super::RECIPIENTS_MAX) {
+    for address in all.filter_map(|address| as_address(address.trim().trim_matches(['<', '>']))).take(NAMED_MAX) {
         if !found.contains(&address) {
             found.push(address);
         }
@@ -470,6 +474,8 @@ const NOT_RECIPIENTS: &[&str] = &[
     "administrator",
 ];
 const MARKER_OCTETS_MAX: usize = 120;
+/// Recipients that words for people name: whoever has so many failures to tell of writes notices for programs.
+const NAMED_MAX: usize = 100;
 /// Lines about one recipient.
 const BLOCK_LINES_MAX: usize = 12;
 /// Empty lines within them.

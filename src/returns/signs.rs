@@ -57,12 +57,20 @@ pub fn is_automatic_reply(arrived: &Arrived) -> bool {
     let microsoft = arrived.value("x-ms-exchange-inbox-rules-loop").is_some()
         || arrived.value("x-ms-exchange-generated-message-source").is_some_and(|it| it.to_ascii_lowercase().contains("oof"));
     let subject = arrived.subject.to_lowercase();
-    let begins = AUTO_SUBJECTS.iter().any(|words| subject.starts_with(words));
+    let begins = has_automatic_subject(arrived);
     let mentions = AUTO_SUBJECT_WORDS.iter().any(|words| subject.contains(words));
     let subdued = generated || first_word("x-auto-response-suppress").is_some() || arrived.is_from_null();
     // No list writes with a null reverse-path.
     let bulk = arrived.is_from_null() && first_word("precedence").is_some_and(|word| matches!(word.as_str(), "bulk" | "junk"));
-    bulk || replied || preceded || marked || microsoft || begins || (mentions || is_answer(arrived)) && subdued
+    let aside = subdued || is_answer(arrived) || is_suppressed_bulk(arrived) || first_word("auto-submitted").is_some_and(|word| word != "no");
+    bulk || replied || preceded || marked || microsoft || begins && aside || (mentions || is_answer(arrived)) && subdued
+}
+
+/// A subject that begins as those of automatic replies do. It says nothing alone: people offer vacation rentals.
+#[must_use]
+pub fn has_automatic_subject(arrived: &Arrived) -> bool {
+    let subject = arrived.subject.to_lowercase();
+    AUTO_SUBJECTS.iter().any(|words| subject.starts_with(words))
 }
 
 /// The receiver asks the sender to prove to be a person.
@@ -88,6 +96,15 @@ pub fn is_of_a_challenger(arrived: &Arrived) -> bool {
 /// It follows up on another message.
 fn is_answer(arrived: &Arrived) -> bool {
     arrived.value("in-reply-to").is_some() || arrived.value("references").is_some()
+}
+
+/// Older responders say that nobody is to answer, as lists do, which say that they are lists.
+fn is_suppressed_bulk(arrived: &Arrived) -> bool {
+    let bulk = ["precedence", "x-precedence"].iter().filter_map(|name| arrived.value(name)).any(|value| {
+        let value = value.to_ascii_lowercase();
+        value.starts_with("bulk") || value.starts_with("junk")
+    });
+    bulk && ["list-id", "list-unsubscribe", "list-post"].iter().all(|name| arrived.value(name).is_none())
 }
 
 /// How their local parts begin.

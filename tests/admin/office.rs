@@ -9,6 +9,7 @@ use postseal::admin::health::Looks;
 use postseal::admin::listener::{Listener, Terms};
 use postseal::admin::{self, Bounds, Door, Life, Office, Room, Settings, Standing, guard};
 use postseal::deliver::{Notices, Told};
+use postseal::mail::suppression::Rules;
 use postseal::mail::{Domain, Timestamp};
 use postseal::seal::Sealed;
 use postseal::spool::Mail;
@@ -77,6 +78,12 @@ impl Outbound for MadeUp {
     }
 
     fn carried_out(&self, _: &Order, _: u64) {}
+
+    fn suppression(&self) -> Rules {
+        Rules::default()
+    }
+
+    fn list_changed(&self, _: u64, _: u64) {}
 }
 
 /// Nobody is told anything.

@@ -15,7 +15,7 @@ use std::time::Duration;
 fn a_relay_that_is_well_needs_nobody() {
     let now = at(0);
     let far = now + Duration::from_hours(24 * 60);
-    let well = Facts { disk: Some((3000, 1000)), certificates: vec![("a.pem".to_owned(), Ok(far))], ..Facts::default() };
+    let well = Facts { disk: Some((3000, 1000)), suppressions: Some((89, 100)), certificates: vec![("a.pem".to_owned(), Ok(far))], ..Facts::default() };
     assert_eq!(matters(&well, now), []);
     let over = Facts { paused: vec![Paused { provider: "google".to_owned(), until: now, waiting: 3, words: None }], ..Facts::default() };
     assert_eq!(matters(&over, now), [], "a pause that is over");
@@ -32,6 +32,7 @@ fn every_fact_that_needs_a_person_is_a_matter_with_a_remedy() {
         (Facts { quarantined: 1, ..Facts::default() }, Urgency::Now),
         (Facts { held: 1, ..Facts::default() }, Urgency::Know),
         (Facts { disk: Some((2999, 1000)), ..Facts::default() }, Urgency::Soon),
+        (Facts { suppressions: Some((90, 100)), ..Facts::default() }, Urgency::Soon),
         (Facts { domains_held: vec![("example.com".to_owned(), text())], ..Facts::default() }, Urgency::Now),
         (Facts { keys_doubted: vec![("a._domainkey.example.com".to_owned(), text())], ..Facts::default() }, Urgency::Now),
         (Facts { domains_without_key: vec!["example.com".to_owned()], ..Facts::default() }, Urgency::Now),
@@ -192,6 +193,9 @@ fn history(a: SoFar, b: SoFar) -> History {
         message_id: "<1@example.com>".to_owned(),
         track_id: None,
         tag: None,
+        envid: None,
+        signing_domain: None,
+        identity: None,
         recipients: vec![recipient("a@example.net", a), recipient("b@example.net", b)],
     }
 }

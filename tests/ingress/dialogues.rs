@@ -87,6 +87,7 @@ impl Script {
             "sasl" => settings.sasl_mechanisms = value.split(' ').map(str::to_owned).collect(),
             "auth_without_tls" => settings.auth_without_tls = true,
             "repair" => settings.bare_lf = BareLf::Repair,
+            "mend" => settings.bare_lf = BareLf::Mend,
             "message_octets_max" => settings.message_octets_max = value.parse().unwrap(),
             "line_octets_max" => settings.line_octets_max = value.parse().unwrap(),
             "recipients_max" => settings.recipients_max = value.parse().unwrap(),

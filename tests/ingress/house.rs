@@ -34,7 +34,7 @@ impl Accept for Keeper {
         world::begin(from).map(|bounds| Allowance { size_octets_max: bounds.message_octets_max, recipients_max: bounds.recipients_max })
     }
 
-    fn recipient(&self, _: &Client, to: &ForwardPath, _: usize) -> Result<Mailbox, Refusal> {
+    async fn recipient(&self, _: &Client, to: &ForwardPath, _: usize) -> Result<Mailbox, Refusal> {
         world::recipient(to)
     }
 
@@ -108,6 +108,7 @@ pub fn terms(encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
         encryption,
         memory: Memory::new(u64::MAX),
         settings,
+        clock: postseal::clock::system(),
         dialogue,
         meters: Arc::default(),
     })

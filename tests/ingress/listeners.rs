@@ -77,6 +77,7 @@ async fn new_terms_hold_for_new_connections() {
         encryption: old.encryption,
         memory: Arc::clone(&old.memory),
         settings: old.settings,
+        clock: old.clock.clone(),
         dialogue,
         meters: Arc::clone(&old.meters),
     }));

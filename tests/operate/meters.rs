@@ -168,6 +168,7 @@ fn names_say_what_is_counted_in_which_unit() {
         "slowdowns",
         "ends",
         "queues",
+        "entries",
         "records",
         "state",
         "info",

@@ -146,6 +146,59 @@ async fn nobody_waits_longer_than_the_time_out() {
     assert_eq!(subjects(&hop.messages()), [""; 0]);
 }
 
+/// So many clients at a time, and what each was told.
+fn crowd(relay: &RelayProcess, clients: usize) -> Vec<String> {
+    let clients: Vec<_> = (0..clients)
+        .map(|number| {
+            let address = relay.address("submission");
+            std::thread::spawn(move || {
+                SmtpClient::connect(&address).unwrap().send("app@example.com", &["a@one.example"], &message(&format!("n{number}"))).unwrap()
+            })
+        })
+        .collect();
+    clients.into_iter().map(|client| client.join().unwrap()).collect()
+}
+
+fn slow() -> Script {
+    Script::modern().when(At::Message, [Wait(Duration::from_millis(500)), Say("250 2.0.0 taken")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_connections_are_opened_as_the_next_hop_may_have() {
+    for (most, more) in [(8, ""), (5, "connections_max = 5")] {
+        let (hop, relay) = started(slow(), more);
+        let replies = crowd(&relay, 8);
+        assert!(replies.iter().all(|reply| reply.starts_with("250")), "{replies:?}");
+        let carrying = hop.sessions().iter().filter(|session| !session.transactions.is_empty()).count();
+        assert!((4..=most).contains(&carrying), "{carrying} of {most}");
+    }
+}
+
+/// Its own bound is lower than what it may have by ours: whoever is greeted with 421 waits for a connection that carries mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_hop_that_takes_fewer_connections_is_given_fewer() {
+    let (hop, relay) = started(slow().sessions_max(3), "");
+    let replies = crowd(&relay, 9);
+    assert!(replies.iter().all(|reply| reply.starts_with("250")), "{replies:?}");
+    assert_eq!(subjects(&hop.messages()).len(), 9);
+    assert_eq!(relay.wait_for("provider.slowed")["provider"].as_str(), Some("central"));
+    let greeted = hop.sessions().len();
+    let replies = crowd(&relay, 9);
+    assert!(replies.iter().all(|reply| reply.starts_with("250")), "{replies:?}");
+    assert!(hop.sessions().len() - greeted < greeted, "it was asked as often as before: {} after {greeted}", hop.sessions().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_connection_takes_nothing_from_the_rate() {
+    let slow = Script::modern().when(At::Message, [Wait(Duration::from_millis(1200)), Say("250 2.0.0 taken")]);
+    let (_hop, relay) = started(slow, "connections_max = 1\nmessages_per_second_max = 1");
+    let began = Instant::now();
+    let replies = crowd(&relay, 4);
+    assert!(replies.iter().all(|reply| reply.starts_with("250")), "{replies:?}");
+    // The connection is slower than the rate, and never waits for it.
+    assert!(began.elapsed() < Duration::from_millis(7_500), "{:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_under_way_are_bounded_and_wait_their_turn() {
     let slow = Script::modern().when(At::Message, [Wait(Duration::from_millis(300)), Say("250 2.0.0 taken")]);

@@ -6,6 +6,7 @@
 //! | `authority.rs` | a pair of BIND is asked directly |
 //! | `clients.rs` | swaks, Python's smtplib, curl, Postfix submit |
 //! | `disks.rs` | the kernel's tmpfs, overlay and bind mounts hold a spool, or a backup |
+//! | `homecoming.rs` | Postfix bounces mail in each of its ways, Dovecot and Postfix have it at the sender's address; dkimpy signs complaints |
 //! | `keys.rs` | opendkim-genkey, rspamadm, OpenSSL make keys that are imported, and read exported ones |
 //! | `metrics.rs` | Prometheus scrapes, evaluates the alert rules and answers the dashboard |
 //! | `next_hops.rs` | Postfix and smtp-sink receive, by MX from BIND; refuse, greylist, fail |
@@ -13,6 +14,7 @@
 //! | `rotation.rs` | BIND shows keys while they rotate under load; dkimpy verifies every message |
 //! | `publishing.rs` | BIND takes, or refuses, dynamic updates; named-checkzone reads what is printed |
 //! | `verdicts.rs` | dkimpy, Mail::DKIM, OpenDKIM, rspamd judge DKIM, ARC, SPF and DMARC |
+//! | `scanners.rs` | nmap looks for an open relay, testssl.sh for weak TLS |
 //! | `schemas.rs` | jsonschema holds what `check` and `doctor` print against the schemas they print |
 //! | `shells.rs` | bash, zsh and fish read completions, mandoc and groff the manual pages |
 //! | `systemd.rs` | systemd reads the units, scores the sandbox, makes user and folders, passes a socket |
@@ -29,12 +31,14 @@ mod api;
 mod authority;
 mod clients;
 mod disks;
+mod homecoming;
 mod keys;
 mod metrics;
 mod next_hops;
 mod page;
 mod publishing;
 mod rotation;
+mod scanners;
 mod schemas;
 mod shells;
 mod spf_suite;

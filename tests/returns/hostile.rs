@@ -1,9 +1,11 @@
 //! Whatever comes from outside is bounded, and nothing of it makes the reader fail.
 
 use super::{TABLE, read};
+use postseal::mail::Reason;
 use postseal::reasons::Said;
 use postseal::returns::arrived::{HEADER_OCTETS_MAX, MESSAGE_OCTETS_MAX};
-use postseal::returns::{Kind, RECIPIENTS_MAX, classify};
+use postseal::returns::judge::Judge;
+use postseal::returns::{Kind, RECIPIENTS_MAX, classify, may_be_a_complaint};
 use proptest::prelude::*;
 
 const REPORT: &str = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n";
@@ -19,6 +21,50 @@ fn more_recipients_than_are_told_of_are_cut_off() {
     let listed: String = (0..RECIPIENTS_MAX + 50).map(|n| format!("<a{n}@example.net>: user unknown\n")).collect::<Vec<_>>().concat();
     let found = read(&format!("From: mailer-daemon@x.example\nSubject: failure notice\n\n{listed}"));
     assert!(found.recipients.len() <= RECIPIENTS_MAX);
+}
+
+/// A few octets an address, one long text behind all of them: what it costs does not grow with their number.
+#[test]
+fn words_for_people_name_so_many_and_no_more() {
+    let head = "From: mailer-daemon@x.example\nSubject: failure notice\n\n";
+    let long = "user mailbox account recipient quota message exceeded no such not found blocked ".repeat(20);
+    let lines: String = (0..4000).map(|n| format!("a{n}@example.net\n")).collect();
+    let row: String = (0..4000).map(|n| format!("a{n}@example.net, ")).collect();
+    for (names, count) in [(lines, 100), (row, 100)] {
+        let found = read(&format!("{head}{names}\n{long}\n"));
+        assert_eq!((found.kind, found.recipients.len()), (Kind::Bounce, count));
+    }
+    let listed = (0..200).map(|n| format!("X-Failed-Recipients: a{n}@example.net\n")).collect::<String>();
+    assert_eq!(read(&format!("{listed}{head}no\n")).recipients.len(), 100);
+}
+
+/// A judge remembers what was said, and when much was said that is new, codes decide.
+#[test]
+fn what_is_judged_of_one_message_is_bounded() {
+    let said = |number: usize| format!("user unknown {number} {}", "x".repeat(2000));
+    let mut judge = Judge::by(&TABLE);
+    let first = judge.judge("", Some(550), None, &said(0));
+    assert_eq!(first.reason, Reason::UserUnknown);
+    for _ in 0..10_000 {
+        assert_eq!(judge.judge("", Some(550), None, &said(0)), first);
+    }
+    let understood = (1..1000).filter(|number| judge.judge("", Some(550), None, &said(*number)).reason == first.reason).count();
+    assert!((100..200).contains(&understood), "{understood}");
+    let beyond = judge.judge("", Some(550), None, &said(1001));
+    assert_eq!((beyond.reason, beyond.permanent), (Reason::NotUnderstood, true));
+    assert_eq!(judge.judge("", Some(550), None, &said(0)), first);
+}
+
+#[test]
+fn only_the_header_says_what_may_be_a_complaint() {
+    for (header, expect) in [
+        ("Content-Type: multipart/report; report-type=feedback-report; boundary=b", true),
+        ("content-type: Multipart/Report;\r\n boundary=b;\r\n report-type=\"Feedback-Report\"", true),
+        ("Content-Type: multipart/report; report-type=delivery-status; boundary=b", false),
+        ("Subject: multipart/report feedback-report", false),
+    ] {
+        assert_eq!(may_be_a_complaint(format!("{header}\r\n\r\nmultipart/report feedback-report\r\n").as_bytes()), expect, "{header}");
+    }
 }
 
 #[test]

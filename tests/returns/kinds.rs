@@ -255,9 +255,9 @@ fn automatic_replies_are_never_bounces() {
         ("Exchange", "From: jane@example.net\nX-Auto-Response-Suppress: All\nAuto-Submitted: auto-generated\nSubject: Automatic reply: hello\n"),
         ("Precedence", "From: jane@example.net\nPrecedence: auto_reply\nSubject: hello\n"),
         ("X-Autoreply", "From: jane@example.net\nX-Autoreply: yes\nSubject: hello\n"),
-        ("subject", "From: jane@example.net\nSubject: Out of Office: undeliverable until Monday\n"),
-        ("German", "From: jane@example.net\nSubject: =?utf-8?q?Automatische_Antwort=3A_hallo?=\n"),
-        ("Japanese", "From: jane@example.jp\nSubject: =?utf-8?b?6Ieq5YuV6L+U5L+h?=\n"),
+        ("subject", "From: jane@example.net\nReferences: <m1@sender.example>\nSubject: Out of Office: undeliverable until Monday\n"),
+        ("German", "From: jane@example.net\nIn-Reply-To: <m1@sender.example>\nSubject: =?utf-8?q?Automatische_Antwort=3A_hallo?=\n"),
+        ("Japanese", "From: jane@example.jp\nPrecedence: bulk\nSubject: =?utf-8?b?6Ieq5YuV6L+U5L+h?=\n"),
         ("null sender and an answer", "Return-Path: <>\nFrom: jane@example.net\nIn-Reply-To: <m1@sender.example>\nSubject: Re: hello\n"),
         ("read receipt", "From: jane@example.net\nSubject: Read: hello\nContent-Type: multipart/report; report-type=disposition-notification; boundary=b\n"),
     ] {
@@ -273,6 +273,26 @@ fn automatic_replies_are_never_bounces() {
     let about =
         "From: jane@example.net\nTo: app@sender.example\nSubject: your mail bounced?\n\nI got: <joe@example.net>: 550 5.1.1 user unknown. Can you look?\n";
     assert_eq!(read(about).kind, Kind::Other, "a person who writes about a bounce");
+}
+
+/// A stranger's mail is none, whatever it is called: something beside the subject says that a program answered.
+#[test]
+fn a_subject_alone_is_no_automatic_reply() {
+    let mail = |more: &str| format!("Return-Path: <jane@example.net>\nFrom: jane@example.net\nSubject: Vacation rentals\n{more}\nby the sea\n");
+    for (more, kind) in [
+        ("", Kind::Other),
+        ("Auto-Submitted: no\n", Kind::Other),
+        ("Precedence: list\n", Kind::Other),
+        ("Precedence: bulk\nList-Unsubscribe: <mailto:x@example.net>\n", Kind::Other),
+        ("Precedence: junk\n", Kind::AutoReply),
+        ("Auto-Submitted: auto-generated\n", Kind::AutoReply),
+        ("X-Auto-Response-Suppress: All\n", Kind::AutoReply),
+        ("In-Reply-To: <m1@sender.example>\n", Kind::AutoReply),
+        ("References: <m1@sender.example>\n", Kind::AutoReply),
+    ] {
+        assert_eq!(read(&mail(more)).kind, kind, "{more}");
+    }
+    assert_eq!(read(&mail("").replace("<jane@example.net>", "<>")).kind, Kind::AutoReply);
 }
 
 #[test]

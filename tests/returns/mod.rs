@@ -3,6 +3,7 @@
 mod commands;
 mod files;
 mod gmail;
+mod homeward;
 mod hostile;
 mod kinds;
 mod rules;

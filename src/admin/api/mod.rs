@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod queue;
 pub mod spool;
 pub mod status;
+pub mod suppressions;
 
 use super::{Office, Store};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 /// The paths below `/api/v1`.
 pub fn router<S: Store>() -> Router<Arc<Office<S>>> {
-    let subjects = [status::router(), domains::router(), events::router(), queue::router(), spool::router()];
+    let subjects = [status::router(), domains::router(), events::router(), queue::router(), spool::router(), suppressions::router()];
     subjects.into_iter().fold(openapi::router(), Router::merge)
 }
 

@@ -48,5 +48,11 @@ fn append(whole: &mut Value, part: &mut Value) {
 
 const COMMON: &str = include_str!("openapi.json");
 /// One a subject.
-const SUBJECTS: &[&str] =
-    &[include_str!("status.json"), include_str!("domains.json"), include_str!("events.json"), include_str!("queue.json"), include_str!("spool.json")];
+const SUBJECTS: &[&str] = &[
+    include_str!("status.json"),
+    include_str!("domains.json"),
+    include_str!("events.json"),
+    include_str!("queue.json"),
+    include_str!("spool.json"),
+    include_str!("suppressions.json"),
+];

@@ -11,6 +11,7 @@ use super::{Body, LIMIT, LIMIT_MAX, Page, Parameters, Problem};
 use crate::admin::{Office, Store};
 use crate::deliver::cancel::{Manner, cancel};
 use crate::deliver::{Notices, provider};
+use crate::mail::suppression::Rules;
 use crate::mail::{Domain, IdentityName, MailId, Mailbox, Reason, RouteName, Stream, Timestamp};
 use crate::spool::control::{
     By, Cursor, Effect, Entry, Group, IDS_MAX, LastWords, ORDER_ROWS_MAX, Order, Selection, SenderIs, Shown, State as Standing, StatusPrefix,
@@ -28,7 +29,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What orders need of delivery.
+/// What orders and the suppression list need of delivery.
 pub trait Outbound: Send + Sync + 'static {
     /// The routes that mail can be given.
     fn routes(&self) -> Vec<String>;
@@ -44,6 +45,12 @@ pub trait Outbound: Send + Sync + 'static {
 
     /// An order was carried out on so many recipients: something may be due, and the log is told.
     fn carried_out(&self, order: &Order, recipients: u64);
+
+    /// How long entries of the suppression list last.
+    fn suppression(&self) -> Rules;
+
+    /// A person changed so many entries of the suppression list: the log is told.
+    fn list_changed(&self, added: u64, lifted: u64);
 }
 
 /// The paths of this file.
@@ -646,6 +653,7 @@ impl Facts {
             kind: match mail.kind {
                 crate::seal::Kind::Submission => "submission",
                 crate::seal::Kind::Notice => "notice",
+                crate::seal::Kind::Returned => "returned",
             },
             accepted_at: mail.accepted_at.to_rfc3339(),
             expires_at: mail.expires_at.to_rfc3339(),

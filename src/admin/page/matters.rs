@@ -1,7 +1,7 @@
 //! What needs a person: a list made of facts, the most urgent first, each with what to do. Pure.
 
 use super::view::Words;
-use super::words::{count, octets, provider as called, sentence, span};
+use super::words::{count, octets, provider as called, sentence, span, thousands};
 use crate::mail::Timestamp;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub struct Facts {
     pub held: u64,
     /// Octets free on the spool's disk, and how many must stay free.
     pub disk: Option<(u64, u64)>,
+    /// Entries of the suppression list, and how many there may be.
+    pub suppressions: Option<(u64, u64)>,
     /// Domains whose mail waits, and why.
     pub domains_held: Vec<(String, String)>,
     /// Keys whose records are gone or changed, and what was seen; their domains send by other keys, or all the same.
@@ -155,6 +157,21 @@ fn of_spool(facts: &Facts, list: &mut Vec<Matter>) {
         list.push(Matter {
             remedy: "Make room, or move the spool to a larger disk.".to_owned(),
             ..Matter::of(Urgency::Soon, "The spool's disk fills up", format!("{} are free. Below {} nothing more is accepted.", octets(free), octets(reserve)))
+        });
+    }
+    if let Some((entries, most)) = facts.suppressions.filter(|(entries, most)| entries.saturating_mul(10) >= most.saturating_mul(9)) {
+        list.push(Matter {
+            remedy: "See what fills it, or raise suppression.entries_max.".to_owned(),
+            command: "postseal suppression list".to_owned(),
+            ..Matter::of(
+                Urgency::Soon,
+                "The suppression list fills up",
+                format!(
+                    "{} of at most {} on it. When it is full, an address that fails is written to again and again.",
+                    count(entries, "address is", "addresses are"),
+                    thousands(most)
+                ),
+            )
         });
     }
     if facts.held > 0 {

@@ -36,7 +36,8 @@ use matters::{Matter, Urgency};
 use serde::Deserialize;
 use std::sync::Arc;
 use view::{
-    Act, DomainStanding, DomainsView, Found, Frame, Grade, GroupView, Journey, Now, Outlook, QueueView, Span, Stage, Standing, TripState, Trouble, Words,
+    Act, DomainStanding, DomainsView, Found, Frame, Grade, GroupView, Journey, Now, Outlook, QueueView, Span, Stage, Standing, SuppressedView, TripState,
+    Trouble, Words,
 };
 use view::{
     DOMAINS_MAX, DOMAINS_OF_GROUP_MAX, FOUND_MAX, GROUPS_MAX, GROUPS_SHORT, MATTERS_MAX, MATTERS_SHORT, MISHAPS_MAX, RECIPIENTS_MAX, STEPS_MAX, WAITING_MAX,
@@ -109,6 +110,7 @@ struct FindPage {
     asked: String,
     /// `None` while nothing was asked.
     found: Option<Vec<Found>>,
+    list: SuppressedView,
 }
 
 #[derive(Template)]
@@ -356,13 +358,17 @@ async fn find<O: Outlook>(State(outlook): State<Arc<O>>, Query(asked): Query<Ask
         return Redirect::to(&format!("/mail/{id}")).into_response();
     }
     let around = around(&*outlook, "Mail", "mail").await;
+    let list = match outlook.suppressed(&text).await {
+        Ok(list) => list,
+        Err(trouble) => return in_trouble(around, trouble),
+    };
     if text.is_empty() {
-        return page(&FindPage { around, asked: text, found: None });
+        return page(&FindPage { around, asked: text, found: None, list });
     }
     match outlook.find(&text).await {
         Ok(mut found) => {
             found.truncate(FOUND_MAX);
-            page(&FindPage { around, asked: text, found: Some(found) })
+            page(&FindPage { around, asked: text, found: Some(found), list })
         }
         Err(trouble) => in_trouble(around, trouble),
     }

@@ -49,6 +49,12 @@ pub trait Outlook: Send + Sync + 'static {
     /// As [`Outlook::now`].
     fn find(&self, recipient: &str) -> impl Future<Output = Result<Vec<Found>, Trouble>> + Send;
 
+    /// What the suppression list says of an address, and how long it is.
+    ///
+    /// # Errors
+    /// As [`Outlook::now`].
+    fn suppressed(&self, recipient: &str) -> impl Future<Output = Result<SuppressedView, Trouble>> + Send;
+
     /// What needs a person, the most urgent first.
     ///
     /// # Errors
@@ -442,6 +448,32 @@ pub struct Found {
     pub grade: Grade,
 }
 
+/// What the suppression list says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SuppressedView {
+    /// Entries in all.
+    pub entries: u64,
+    /// Those of one address; at most [`SUPPRESSED_MAX`].
+    pub of_address: Vec<SuppressedEntry>,
+}
+
+/// An entry of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuppressedEntry {
+    /// For whose mail.
+    pub scope: String,
+    /// Why, in plain words.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; `None`: until it is lifted.
+    pub until: Option<Timestamp>,
+    /// What the receiver or a person said.
+    pub said: String,
+    /// The command that lifts it.
+    pub command: String,
+}
+
 /// What can be done to a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
@@ -501,6 +533,8 @@ pub const RECIPIENTS_MAX: usize = 100;
 pub const STEPS_MAX: usize = 60;
 /// Mail found by one recipient.
 pub const FOUND_MAX: usize = 50;
+/// Entries of the suppression list that are shown of one address.
+pub const SUPPRESSED_MAX: usize = 20;
 /// Mishaps on the first page.
 pub const MISHAPS_MAX: usize = 6;
 /// Matters shown.

@@ -75,7 +75,7 @@ fn waiting(recipient: &Value, paint: Paint, line: &mut impl FnMut(&str, &str)) {
     let standing = match state {
         "waiting" => paint.ink(Ink::Blue, &format!("waits, next attempt {}", until(&recipient["next_at"]))),
         "leased" => paint.ink(Ink::Green, &format!("is being delivered, lease until {}", clock(&recipient["lease_until"]))),
-        "held" => paint.ink(Ink::Yellow, &format!("held by a person since {}", clock(&recipient["held_at"]))),
+        "held" => paint.ink(Ink::Yellow, &format!("held since {}", clock(&recipient["held_at"]))),
         "quarantined" => paint.ink(Ink::Red, "set aside as damaged"),
         "delivered" => paint.ink(Ink::Green, "delivered"),
         other => paint.ink(Ink::Red, other),

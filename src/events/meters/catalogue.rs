@@ -7,8 +7,8 @@
 //! keep the names that they have in every program.
 
 use super::words::{
-    Authenticated, ConnectionStep, DnsResult, KeyRecord, ListenerTls, MailKind, NoSession, QueueState, Refused, RefusedAt, Reload, Signature, SpoolState,
-    SubmissionStep, Tls, TlsPolicy, all,
+    Authenticated, CameBack, ConnectionStep, DnsResult, KeptFor, KeyRecord, ListenerTls, MailKind, NoSession, QueueState, Refused, RefusedAt, Reload,
+    ReturnRefused, Signature, SpoolState, SubmissionStep, SuppressedFor, Tls, TlsPolicy, all,
 };
 use crate::mail::Reason;
 
@@ -138,6 +138,15 @@ meters! {
     SPOOLED = Counter "postseal_spooled_mails_total" [words("kind", all::<MailKind>)]
         "Mails made durable: one for each route of a submission, and notices."
         => "When `notice` grows: many submitters are told of failures; see postseal_bounced_recipients_total.";
+    SUPPRESSED = Counter "postseal_suppressed_recipients_total" [words("reason", all::<SuppressedFor>)]
+        "Recipients of submissions that were not written to, being on the suppression list, by what put them there."
+        => "When it grows: an application's list is old; give its owner the notices, or the events `mail.suppressed`. When an address works again: `postseal suppression remove`.";
+    SUPPRESSIONS = Gauge "postseal_suppression_entries" []
+        "Entries of the suppression list."
+        => "A jump: many addresses failed at once; see postseal_bounced_recipients_total and `postseal suppression list` for the cause before it is believed.";
+    SUPPRESSIONS_MAX = Gauge "postseal_suppression_limit_entries" []
+        "Entries that the suppression list may have (suppression.entries_max)."
+        => "Nothing; it is what postseal_suppression_entries is held against.";
     SPOOL = Gauge "postseal_spool_state" [words("state", all::<SpoolState>)]
         "1 for the state that the spool is in."
         => "`full`: make room on its disk. `failed`: a write failed, nothing is accepted or sent; see the log for `spool.failed`, mend the disk, restart.";
@@ -223,6 +232,20 @@ meters! {
     PROVIDER_FAILING = Gauge "postseal_provider_failing_state" [PROVIDER]
         "1 while no session with the provider can be opened, whichever host is tried; never told of `other`, who are many."
         => "At 1: read `connection.failed` in the log; the cause is ours (firewall, source address, certificates) or the provider's.";
+
+    // What comes home.
+    RETURNED = Counter "postseal_returned_messages_total" [words("kind", all::<CameBack>)]
+        "Messages that came back to bounce addresses and were taken."
+        => "When `bounce` or `complaint` grows faster than what is sent: lists have grown old, or somebody sends what nobody wants; `postseal events` names whom.";
+    RETURNED_RECIPIENTS = Counter "postseal_returned_recipients_total" [REASON]
+        "Recipients that notices which came back call failed, each once."
+        => "When `authentication`, `reputation` or `policy` grow: see what receivers demand (`postseal doctor`).";
+    RETURN_REFUSALS = Counter "postseal_return_refusals_total" [words("why", all::<ReturnRefused>)]
+        "Recipients and messages that listeners for bounces refused."
+        => "`unknown` is the noise of the internet. When `expired` grows: raise readdress.token_age_days_max. `full`: somebody sends one bounce again and again.";
+    RETURNS_KEPT = Counter "postseal_returns_kept_mails_total" [words("why", all::<KeptFor>)]
+        "Returned mails that are held for a person."
+        => "When `undelivered` grows: the mailboxes behind returns.route refuse bounces; mend it, then `postseal queue release`. `unknown-sender`: the table of senders is not that of the relay that sent.";
 
     // Keys and the DNS.
     KEY_AGE = Gauge "postseal_key_age_seconds" [AUTHOR_DOMAIN, ALGORITHM]

@@ -103,6 +103,26 @@ words! {
 }
 
 words! {
+    /// What put a recipient on the suppression list.
+    SuppressedFor {
+        /// No such address.
+        UserUnknown = "user-unknown",
+        /// The account is disabled.
+        Suspended = "suspended",
+        /// The mailbox is full.
+        MailboxFull = "mailbox-full",
+        /// Its domain does not exist or takes no mail.
+        DomainNotFound = "domain-not-found",
+        /// A complaint.
+        Complaint = "complaint",
+        /// A person.
+        Manual = "manual",
+        /// Anything else, as an imported entry may say.
+        Other = "other",
+    }
+}
+
+words! {
     /// TLS of a session.
     Tls {
         /// Clear text.
@@ -189,6 +209,60 @@ words! {
         Submission = "submission",
         /// A notice of ours to a submitter.
         Notice = "notice",
+        /// What came back, on its way to the original sender.
+        Returned = "returned",
+    }
+}
+
+words! {
+    /// What came back.
+    CameBack {
+        /// A notice of failure.
+        Bounce = "bounce",
+        /// A notice of delay.
+        Delayed = "delayed",
+        /// A notice of success.
+        Delivered = "delivered",
+        /// A program answered for a person.
+        AutoReply = "auto-reply",
+        /// The sender is to prove to be a person.
+        ChallengeResponse = "challenge-response",
+        /// A complaint.
+        Complaint = "complaint",
+        /// Mail of a stranger, or to an address that is told to the world.
+        Other = "other",
+    }
+}
+
+words! {
+    /// Why something that came back was not taken.
+    ReturnRefused {
+        /// Nobody has the address: made up, altered, of a day to come.
+        Unknown = "unknown",
+        /// The bounce address is too old.
+        Expired = "expired",
+        /// Its client has tried too many addresses, or sends too fast.
+        Source = "source",
+        /// Its bounce address has had its fill.
+        Full = "full",
+        /// It goes round in circles.
+        Loop = "loop",
+        /// It is a complaint, and the DNS said nothing of the key of the feedback loop's signature.
+        Unchecked = "unchecked",
+        /// The spool could not take it.
+        Storage = "storage",
+    }
+}
+
+words! {
+    /// Why returned mail is kept for a person.
+    KeptFor {
+        /// A stranger wrote to a bounce address.
+        Stranger = "stranger",
+        /// Nobody remembers whose the bounce address is.
+        UnknownSender = "unknown-sender",
+        /// Nobody takes it.
+        Undelivered = "undelivered",
     }
 }
 

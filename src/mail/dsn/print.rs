@@ -193,7 +193,8 @@ fn explain(recipient: &DsnRecipient, say: &mut impl FnMut(usize, &str)) {
     if evidence.unknown_end {
         say(4, "The connection ended before the server answered, so the message may have arrived all the same.");
     }
-    if let (Action::Failed, Some(advice)) = (recipient.action, advice(evidence.status)) {
+    // What no server was asked about, our own words explain.
+    if let (Action::Failed, Some(advice), 1..) = (recipient.action, advice(evidence.status), recipient.attempts) {
         say(4, advice);
     }
     if recipient.action == Action::Failed && recipient.attempts > 1 {

@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How long a page may take to become what is expected; a machine that is busy with other tests is slow, not broken.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two looks at a page that is waited for.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// A browser with one window.
 pub struct Browser {
     session: String,
@@ -55,9 +61,17 @@ impl Browser {
         self.command("url", json!({ "url": url })).await;
     }
 
-    pub async fn url(&self) -> String {
-        let answer = self.client.get(format!("{}/url", self.session)).send().await.unwrap().json::<Value>().await.unwrap();
-        answer["value"].as_str().unwrap().to_owned()
+    /// Waits until it is at an address: a click is answered before the page that it leads to is there.
+    pub async fn arrives_at(&self, url: &str) {
+        let began = Instant::now();
+        loop {
+            let at = self.client.get(format!("{}/url", self.session)).send().await.unwrap().json::<Value>().await.unwrap();
+            if at["value"] == url {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "expected to be at {url}, and is at {at}");
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// What a script of the test's own gives.
@@ -69,27 +83,40 @@ impl Browser {
     pub async fn until(&self, script: &str) {
         let began = Instant::now();
         while self.run(script).await != json!(true) {
-            assert!(began.elapsed() < Duration::from_mins(1), "never true: {script}\n{}", self.text().await);
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(began.elapsed() < PATIENCE, "never true: {script}\n{}", self.text().await);
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Waits until a person reads all of this.
+    pub async fn reads(&self, expected: &[&str]) {
+        let began = Instant::now();
+        loop {
+            let text = self.text().await;
+            let Some(absent) = expected.iter().find(|expected| !text.contains(**expected)) else {
+                return;
+            };
+            assert!(began.elapsed() < PATIENCE, "nobody ever read \"{absent}\" here:\n{text}");
+            tokio::time::sleep(GLANCE).await;
         }
     }
 
     /// What a person reads.
     pub async fn text(&self) -> String {
-        let body = self.element("body").await;
-        let answer = self.client.get(format!("{}/element/{body}/text", self.session)).send().await.unwrap().json::<Value>().await.unwrap();
-        answer["value"].as_str().unwrap_or_default().to_owned()
+        let text = self.on("body", async |body| self.asked(self.client.get(format!("{}/element/{body}/text", self.session))).await).await;
+        text.as_str().unwrap_or_default().to_owned()
     }
 
     pub async fn write(&self, selector: &str, text: &str) {
-        let element = self.element(selector).await;
-        self.command(&format!("element/{element}/clear"), json!({})).await;
-        self.command(&format!("element/{element}/value"), json!({ "text": text })).await;
+        self.on(selector, async |field| {
+            let cleared = self.told(&format!("element/{field}/clear"), json!({})).await;
+            if is_stale(&cleared) { cleared } else { self.told(&format!("element/{field}/value"), json!({ "text": text })).await }
+        })
+        .await;
     }
 
     pub async fn click(&self, selector: &str) {
-        let element = self.element(selector).await;
-        self.command(&format!("element/{element}/click"), json!({})).await;
+        self.on(selector, async |element| self.told(&format!("element/{element}/click"), json!({})).await).await;
     }
 
     /// What the console said since it was asked last.
@@ -110,19 +137,47 @@ impl Browser {
         self.command("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
-    async fn element(&self, selector: &str) -> String {
-        let found = self.command("element", json!({ "using": "css selector", "value": selector })).await;
-        found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str).unwrap_or_else(|| panic!("no {selector}: {found}")).to_owned()
+    /// Does something with the first element that a selector finds, once it is there: and again with its successor where the page was
+    /// replaced between finding and doing, which WebDriver calls a stale reference; nothing was done then.
+    async fn on(&self, selector: &str, act: impl AsyncFn(&str) -> Value) -> Value {
+        let began = Instant::now();
+        loop {
+            let found = self.told("element", json!({ "using": "css selector", "value": selector })).await;
+            let element = found.as_object().filter(|_| found["error"].is_null()).and_then(|found| found.values().next()).and_then(Value::as_str);
+            let said = match element {
+                Some(element) => act(element).await,
+                None => found,
+            };
+            if said["error"].is_null() {
+                return said;
+            }
+            let passes = is_stale(&said) || said["error"] == "no such element";
+            assert!(passes && began.elapsed() < PATIENCE, "{selector}: {said}");
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     async fn command(&self, path: &str, body: Value) -> Value {
-        let answer = self.client.post(format!("{}/{path}", self.session)).json(&body).send().await.unwrap().json::<Value>().await.unwrap();
-        assert!(answer["value"]["error"].is_null(), "{path} {body}: {answer}");
-        answer["value"].clone()
+        let said = self.told(path, body.clone()).await;
+        assert!(said["error"].is_null(), "{path} {body}: {said}");
+        said
+    }
+
+    async fn told(&self, path: &str, body: Value) -> Value {
+        self.asked(self.client.post(format!("{}/{path}", self.session)).json(&body)).await
+    }
+
+    async fn asked(&self, request: reqwest::RequestBuilder) -> Value {
+        let mut answer = request.send().await.unwrap().json::<Value>().await.unwrap();
+        answer["value"].take()
     }
 
     /// Ends it, so that no process of it stays.
     pub async fn end(self) {
         let _ = self.client.delete(&self.session).send().await;
     }
+}
+
+fn is_stale(said: &Value) -> bool {
+    said["error"] == "stale element reference"
 }

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod certificates;
 #[path = "../../support/dns.rs"]
 pub mod dns;
+pub mod dovecot;
 pub mod lab;
 pub mod letters;
 #[path = "../../support/odd_signatures.rs"]
@@ -39,6 +40,7 @@ use tempfile::TempDir;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     Bind,
+    Dovecot,
     Postfix,
     Prometheus,
     SmtpSink,
@@ -64,6 +66,8 @@ pub enum Peer {
     Mandoc,
     Groff,
     OtlpDefinition,
+    Nmap,
+    TestSsl,
     Root,
     Mounts,
 }
@@ -73,6 +77,7 @@ impl Peer {
     fn described(self) -> (&'static str, &'static str) {
         match self {
             Self::Bind => ("BIND", "Debian: bind9"),
+            Self::Dovecot => ("Dovecot with LMTP", "Debian: dovecot-lmtpd"),
             Self::Postfix => ("Postfix", "Debian: postfix"),
             Self::Prometheus => ("Prometheus with promtool", "Debian: prometheus"),
             Self::SmtpSink => ("smtp-sink", "Debian: postfix"),
@@ -100,8 +105,10 @@ impl Peer {
             Self::Mandoc => ("mandoc", "Debian: mandoc"),
             Self::Groff => ("groff", "Debian: groff-base"),
             Self::OtlpDefinition => ("OTLP's definition", "PyPI: opentelemetry-proto for the Python that POSTSEAL_PYTHON names; tests/run makes one"),
+            Self::Nmap => ("nmap with its scripts", "Debian: nmap"),
+            Self::TestSsl => ("testssl.sh", "Debian: testssl.sh"),
             Self::Systemd => ("the tools of systemd", "Debian: systemd"),
-            Self::Root => ("the user root, whom Postfix and mounts need", "run the tests as root"),
+            Self::Root => ("the user root, whom Postfix, Dovecot and mounts need", "run the tests as root"),
             Self::Mounts => ("mounts in a namespace of their own", "Debian: util-linux, and a container that may mount"),
         }
     }
@@ -109,6 +116,7 @@ impl Peer {
     fn is_there(self) -> bool {
         match self {
             Self::Bind => ["named", "rndc", "named-checkzone"].iter().all(|name| program(name).is_some()),
+            Self::Dovecot => program("dovecot").is_some() && Path::new("/usr/lib/dovecot/lmtp").is_file(),
             Self::Postfix => program("postconf").is_some() && program("smtp-sink").is_some(),
             Self::Prometheus => program("prometheus").is_some() && program("promtool").is_some(),
             Self::SmtpSink => program("smtp-sink").is_some(),
@@ -134,6 +142,8 @@ impl Peer {
             Self::Mandoc => program("mandoc").is_some(),
             Self::Groff => program("groff").is_some(),
             Self::OtlpDefinition => succeeds(Command::new(python()).args(["-c", "import opentelemetry.proto.collector.trace.v1.trace_service_pb2"])),
+            Self::Nmap => program("nmap").is_some(),
+            Self::TestSsl => program("testssl").or_else(|| program("testssl.sh")).is_some(),
             Self::Root => geteuid().is_root(),
             Self::Mounts => succeeds(Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"])),
         }

@@ -24,6 +24,8 @@ pub struct Setup<'a> {
     pub certificate: Option<Certificate>,
     /// More lines for `main.cf`.
     pub main: &'a str,
+    /// More services for `master.cf`.
+    pub services: &'a str,
 }
 
 /// A running Postfix.
@@ -92,6 +94,28 @@ impl Postfix {
         assert_eq!(code, 0, "{said}");
     }
 
+    /// Every message that it holds: its recipients, and the message as it would go over the wire.
+    pub fn held(&self) -> Vec<(Vec<String>, Vec<u8>)> {
+        let tool = |name: &str, arguments: &[&str]| {
+            let output = Command::new(program(name).unwrap()).arg("-c").arg(self.etc()).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        let listed = String::from_utf8(tool("postqueue", &["-j"])).unwrap();
+        let entries = listed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).filter(|entry| entry["queue_name"] == "hold");
+        let held = entries.map(|entry| {
+            let recipients = entry["recipients"].as_array().unwrap().iter().map(|to| to["address"].as_str().unwrap().to_owned()).collect();
+            (recipients, with_crlf(&tool("postcat", &["-bhq", entry["queue_id"].as_str().unwrap()])))
+        });
+        held.collect()
+    }
+
+    /// Lets everything go that it holds.
+    pub fn release(&self) {
+        let (code, said) = run(Command::new(program("postsuper").unwrap()).arg("-c").arg(self.etc()).args(["-H", "ALL"]), b"");
+        assert_eq!(code, 0, "{said}");
+    }
+
     fn etc(&self) -> PathBuf {
         self.folder.path().join("etc")
     }
@@ -138,7 +162,7 @@ fn write_configuration(folder: &Path, port: u16, setup: &Setup<'_>) {
         setup.main
     );
     std::fs::write(etc.join("main.cf"), main).unwrap();
-    std::fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}")).unwrap();
+    std::fs::write(etc.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}{}", setup.services)).unwrap();
     write_access(&etc, setup.access);
 }
 

@@ -1,0 +1,48 @@
+//! What stands behind a listener: the half of the relay that its purpose names.
+
+use super::front::Front;
+use super::returns::Returns;
+use crate::ingress::{Accept, Allowance};
+use crate::mail::{Client, ForwardPath, Mailbox, Receipt, Refusal, ReversePath, Submission};
+use crate::spool::SqliteSpool;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// See above.
+#[derive(Clone)]
+pub enum Entrance {
+    /// For applications.
+    Submission(Arc<Front<SqliteSpool>>),
+    /// For what comes home.
+    Bounces(Arc<Returns<SqliteSpool>>),
+}
+
+impl Accept for Entrance {
+    fn admits(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Submission(front) => front.admits(address),
+            Self::Bounces(returns) => returns.admits(address),
+        }
+    }
+
+    fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
+        match self {
+            Self::Submission(front) => front.begin(client, from, size),
+            Self::Bounces(returns) => returns.begin(client, from, size),
+        }
+    }
+
+    async fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal> {
+        match self {
+            Self::Submission(front) => front.recipient(client, to, taken).await,
+            Self::Bounces(returns) => returns.recipient(client, to, taken).await,
+        }
+    }
+
+    async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
+        match self {
+            Self::Submission(front) => front.accept(submission).await,
+            Self::Bounces(returns) => returns.accept(submission).await,
+        }
+    }
+}
