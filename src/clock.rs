@@ -1,7 +1,17 @@
 //! The one place that asks the system for the time. A shell; everything else is given a [`Timestamp`].
 
 use crate::mail::Timestamp;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Tells the time, to those who must live under another one in a test.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The system's.
+#[must_use]
+pub fn system() -> Clock {
+    Arc::new(now)
+}
 
 /// The present, in UTC.
 #[must_use]

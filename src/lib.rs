@@ -7,7 +7,8 @@
 //!   ▲      Submission  Permit    Normalised   Readdressed  Sealed    │         │
 //!   │                  └───── prepare: one pure function ───────┘    │         │
 //!   ├─── 250 ◀─────────────────────────────────────────── Receipt ◀──┘         │
-//!   └─── DSN, sealed and spooled as any mail ◀─────────────────────────────────┘
+//!   ├─── DSN, sealed and spooled as any mail ◀─────────────────────────────────┘
+//!   └─── bounce, as it came ◀─ deliver ◀─ spool ◀─ returns ◀─ ingress ◀─ the world
 //! ```
 //!
 //! The `250` of a message can be made of a [`Receipt`](mail::Receipt) only, and only [`spool::Spool::commit`] gives one: what is
@@ -33,7 +34,7 @@
 //! | [`rotation`] | leads the keys of a domain through their life | queues, publishers |
 //! | [`dns`] | questions and answers, bounded; the records that a domain needs, printed, compared and written | what follows from an answer |
 //! | [`reasons`] | what a reply means: a table of rules, for delivery and for what comes back | who asks |
-//! | [`returns`] | what a message that came back says: bounce, delay, automatic reply, complaint; of whom, and why | whose it is, whether it is true |
+//! | [`returns`] | whose a message is that came back; what it says: bounce, delay, automatic reply, complaint, of whom and why; where it goes | sockets, DNS, whether what it says is true |
 //! | [`verdict`] | what SPF, DKIM and alignment come to for DMARC and Gmail | how a message came about |
 //! | [`doctor`] | what receivers demand of a domain and of the relay, held against what the world sees | configuration, messages |
 //! | [`migrate`] | what other mail systems are configured with, and what of it becomes ours | the machine they run on |
@@ -53,7 +54,7 @@
 //!   [`relay`] joins.
 //! - Decisions are pure: time and chance are arguments, and nothing is logged. Only *shells* touch socket, disk, clock, chance or log:
 //!   [`relay`], [`cli`], [`clock`], the log's writer; in `ingress` listener, connection, door, TLS, PROXY protocol and SASL; in
-//!   `deliver` worker, lane, pool, attempt, connection and TLS; the listener of `admin`; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the
+//!   `deliver` worker, lane, pool, attempt, connection, network and TLS; the listener of `admin`; the resolver and the exchange of `dns`, the SQLite spool, `keys`, the
 //!   driver of `rotation`; in `config` the
 //!   reading of files; in `seal` the algorithms and the questions about foreign signatures, as in `verdict`.
 //! - `tests/tidy.rs` holds both, and has the list of shells file by file.
@@ -62,9 +63,8 @@
 //!
 //! # What is absent
 //!
-//! Rooms of the design that do not exist yet, so that nobody looks for them: the bounce listener (*return*: the tokens are made and
-//! what comes back is understood, but nobody listens yet), MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
-//! reports and the DMARC advisor.
+//! Rooms of the design that do not exist yet, so that nobody looks for them: MTA-STS, DANE, TLS-RPT and REQUIRETLS, the PostgreSQL spool,
+//! reports (they are passed to a mailbox, not read) and the DMARC advisor.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

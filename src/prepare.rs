@@ -118,7 +118,7 @@ pub fn notice(dsn: &Dsn, original: &[u8], about: &NoticeAbout<'_>, rules: &Snaps
         route,
         original_reverse_path: ReversePath::Null,
         sender: None,
-        recipients: vec![SealedRecipient { mailbox: dsn.to.clone(), notify: Notify::Never, orcpt: None, reverse_path: ReversePath::Null }],
+        recipients: vec![SealedRecipient { mailbox: dsn.to.clone(), notify: Notify::Never, orcpt: None, reverse_path: ReversePath::Null, suppressed: None }],
         envid: None,
         ret: None,
         needs: Needs { eight_bit_mime: !message.body().is_ascii(), smtputf8 },
@@ -234,7 +234,7 @@ impl Work<'_> {
 
 fn sealed_recipient((recipient, reverse_path): (&Recipient, ReversePath)) -> SealedRecipient {
     let Recipient { mailbox, notify, orcpt } = recipient.clone();
-    SealedRecipient { mailbox, notify, orcpt, reverse_path }
+    SealedRecipient { mailbox, notify, orcpt, reverse_path, suppressed: None }
 }
 
 fn has_utf8_address(recipient: &SealedRecipient) -> bool {

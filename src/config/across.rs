@@ -4,6 +4,7 @@ use super::Config;
 use super::knob::{Knob, Octets};
 use super::reader::Reader;
 use super::sections::who::listed;
+use crate::deliver::HostPort;
 use crate::ingress::identity::{self, Fault};
 use crate::ingress::tls::ClientCertificates;
 use crate::keys::lifecycle::Evidence;
@@ -11,6 +12,7 @@ use crate::policy::Mode;
 use crate::readdress::RewriteReversePath;
 use crate::seal::NoKey;
 use crate::spool::sqlite::FileSystems;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub fn faults(root: &Reader<'_>, config: &Config) {
@@ -18,6 +20,7 @@ pub fn faults(root: &Reader<'_>, config: &Config) {
     identities(root, config);
     ages(root, config);
     memory(root, config);
+    homecomings(root, config);
     way_out(root, config);
     for (domain, settings) in &config.domains {
         if let Some(platform) = settings.third_party.as_ref().filter(|platform| !config.domains.contains_key(platform)) {
@@ -103,10 +106,27 @@ fn identities(root: &Reader<'_>, config: &Config) {
 
 /// A message that one listener takes must not be more than all of them have room for.
 fn memory(root: &Reader<'_>, config: &Config) {
-    let shared = config.server.incoming_octets_max;
-    if let Some(listener) = config.listeners.iter().find(|listener| listener.dialogue.message_octets_max > shared) {
-        let expected = format!("at least listeners.{}.message_octets_max, {}", listener.name, Octets(listener.dialogue.message_octets_max).written());
-        root.fault_at(&["server", "incoming_octets_max"], &Octets(shared).written(), &expected);
+    let of_server = (config.server.incoming_octets_max, ["server", "incoming_octets_max"], false);
+    let of_returns = (config.returns.incoming_octets_max, ["returns", "incoming_octets_max"], true);
+    for (shared, keys, takes_bounces) in [of_server, of_returns] {
+        let mut its = config.listeners.iter().filter(|listener| listener.takes_bounces() == takes_bounces);
+        if let Some(listener) = its.find(|listener| listener.dialogue.message_octets_max > shared) {
+            let expected = format!("at least listeners.{}.message_octets_max, {}", listener.name, Octets(listener.dialogue.message_octets_max).written());
+            root.fault_at(&keys, &Octets(shared).written(), &expected);
+        }
+    }
+}
+
+/// What comes home is kept until it is there, and remembered for as long as it may come.
+fn homecomings(root: &Reader<'_>, config: &Config) {
+    let Some(listener) = config.listeners.iter().find(|listener| listener.takes_bounces()) else { return };
+    if config.through.is_some() {
+        let expected = "\"submission\": with spool.mode = \"through\" nothing can be kept here; have bounces come to the postseal that queues";
+        root.fault_at(&["listeners", &listener.name, "purpose"], "\"bounces\"", expected);
+    }
+    if config.spool.history_days < u32::from(config.readdress.token_age_days_max) {
+        let expected = format!("at least readdress.token_age_days_max, {}: a bounce must find the mail it tells of", config.readdress.token_age_days_max);
+        root.fault_at(&["spool", "history_days"], &config.spool.history_days.to_string(), &expected);
     }
 }
 
@@ -130,6 +150,11 @@ fn way_out(root: &Reader<'_>, config: &Config) {
     if config.smart_hosts.reverse_paths.get(route) != Some(&RewriteReversePath::Keep) {
         let expected = "reverse_path = \"keep\": with spool.mode = \"through\" nobody here would know whose a bounce address is; the smart host makes it";
         root.fault_at(&["smart_hosts", route.as_str(), "reverse_path"], "\"rewrite\"", expected);
+    }
+    if hosts.get(route).is_some_and(|host| host.lmtp) {
+        let expected = "\"smtp\": with spool.mode = \"through\" a client hears one answer for all its recipients, and by LMTP each has its own after \
+                        the message, so that some would have it and get it again; name the agent's mail server, or set spool.mode = \"queue\"";
+        root.fault_at(&["smart_hosts", route.as_str(), "protocol"], "\"lmtp\"", expected);
     }
 }
 
@@ -170,14 +195,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(open(config));
     warnings.extend(in_clear(config));
     warnings.extend(rotation(config));
+    warnings.extend(bounces(config));
     if config.deliver.routes.private_addresses_allowed {
         warnings
             .push("deliver.private_addresses_allowed is true: whoever writes an MX record can have mail brought to an address inside your network".to_owned());
     }
     for name in config.smart_hosts.hosts.keys() {
         let is_upstream = config.server.upstream.as_ref() == Some(name);
-        if !is_upstream && config.policy.default_route != *name && config.policy.routes.iter().all(|rule| rule.route != *name) {
-            warnings.push(format!("smart host \"{name}\" is not used: neither routes.default nor routes.recipients names it"));
+        let is_way_home = config.returns.route.as_ref() == Some(name);
+        if !is_upstream && !is_way_home && config.policy.default_route != *name && config.policy.routes.iter().all(|rule| rule.route != *name) {
+            warnings.push(format!("smart host \"{name}\" is not used: neither routes.default, routes.recipients nor returns.route names it"));
         }
     }
     if config.seal.no_key == NoKey::Pass {
@@ -246,6 +273,41 @@ fn open(config: &Config) -> impl Iterator<Item = String> {
             .then(|| format!("identity \"{name}\": allow_proxy_networks is true: whoever comes through a proxy in its networks may send {authors}"));
         public.into_iter().chain(proxies)
     })
+}
+
+/// Listeners for bounces that bounces do not find, or that lose them.
+fn bounces(config: &Config) -> Vec<String> {
+    let listens = config.listeners.iter().any(super::sections::listeners::Listener::takes_bounces);
+    let mut warnings = Vec::new();
+    let hosts = &config.publication.bounce_hosts;
+    if listens && !hosts.contains(&config.server.hostname) {
+        let hosts = listed(hosts);
+        warnings.push(format!(
+            "a listener takes bounces, but `postseal dns records` names {hosts} as MX of the bounce domains, and not server.hostname: add it to \
+             dns.bounce_hosts, unless those pass bounces on to this relay"
+        ));
+    }
+    if listens && config.spool.file_systems == FileSystems::Volatile {
+        let text = "a listener takes bounces, but spool.file_systems is \"volatile\": whose they are is forgotten with the disk, and what is on its way \
+                    home is lost at the end; have bounces come to a postseal with a disk that stays";
+        warnings.push(text.to_owned());
+    }
+    let home = config.returns.route.as_ref().and_then(|route| Some((route, config.smart_hosts.hosts.get(route)?)));
+    if let Some((name, home)) = home
+        && let Some(listener) = config.listeners.iter().find(|listener| home.hosts.iter().any(|host| leads_to(host, listener.address)))
+    {
+        warnings.push(format!(
+            "smart host \"{name}\" is the way home, and leads to our own listener \"{}\": what comes back goes round, and is held in the end",
+            listener.name
+        ));
+    }
+    warnings
+}
+
+/// Whether a host by its address is one of our listeners.
+fn leads_to(host: &HostPort, listener: SocketAddr) -> bool {
+    let is_here = |ip: IpAddr| ip == listener.ip() || (listener.ip().is_unspecified() && ip.is_loopback());
+    host.port == listener.port() && host.host.parse().is_ok_and(is_here)
 }
 
 /// Passwords that everybody on the way can read.

@@ -188,25 +188,26 @@ impl Knob for Duration {
         duration(text(value)?.trim()).ok_or_else(|| shown(value))
     }
     fn written(&self) -> String {
-        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
-        let millis = self.as_millis();
-        let (size, unit) = units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)).unwrap_or((1000, "s"));
-        format!("\"{}{unit}\"", millis / size)
+        let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1000, "ms"), (1, "us")];
+        let micros = self.as_micros();
+        let (size, unit) = units.into_iter().find(|(size, _)| micros > 0 && micros.is_multiple_of(*size)).unwrap_or((1_000_000, "s"));
+        format!("\"{}{unit}\"", micros / size)
     }
 }
 
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let number: u64 = number.parse().ok()?;
-    let millis = match unit.trim() {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
+    let micros = match unit.trim() {
+        "us" => 1,
+        "ms" => 1000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
         _ => return None,
     };
-    number.checked_mul(millis).map(Duration::from_millis)
+    number.checked_mul(micros).map(Duration::from_micros)
 }
 
 impl Knob for Octets {

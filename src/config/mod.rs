@@ -12,7 +12,7 @@ pub use document::{DEFAULT_FILE, Document, Origin, is_there};
 pub use fault::{Fault, Faults};
 pub use sections::admin::Admin;
 pub use sections::how::Server;
-pub use sections::listeners::Listener;
+pub use sections::listeners::{Listener, Purpose};
 pub use sections::publication::{DomainPublication, Publication};
 pub use sections::rotation::DomainRotation;
 pub use sections::sending::SmartHosts;
@@ -27,7 +27,7 @@ use crate::mail::Stream;
 use crate::smtp::server::Bounds;
 use crate::{deliver, dns, normalise, policy, readdress, rotation, seal, spool};
 use reader::{KnobRead, Notes, Reader};
-use sections::{admin, events, how, listeners, publication, sending, watch, who};
+use sections::{admin, events, how, listeners, publication, returns, sending, watch, who};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// `[listeners]`.
     pub listeners: Vec<Listener>,
+    /// `[returns]`.
+    pub returns: crate::returns::Settings,
     /// `[identities]`.
     pub identities: Identities,
     /// `[users]`.
@@ -65,7 +67,7 @@ pub struct Config {
     pub readdress: readdress::Settings,
     /// `[seal]`, without keys.
     pub seal: seal::Rules,
-    /// `[spool]` and `[events]`.
+    /// `[spool]` and `[events]`, and how many entries `[suppression]` allows.
     pub spool: spool::Settings,
     /// `[webhooks]`.
     pub webhooks: Vec<webhook::Settings>,
@@ -79,7 +81,7 @@ pub struct Config {
     pub publication: Publication,
     /// `[smart_hosts]`.
     pub smart_hosts: SmartHosts,
-    /// `[deliver]`.
+    /// `[deliver]` and `[suppression]`.
     pub deliver: deliver::Settings,
     /// Whose certificates prove a next hop's name.
     pub roots: TlsSettings,
@@ -173,16 +175,20 @@ fn meant(root: &Reader<'_>) -> Config {
     let watch = watch::watch(root);
     let seal = seal::Rules { profiles: smart_hosts.profiles.clone(), held_pause: watch.held_pause(), ..how::seal(root, &hostname) };
     let journal = events::events(root);
+    let returns = returns::returns(root, &server.postmaster, &domains, &smart_hosts, &listeners);
     let (deliver, roots, max_age) = sending::deliver(root, &hostname, &smart_hosts, &identities, &streams, pools);
+    let (suppression, suppressions_max) = sections::suppression::suppression(root);
+    let deliver = deliver::Settings { suppression, ..deliver };
     let (spool, mode) = how::spool(root);
     let through = how::through(root, mode, &policy.default_route, server.upstream.as_ref());
+    let deliver = deliver::Settings { returned_kept_for: returns.keep_for, ..deliver };
     let mut config = Config {
         auth: how::auth(root),
         otlp: sections::otlp::otlp(root),
         normalise: how::normalise(root, &hostname),
         readdress: how::readdress(root, &domains),
         webhooks: events::webhooks(root, &journal),
-        spool: spool::Settings { journal, ..spool },
+        spool: spool::Settings { suppressions_max, journal, ..spool },
         through,
         resolver: how::resolver(root),
         watch,
@@ -193,6 +199,7 @@ fn meant(root: &Reader<'_>) -> Config {
         tls,
         admin,
         listeners,
+        returns,
         identities,
         users,
         domains,
@@ -216,7 +223,7 @@ fn meant(root: &Reader<'_>) -> Config {
 fn tell_bounds(config: &mut Config) {
     let bounds = |identity: &policy::Identity| Bounds { message_octets_max: identity.size_octets_max, recipients_max: identity.recipients_max };
     let identities: HashMap<_, _> = config.policy.identities.iter().map(|(name, identity)| (name.clone(), bounds(identity))).collect();
-    config.listeners.iter_mut().for_each(|listener| listener.dialogue.identities.clone_from(&identities));
+    config.listeners.iter_mut().filter(|listener| !listener.takes_bounces()).for_each(|listener| listener.dialogue.identities.clone_from(&identities));
 }
 
 /// Listeners offer what the users can use.
@@ -224,7 +231,8 @@ fn offer_sasl(root: &Reader<'_>, config: &mut Config) {
     match sasl::Sasl::new(config.users.clone(), sasl::Gate::new(config.auth)) {
         Ok(sasl) => {
             let mechanisms: Vec<String> = sasl.mechanisms().into_iter().map(str::to_owned).collect();
-            config.listeners.iter_mut().for_each(|listener| listener.dialogue.sasl_mechanisms.clone_from(&mechanisms));
+            let submission = config.listeners.iter_mut().filter(|listener| !listener.takes_bounces());
+            submission.for_each(|listener| listener.dialogue.sasl_mechanisms.clone_from(&mechanisms));
         }
         Err(faults) => faults.iter().for_each(|fault| match fault {
             sasl::UserFault::Twice(name) | sasl::UserFault::Name(name) => root.fault_at(&["users", name], &fault.to_string(), ""),

@@ -44,6 +44,7 @@ async fn reach(host: &HostFacts, settings: &Settings) -> Option<Result<(), Strin
             address: SocketAddr::new(address, settings.mx_port),
             tls: TlsDemand::Required,
             implicit_tls: false,
+            lmtp: false,
             auth: None,
             source: None,
             ehlo_name: settings.ehlo.clone(),

@@ -5,7 +5,7 @@
 
 use super::Accept;
 use super::refused::reason_of;
-use crate::clock;
+use crate::clock::Clock;
 use crate::events::meters;
 use crate::events::meters::words::{Authenticated, ListenerTls, RefusedAt, Tls};
 use crate::mail::{EnhancedCode, IdentityName, Proof, Receipt, Refusal, Submission, Timestamp, TlsSession};
@@ -41,6 +41,8 @@ pub struct Terms<A> {
     pub memory: Arc<Memory>,
     /// Of the shell.
     pub settings: Settings,
+    /// The time.
+    pub clock: Clock,
     /// Of the dialogue. `starttls` and `sasl_mechanisms` follow from `encryption` and `door`.
     pub dialogue: DialogueSettings,
     /// Where it counts.
@@ -54,6 +56,11 @@ pub trait Door: Send + Sync + 'static {
 
     /// The identity that a verified chain of certificates stands for, and the name that matched.
     fn by_certificate(&self, chain: &[CertificateDer<'_>]) -> Option<(IdentityName, String)>;
+
+    /// The identity of a client of whom nothing is known, not even its address; `None`: it is nobody.
+    fn anybody(&self) -> Option<IdentityName> {
+        None
+    }
 
     /// The certificate to show; `None` where there is none.
     fn tls(&self) -> Option<Arc<ServerConfig>>;
@@ -222,9 +229,9 @@ struct Time {
 
 impl<S: Stream, A: Accept> Connection<S, A> {
     async fn open(stream: S, origin: Origin, terms: Arc<Terms<A>>, drain: CancellationToken, mut presence: Presence) -> io::Result<Self> {
-        let time = Time { began_at: clock::now(), began: Instant::now() };
+        let time = Time { began_at: (terms.clock)(), began: Instant::now() };
         let tls = if terms.encryption == Encryption::None { None } else { terms.door.tls() };
-        let known = origin.identifies.then(|| terms.door.by_network(origin.address)).flatten().map(|identity| (identity, Proof::Network));
+        let known = by_network(&*terms.door, origin);
         let mut peer = Peer { address: origin.address, listener: Arc::clone(&terms.listener), known, tls: None };
         let settings = Arc::new(dialogue_settings(&terms, tls.is_some())?);
         let wire = match (terms.encryption, &tls) {
@@ -251,13 +258,19 @@ impl<S: Stream, A: Accept> Connection<S, A> {
                 return self.close().await;
             }
             self.send().await?;
+            // Time runs out for a client that never pauses, too.
+            if self.time.now() >= self.dialogue.deadline() {
+                self.dialogue.handle(Input::Tick, self.time.now());
+                continue;
+            }
             tokio::select! {
+                biased; // what is there to be read needs no timer
+                () = self.drain.cancelled(), if !self.draining => self.begin_draining(),
                 read = self.wire.read(&mut octets) => match read? {
                     0 => return self.close().await,
                     count => self.dialogue.handle(Input::Octets(&octets[..count]), self.time.now()),
                 },
                 () = sleep_until(self.time.instant(self.dialogue.deadline())) => self.dialogue.handle(Input::Tick, self.time.now()),
-                () = self.drain.cancelled(), if !self.draining => self.begin_draining(),
             }
         }
     }
@@ -277,7 +290,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
                         .begin(&client, &from, size)
                         .map(|allowance| Bounds { message_octets_max: allowance.size_octets_max, recipients_max: allowance.recipients_max }),
                 ),
-                Action::Judge { client, to, taken } => Input::Judged(self.terms.accept.recipient(&client, &to, taken)),
+                Action::Judge { client, to, taken } => Input::Judged(self.terms.accept.recipient(&client, &to, taken).await),
                 Action::StartTls => self.start_tls().await?,
                 Action::Authenticate { mechanism, initial } => {
                     self.exchange = self.terms.door.authentication(&mechanism, self.origin.address);
@@ -317,8 +330,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         };
         self.presence.tls = Tls::Failed;
         let stream = handshake(stream, config, self.terms.settings.handshake_timeout).await?;
-        let by_network = self.origin.identifies.then(|| self.terms.door.by_network(self.origin.address)).flatten();
-        let (session, known) = introduced(&stream, &*self.terms.door, by_network.map(|identity| (identity, Proof::Network)));
+        let (session, known) = introduced(&stream, &*self.terms.door, by_network(&*self.terms.door, self.origin));
         self.presence.tls = version_of(&session);
         self.wire = Wire::Tls(Box::new(stream));
         Ok(Input::TlsStarted(session, known))
@@ -350,7 +362,7 @@ impl<S: Stream, A: Accept> Connection<S, A> {
     async fn hand(&mut self, submission: Submission) -> io::Result<Input<'static>> {
         self.send().await?;
         let ended = Instant::now();
-        let submission = Submission { received_at: clock::now(), ..submission };
+        let submission = Submission { received_at: (self.terms.clock)(), ..submission };
         let accept = Arc::clone(&self.terms.accept);
         let unheard = Unheard { listener: Arc::clone(&self.terms.listener), client: self.origin.address };
         let commit = tokio::spawn(async move { accept.accept(submission).await.map(|receipt| unheard.of(receipt)) });
@@ -450,6 +462,12 @@ async fn handshake<S: Stream>(stream: S, config: &Arc<ServerConfig>, within: Dur
     let accepted = timeout(within, TlsAcceptor::from(Arc::clone(config)).accept(stream)).await;
     let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     accepted.map_err(|error| io::Error::new(error.kind(), format!("the TLS handshake failed: {error}")))
+}
+
+/// What its address tells of the client.
+fn by_network(door: &dyn Door, origin: Origin) -> Option<(IdentityName, Proof)> {
+    let identity = origin.identifies.then(|| door.by_network(origin.address)).flatten().or_else(|| door.anybody())?;
+    Some((identity, Proof::Network))
 }
 
 /// What TLS tells of the client: its certificate goes before its address.

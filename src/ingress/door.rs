@@ -26,6 +26,43 @@ pub struct Guard {
     pub sasl: Arc<sasl::Sasl>,
     /// Our certificate.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The same for clients of whom nobody asks who they are.
+    pub open_tls: Option<Arc<ServerConfig>>,
+}
+
+/// A door that is open to anybody: who comes in is nobody in particular, and cannot become anybody else.
+#[derive(Debug)]
+pub struct OpenDoor {
+    /// What they are called.
+    pub name: IdentityName,
+    /// Our certificate.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl Door for OpenDoor {
+    fn by_network(&self, _: IpAddr) -> Option<IdentityName> {
+        Some(self.name.clone())
+    }
+
+    fn by_certificate(&self, _: &[CertificateDer<'_>]) -> Option<(IdentityName, String)> {
+        None
+    }
+
+    fn anybody(&self) -> Option<IdentityName> {
+        Some(self.name.clone())
+    }
+
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.clone()
+    }
+
+    fn mechanisms(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn authentication(&self, _: &str, _: IpAddr) -> Option<Box<dyn Exchange>> {
+        None
+    }
 }
 
 impl Door for Guard {

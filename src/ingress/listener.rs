@@ -168,7 +168,9 @@ async fn admitted<A: Accept>(
 ) {
     let Some(proxy) = proxy else {
         let origin = Origin { address: peer.ip().to_canonical(), identifies: true };
-        let Some(_place) = place.of_client(origin.address) else { return turn_away(&stream, &terms, origin.address) };
+        let Some(_place) = place.of_client(origin.address).filter(|_| terms.accept.admits(origin.address)) else {
+            return turn_away(&stream, &terms, origin.address);
+        };
         return connection::serve(stream, origin, terms, drain).await;
     };
     match proxy.unwrap(stream, peer).await {
@@ -176,7 +178,9 @@ async fn admitted<A: Accept>(
             let origin = Origin { address: client.unwrap_or(peer).ip().to_canonical(), identifies: client.is_some() };
             // A proxy that speaks for itself, to see whether we live, is held to no client's limit.
             let place = if origin.identifies { place.of_client(origin.address) } else { Some(place) };
-            let Some(_place) = place else { return turn_away_slowly(stream, &terms, origin.address).await };
+            let Some(_place) = place.filter(|_| !origin.identifies || terms.accept.admits(origin.address)) else {
+                return turn_away_slowly(stream, &terms, origin.address).await;
+            };
             connection::serve(stream, origin, terms, drain).await;
         }
         Err(error) => {

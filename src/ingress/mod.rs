@@ -13,9 +13,15 @@ pub mod tls;
 
 use crate::mail::{Client, ForwardPath, Mailbox, Receipt, Refusal, ReversePath, Submission};
 use std::future::Future;
+use std::net::IpAddr;
 
 /// What ingress needs of the rest of the relay; `relay.rs` joins the two.
 pub trait Accept: Send + Sync + 'static {
+    /// When it connects: is a client of this address to be served at all?
+    fn admits(&self, _: IpAddr) -> bool {
+        true
+    }
+
     /// At MAIL: may this client begin a transaction? `size` is the `SIZE=` parameter in octets. The only place where a rate refuses.
     ///
     /// # Errors
@@ -26,7 +32,7 @@ pub trait Accept: Send + Sync + 'static {
     ///
     /// # Errors
     /// The reply to give.
-    fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> Result<Mailbox, Refusal>;
+    fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> impl Future<Output = Result<Mailbox, Refusal>> + Send;
 
     /// At the final dot (or `BDAT … LAST`): the whole submission. Returns once it is durable.
     ///

@@ -89,7 +89,16 @@ pub enum TlsFault {
 /// The TLS of a listener, exchangeable while it runs.
 #[derive(Debug)]
 pub struct Tls {
-    config: ArcSwap<ServerConfig>,
+    configs: ArcSwap<Configs>,
+}
+
+/// One certificate, shown in two ways.
+#[derive(Debug)]
+struct Configs {
+    /// Client certificates as the settings have it.
+    own: Arc<ServerConfig>,
+    /// No client is asked for one.
+    open: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -98,7 +107,7 @@ impl Tls {
     /// # Errors
     /// Every fault found.
     pub fn load(settings: &Settings) -> Result<Self, Vec<TlsFault>> {
-        Ok(Self { config: ArcSwap::from_pointee(server_config(settings)?) })
+        Ok(Self { configs: ArcSwap::from_pointee(server_configs(settings)?) })
     }
 
     /// Reads the files again; new connections use what they say. Sessions of before are not resumed.
@@ -106,20 +115,26 @@ impl Tls {
     /// # Errors
     /// Every fault found; all stays as it was then.
     pub fn reload(&self, settings: &Settings) -> Result<(), Vec<TlsFault>> {
-        self.config.store(Arc::new(server_config(settings)?));
+        self.configs.store(Arc::new(server_configs(settings)?));
         Ok(())
     }
 
     /// The configuration as it is now.
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+        self.configs.load().own.clone()
+    }
+
+    /// The same for clients of whom nobody asks who they are.
+    #[must_use]
+    pub fn current_for_anybody(&self) -> Arc<ServerConfig> {
+        self.configs.load().open.clone()
     }
 
     /// For the next handshake.
     #[must_use]
     pub fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        self.config.load_full().into()
+        self.current().into()
     }
 }
 
@@ -191,7 +206,7 @@ fn time(tag: u8, text: &str) -> Option<Timestamp> {
     written.parse::<jiff::Timestamp>().ok().map(|instant| Timestamp::from_unix_millis(instant.as_millisecond()))
 }
 
-fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {
+fn server_configs(settings: &Settings) -> Result<Configs, Vec<TlsFault>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut faults = Vec::new();
     let mut keys = Vec::new();
@@ -216,15 +231,16 @@ fn server_config(settings: &Settings) -> Result<ServerConfig, Vec<TlsFault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
+    let certificates = Arc::new(ByName::new(keys));
     #[allow(clippy::expect_used, reason = "aws-lc-rs has cipher suites of both versions")]
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .expect("the provider serves TLS 1.2 and 1.3");
-    let builder = match verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
+    let builder = || {
+        ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("the provider serves TLS 1.2 and 1.3")
     };
-    Ok(builder.with_cert_resolver(Arc::new(ByName::new(keys))))
+    let open = Arc::new(builder().with_no_client_auth().with_cert_resolver(certificates.clone()));
+    let own = verifier.map_or_else(|| open.clone(), |verifier| Arc::new(builder().with_client_cert_verifier(verifier).with_cert_resolver(certificates)));
+    Ok(Configs { own, open })
 }
 
 fn certified_key(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFault> {

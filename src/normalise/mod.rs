@@ -24,6 +24,8 @@ mod quoting;
 mod required;
 mod trace;
 
+pub use trace::received;
+
 /// What an operator decides about normalisation.
 #[derive(Debug, Clone)]
 pub struct Settings {

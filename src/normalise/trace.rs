@@ -8,7 +8,8 @@ use crate::mail::{Client, Envelope, Host, MailId, Timestamp};
 use std::net::IpAddr;
 
 /// The whole field with its CR LF, folded at its clauses.
-pub(super) fn received(envelope: &Envelope, client: &Client, settings: &Settings, id: MailId, now: Timestamp) -> String {
+#[must_use]
+pub fn received(envelope: &Envelope, client: &Client, settings: &Settings, id: MailId, now: Timestamp) -> String {
     let mut clauses = Vec::new();
     if settings.show_client {
         clauses.push(from(client));

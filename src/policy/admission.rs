@@ -1,8 +1,9 @@
 //! What is decided in the dialogue, before there is a message: at MAIL and at RCPT.
 
-use super::{Settings, Usage, reverse_path, route};
+use super::{Mode, Settings, Usage, reverse_path, route};
 use crate::ingress::Allowance;
-use crate::mail::{EnhancedCode, ForwardPath, Host, IdentityName, Mailbox, Refusal, ReversePath, Timestamp};
+use crate::mail::{Domain, EnhancedCode, ForwardPath, Host, IdentityName, Mailbox, Refusal, ReversePath, Stream, Timestamp};
+use std::collections::BTreeSet;
 
 /// At MAIL: may `name` begin a transaction with this sender and this `SIZE=` (octets)? Counts the message.
 ///
@@ -47,4 +48,33 @@ pub fn recipient(settings: &Settings, name: &IdentityName, to: &ForwardPath, tak
         }
     }
     Ok(mailbox.clone())
+}
+
+/// Whose mail an identity may send, before there is a message that says so: every author domain that its mail can be signed by, with every
+/// stream that it can be in. Where any stream is allowed, a stream without a name stands for them all, which no entry of the suppression
+/// list names. `None`: they cannot be counted.
+#[must_use]
+pub fn senders(settings: &Settings, name: &IdentityName) -> Option<BTreeSet<(Domain, Stream)>> {
+    let identity = settings.identity(name).ok()?;
+    let mut domains = BTreeSet::new();
+    match &identity.mode {
+        Mode::Forward { domain } => _ = domains.insert(domain.clone()),
+        Mode::Author => {
+            for pattern in &identity.author_domains {
+                let governing = settings.signing_domain(pattern.domain());
+                if !pattern.is_exact() {
+                    settings.domains.get(governing)?; // else each name below signs for itself
+                    domains.extend(settings.domains.keys().filter(|known| known.is_at_or_below(pattern.domain())).cloned());
+                }
+                domains.insert(governing.clone());
+            }
+        }
+    }
+    let streams: BTreeSet<Stream> = match (&identity.mode, &identity.streams) {
+        // The streams that others name are no instructions to us.
+        (Mode::Forward { .. }, _) => [identity.stream.clone()].into(),
+        (Mode::Author, Some(streams)) => streams.iter().chain([&identity.stream]).cloned().collect(),
+        (Mode::Author, None) => [Stream::new("")].into(),
+    };
+    Some(domains.into_iter().flat_map(|domain| streams.iter().map(move |stream| (domain.clone(), stream.clone())).collect::<Vec<_>>()).collect())
 }

@@ -22,11 +22,11 @@ mod route;
 mod settings;
 mod usage;
 
-pub use admission::{begin, recipient};
+pub use admission::{begin, recipient, senders};
 pub use pattern::{DomainPattern, DomainPatternError};
 pub use reverse_path::{ReversePathReason, can_receive, reverse_path};
 pub use route::{route, rule as route_rule};
-pub use settings::{AuthorDomain, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule, Settings};
+pub use settings::{AuthorDomain, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule, Settings, Suppressed};
 pub use usage::Usage;
 
 use crate::mail::{Domain, EnhancedCode, Headers, IdentityName, Mailbox, Recipient, Refusal, ReversePath, RouteName, Stream, Submission, Timestamp, author};

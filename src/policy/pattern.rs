@@ -51,6 +51,12 @@ impl DomainPattern {
         &self.domain
     }
 
+    /// It covers one name only.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        matches!(self.reach, Reach::Exact)
+    }
+
     /// Is this one of them?
     #[must_use]
     pub fn matches(&self, domain: &Domain) -> bool {
@@ -62,7 +68,8 @@ impl DomainPattern {
     }
 
     /// Among patterns that match the same domain the most specific is the greatest: the longer name, then the narrower reach.
-    pub(super) fn specificity(&self) -> impl Ord + use<> {
+    #[must_use]
+    pub fn specificity(&self) -> impl Ord + use<> {
         (self.domain.as_str().len(), self.reach)
     }
 }

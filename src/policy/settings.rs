@@ -56,6 +56,18 @@ pub struct Identity {
     pub stream: Stream,
     /// The streams it may name in `X-Postseal-Stream`; `None` for all of them. Its default stream it may always name.
     pub streams: Option<BTreeSet<Stream>>,
+    /// What becomes of recipients that are on the suppression list.
+    pub suppressed: Suppressed,
+}
+
+/// What becomes of recipients that are on the suppression list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Suppressed {
+    /// They are taken, and settled as failed; the submitter hears of it by a notice.
+    #[default]
+    Settle,
+    /// They are refused at RCPT, where that can be known there; else as [`Suppressed::Settle`].
+    Refuse,
 }
 
 /// How an identity sends.
@@ -137,6 +149,7 @@ impl Identity {
             trusted_upstream: false,
             stream: Stream::new(DEFAULT_STREAM),
             streams: None,
+            suppressed: Suppressed::Settle,
         }
     }
 

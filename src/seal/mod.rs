@@ -18,9 +18,10 @@
 //! envelopes, so its fields go in front of one transaction, above all of these, and none of these may cover them.
 
 use crate::mail::{
-    Domain, IdentityName, KeyId, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Timestamp, TraceContext,
+    Domain, IdentityName, KeyId, MailId, Mailbox, Message, Notify, OriginalRecipient, Ret, ReversePath, RouteName, Stream, Suppression, Timestamp, TraceContext,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 pub mod arc;
 pub mod dkim;
@@ -90,6 +91,9 @@ pub enum Kind {
     Submission,
     /// A DSN of ours: null reverse-path, never answered.
     Notice,
+    /// What came back to a bounce address, on its way to the original sender: null reverse-path, never answered, never sealed. What
+    /// cannot be passed on is kept for a person.
+    Returned,
 }
 
 /// One recipient of a sealed message.
@@ -103,6 +107,8 @@ pub struct SealedRecipient {
     pub orcpt: Option<OriginalRecipient>,
     /// The `MAIL FROM` of its transaction: a bounce address, or null. Recipients with the same one may share a transaction.
     pub reverse_path: ReversePath,
+    /// The entry of the suppression list by which it is not written to: it is settled as failed when the message is committed.
+    pub suppressed: Option<Arc<Suppression>>,
 }
 
 /// What a next hop must offer to take the message unchanged.

@@ -193,6 +193,8 @@ const CHOSEN: &[&[&str]] = &[
     &["identities"],
     &["listeners"],
     &["publishers"],
+    &["returns", "mailboxes"],
+    &["returns", "senders"],
     &["routes", "recipients"],
     &["smart_hosts"],
     &["streams"],

@@ -39,10 +39,52 @@ fn what_goes_through_has_one_way_that_keeps_the_reverse_path() {
     let two = faults(&format!("{hosts}[routes]\ndefault = \"central\"\n[routes.recipients]\n\"example.net\" = \"other\"\n"));
     assert!(two.contains("routes.recipients.\"example.net\": \"other\"; expected \"central\", as routes.default"), "{two}");
     assert!(two.contains("smart_hosts.central.reverse_path: \"rewrite\"; expected reverse_path = \"keep\""), "{two}");
+    let lmtp = "[smart_hosts.agent]\nhost = \"192.0.2.1\"\nport = 24\nprotocol = \"lmtp\"\nreverse_path = \"keep\"\n[routes]\ndefault = \"agent\"\n";
+    let agent = faults(&format!("{lmtp}[spool]\nmode = \"through\"\n"));
+    assert!(agent.contains("smart_hosts.agent.protocol: \"lmtp\"; expected \"smtp\": with spool.mode = \"through\" a client hears one answer"), "{agent}");
+    assert!(agent.contains("or set spool.mode = \"queue\""), "{agent}");
+    assert!(read(&good_and(lmtp), &[]).is_ok(), "what is queued may go there");
     let late = faults(&format!("{hosts}[routes]\ndefault = \"central\"\n[through]\ntimeout = \"10m\"\n"));
     assert!(late.contains("through.timeout: \"10m\"; expected a time with its unit from \"1s\" to \"570s\""), "{late}");
     let nobody = read(&good(&[("[server]", "[server]\nupstream = \"central\"")]), &[]).unwrap_err();
     assert!(nobody.contains("server.upstream: \"central\"; expected one of "), "{nobody}");
+}
+
+#[test]
+fn what_comes_back_needs_a_way_home() {
+    let listener = "[listeners.back]\npurpose = \"bounces\"\naddress = \"127.0.0.1:25\"\ntls = \"none\"\n";
+    let home = "[smart_hosts.home]\nhost = \"192.0.2.1\"\n";
+    let faults = |more: &str| read(&good_and(&format!("{listener}{more}")), &[]).unwrap_err();
+    let none = faults("");
+    assert!(none.contains("returns.route: missing, though a listener takes bounces; expected the name of a smart host"), "{none}");
+    let unknown = faults(&format!("{home}[returns]\nroute = \"house\"\n"));
+    assert!(unknown.contains("returns.route: \"house\"; expected one of \"home\""), "{unknown}");
+    let both = faults(&format!("{home}[returns]\nroute = \"home\"\nevents_only = true\n"));
+    assert!(both.contains("returns.events_only: true, though there is a route; expected false"), "{both}");
+    for good in [format!("{listener}[returns]\nevents_only = true\n"), format!("{listener}{home}[returns]\nroute = \"home\"\n")] {
+        assert!(read(&good_and(&good), &[]).is_ok(), "{good}");
+    }
+    let lmtp = faults(&format!("{home}protocol = \"lmtp\"\n[returns]\nroute = \"home\"\n"));
+    assert!(lmtp.contains("smart_hosts.home.port: missing, though protocol is \"lmtp\"; expected the port of the delivery agent"), "{lmtp}");
+    let all = faults(&format!(
+        "bare_lf = \"repair\"\nauth_without_tls = true\nmessage_octets_max = \"65 MiB\"\n{home}[returns]\nroute = \"home\"\n\
+         [returns.senders]\n\"a b@x\" = \"events-only\"\n\"x.example\" = \"nobody\"\n\"no-reply\" = \"events-only\"\n\
+         [returns.mailboxes]\npostmaster = \"a@x.example\"\nbaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = \"a@x.example\"\n[spool]\nhistory_days = 29\n"
+    ));
+    for told in [
+        "listeners.back.bare_lf: set, though purpose is \"bounces\"; expected no bare_lf: what comes back is mended",
+        "listeners.back.auth_without_tls: set, though purpose is \"bounces\"; expected no auth_without_tls: nobody authenticates there",
+        "returns.incoming_octets_max: \"64 MiB\"; expected at least listeners.back.message_octets_max, \"65 MiB\"",
+        "returns.senders.\"a b@x\": ",
+        "returns.senders.\"x.example\": \"nobody\"; expected an address, or \"events-only\"",
+        "returns.senders.no-reply: \"no-reply\" is neither an address nor a domain; expected \"no-reply@example.com\"",
+        "returns.mailboxes.postmaster: a local part that has a key of its own; expected returns.postmaster",
+        "returns.mailboxes.baaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: ",
+        "spool.history_days: \"29\"; expected at least readdress.token_age_days_max, 30",
+    ] {
+        assert!(all.contains(told) || all.contains(&told.replace("\"29\"", "29")), "{told}\nin\n{all}");
+    }
+    assert_eq!(all.lines().count(), 9, "{all}");
 }
 
 #[test]

@@ -111,11 +111,30 @@ private_addresses_allowed = true
             "identity \"idle\" is nobody: it has neither networks nor certificate_names, and no user",
             "listener \"app\": auth_without_tls is true: passwords cross the network in clear",
             "seal.no_key is \"pass\": mail of a domain without a key leaves unsigned, and large receivers reject it",
-            "smart host \"hop\" is not used: neither routes.default nor routes.recipients names it",
+            "smart host \"hop\" is not used: neither routes.default, routes.recipients nor returns.route names it",
             "smart host \"hop\": auth_in_clear is true: its password may cross the network in clear",
             "spool.file_systems is \"volatile\": on a tmpfs, accepted mail is lost when the machine or container stops",
         ]
     );
+}
+
+#[test]
+fn a_way_home_that_leads_to_ourselves_is_told() {
+    let text = |listener: &str, host: &str| {
+        let listener = format!("[listeners.back]\npurpose = \"bounces\"\naddress = \"{listener}\"\ntls = \"none\"\n");
+        good_and(&format!("{listener}[smart_hosts.home]\nhost = \"{host}\"\nport = 2600\n[returns]\nroute = \"home\"\n"))
+    };
+    for (listener, host, is_told) in [
+        ("127.0.0.1:2600", "127.0.0.1", true),
+        ("0.0.0.0:2600", "127.0.0.1", true),
+        ("[::]:2600", "::1", true),
+        ("127.0.0.1:2601", "127.0.0.1", false),
+        ("127.0.0.1:2600", "192.0.2.1", false),
+        ("127.0.0.1:2600", "mail.example.com", false),
+    ] {
+        let told = read(&text(listener, host), &[]).unwrap().warnings().any(|warning| warning.contains("leads to our own listener \"back\""));
+        assert_eq!(told, is_told, "{listener} {host}");
+    }
 }
 
 #[test]

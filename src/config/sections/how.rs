@@ -24,6 +24,8 @@ pub struct Server {
     pub keys: PathBuf,
     /// How long a drain may take.
     pub drain: Duration,
+    /// Whether the memory of this process, with keys and passwords in it, may be dumped and looked at.
+    pub core_dumps: bool,
     /// Octets of all messages being received at a time.
     pub incoming_octets_max: u64,
     /// Threads that seal; 0: one a core.
@@ -45,6 +47,7 @@ pub fn server(root: &Reader<'_>) -> Server {
         postmaster,
         keys: table.resolve(&table.value("keys", PathBuf::from("keys"))),
         drain: table.within("drain", Duration::from_secs(20), PAUSE),
+        core_dumps: table.value("core_dumps", false),
         incoming_octets_max: table.within("incoming_octets_max", Octets(256 * MIB), Octets(MIB)..=Octets(1024 * GIB)).0,
         sealing_threads: table.within("sealing_threads", 0, 0..=1024),
         upstream: table.optional::<String>("upstream").map(|name| RouteName::new(&name)),
@@ -205,6 +208,7 @@ pub fn spool(root: &Reader<'_>) -> (spool::Settings, Mode) {
         reserve_octets: table.within("reserve_octets", Octets(standard.reserve_octets), Octets(MIB)..=Octets(1024 * GIB)).0,
         body_file_octets_min: table.within("body_file_octets_min", Octets(standard.body_file_octets_min), Octets(0)..=Octets(64 * MIB)).0,
         linger: table.within("linger", standard.linger, Duration::ZERO..=Duration::from_secs(1)),
+        endings_linger: table.within("endings_linger", standard.endings_linger, Duration::ZERO..=Duration::from_secs(1)),
         senders_max: table.within("senders_max", standard.senders_max, 1..=1_000_000_000),
         senders_days: table.within("senders_days", standard.senders_days, 1..=3650),
         history_days: table.within("history_days", standard.history_days, 1..=3650),

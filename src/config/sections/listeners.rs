@@ -18,6 +18,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens; port 0 takes a free one.
     pub address: SocketAddr,
+    /// Whom it is for.
+    pub purpose: Purpose,
     /// TLS from the first octet.
     pub implicit_tls: bool,
     /// A PROXY header precedes, from these networks only.
@@ -34,6 +36,23 @@ pub struct Listener {
     pub dialogue: Settings,
 }
 
+/// Whom a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Applications that send.
+    Submission,
+    /// Anybody on the internet who sends something back.
+    Bounces,
+}
+
+impl Listener {
+    /// Whether what is sent back comes in here.
+    #[must_use]
+    pub fn takes_bounces(&self) -> bool {
+        self.purpose == Purpose::Bounces
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protection {
     None,
@@ -47,6 +66,7 @@ pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) ->
     let mut read = Vec::new();
     for (name, table) in root.tables("listeners") {
         let faults_before = table.faults_so_far();
+        let purpose = table.one_of("purpose", &[("submission", Purpose::Submission), ("bounces", Purpose::Bounces)], Purpose::Submission);
         let tls = table.one_of(
             "tls",
             &[
@@ -69,13 +89,14 @@ pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) ->
             table.fault("proxies", "set, though proxy_protocol is false", "proxy_protocol = true, or no proxies");
         }
         let listener = Listener {
+            purpose,
             implicit_tls: tls == Protection::Implicit,
             proxies: is_proxied.then_some(proxies),
             connections_max: table.within("connections_max", 1000, 1..=1_000_000),
             connections_per_client_max: table.within("connections_per_client_max", 100, 1..=1_000_000),
             handshake_timeout: table.within("handshake_timeout", Duration::from_secs(30), TIMEOUT),
             write_timeout: table.within("write_timeout", Duration::from_mins(1), TIMEOUT),
-            dialogue: dialogue(&table, hostname, tls),
+            dialogue: dialogue(&table, hostname, tls, purpose),
             address: table.required("address", &SocketAddr::expected()).unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             name,
         };
@@ -85,8 +106,19 @@ pub fn listeners(root: &Reader<'_>, hostname: &Domain, has_certificate: bool) ->
     read
 }
 
-fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Protection) -> Settings {
+fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Protection, purpose: Purpose) -> Settings {
     let standard = Settings::default();
+    let is_for_bounces = purpose == Purpose::Bounces;
+    if is_for_bounces {
+        for (key, why) in
+            [("auth_without_tls", "nobody authenticates there"), ("auth_attempts_max", "nobody authenticates there"), ("bare_lf", "what comes back is mended")]
+        {
+            if table.has(key) {
+                table.fault(key, "set, though purpose is \"bounces\"", &format!("no {key}: {why}"));
+            }
+        }
+    }
+    let bare_lf = table.one_of("bare_lf", &[("reject", BareLf::Reject), ("repair", BareLf::Repair)], BareLf::Reject);
     Settings {
         hostname: hostname.to_string(),
         starttls: match tls {
@@ -96,7 +128,7 @@ fn dialogue(table: &Reader<'_>, hostname: &Domain, tls: Protection) -> Settings 
         },
         sasl_mechanisms: Vec::new(),
         auth_without_tls: table.value("auth_without_tls", standard.auth_without_tls),
-        bare_lf: table.one_of("bare_lf", &[("reject", BareLf::Reject), ("repair", BareLf::Repair)], BareLf::Reject),
+        bare_lf: if is_for_bounces { BareLf::Mend } else { bare_lf },
         command_octets_max: octets(table, "command_octets_max", standard.command_octets_max, 512..=64 * KIB),
         message_octets_max: table.within("message_octets_max", Octets(standard.message_octets_max), Octets(KIB)..=Octets(GIB)).0,
         line_octets_max: octets(table, "line_octets_max", standard.line_octets_max, 1000..=64 * MIB),

@@ -8,8 +8,10 @@ pub mod how;
 pub mod listeners;
 pub mod otlp;
 pub mod publication;
+pub mod returns;
 pub mod rotation;
 pub mod sending;
+pub mod suppression;
 pub mod watch;
 pub mod who;
 

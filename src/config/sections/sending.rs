@@ -45,6 +45,10 @@ pub fn smart_hosts(root: &Reader<'_>) -> SmartHosts {
         if !can_be_named {
             table.table_fault(&format!("\"{name}\" cannot name a smart host"), "another name; \"mx\" is the route by MX records, and names hold no \"/\"");
         }
+        let lmtp = table.one_of("protocol", &[("smtp", false), ("lmtp", true)], false);
+        if lmtp && !table.has("port") {
+            table.fault("port", "missing, though protocol is \"lmtp\"", "the port of the delivery agent, often 24: LMTP has none of its own (RFC 2033 §5)");
+        }
         let port = table.within("port", 587, 1..=u16::MAX);
         let implicit_tls = table.value("implicit_tls", port == 465);
         let tls = table.one_of("tls", TLS_DEMANDS, TlsDemand::Verified);
@@ -60,7 +64,7 @@ pub fn smart_hosts(root: &Reader<'_>) -> SmartHosts {
         };
         let rewrite =
             table.one_of("reverse_path", &[("rewrite", RewriteReversePath::Rewrite), ("keep", RewriteReversePath::Keep)], RewriteReversePath::Rewrite);
-        let smart_host = SmartHost { hosts: hosts(&table, port), tls, implicit_tls, auth, ed25519: profile.ed25519, limits: Arc::new(limits(&table)) };
+        let smart_host = SmartHost { hosts: hosts(&table, port), tls, implicit_tls, lmtp, auth, ed25519: profile.ed25519, limits: Arc::new(limits(&table)) };
         if can_be_named {
             read.hosts.insert(route.clone(), Arc::new(smart_host));
             read.profiles.insert(route.clone(), profile);
@@ -153,6 +157,7 @@ pub fn deliver(
         smart_hosts: smart_hosts.hosts.iter().map(|(name, host)| (name.clone(), with_rules(host, &providers))).collect(),
         providers,
         reasons: Arc::new(reasons(&table)),
+        suppression: standard.suppression,
         tls: rules,
         stream_schedules: streams.iter().map(|(name, settings)| (name.clone(), stream_schedule(settings))).collect(),
         identity_rates: identities.rules.iter().filter_map(|(name, identity)| Some((name.clone(), rate(identity.rate.recipients_per_minute?)?))).collect(),
@@ -169,6 +174,7 @@ pub fn deliver(
         queues_max: table.within("queues_max", standard.queues_max, 1..=100_000),
         claim_recipients_max: table.within("claim_recipients_max", standard.claim_recipients_max, 1..=100_000),
         sessions_max: table.within("sessions_max", standard.sessions_max, 1..=100),
+        returned_kept_for: standard.returned_kept_for,
         idle: table.within("idle_timeout", standard.idle, PAUSE),
         idle_connections_max: table.within("idle_connections_max", standard.idle_connections_max, 0..=100_000),
         schedule,

@@ -9,7 +9,7 @@ use super::{AGE, AGE_OR_NONE, GIB, KIB, nobody, sending};
 use crate::ingress::identity::{CertificateRule, Consent, NetworkRule, San};
 use crate::keys::{self, KeyFile};
 use crate::mail::{Domain, IdentityName, Mailbox, RouteName, Stream};
-use crate::policy::{self, AuthorDomain, DomainPattern, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule};
+use crate::policy::{self, AuthorDomain, DomainPattern, Foreign, Identity, Mode, Rate, ReversePathRule, RouteRule, Suppressed};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -66,6 +66,7 @@ fn identity(table: &Reader<'_>) -> Identity {
         recipients_max: table.within("recipients_max", standard.recipients_max, 1..=100_000),
         trusted_upstream: table.value("trusted_upstream", standard.trusted_upstream),
         stream: Stream::new(&table.value("stream", standard.stream.to_string())),
+        suppressed: table.one_of("suppressed", &[("settle", Suppressed::Settle), ("refuse", Suppressed::Refuse)], Suppressed::Settle),
         streams: table.optional::<Vec<String>>("streams").map(|names| names.iter().map(|name| Stream::new(name)).collect()),
         ..standard
     }
