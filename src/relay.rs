@@ -231,7 +231,7 @@ impl Relay {
         let measuring = Measuring::begin(meters.clone(), &sights, &report, &config);
         let desk = desk::Desk { delivery: delivery.clone(), home, in_force: in_force.clone() };
         let office = life.office(meters, Arc::new(desk));
-        let page = page::Sources::new(office, in_force.clone(), delivery.clone(), resolver, traffic, report.commits_lost);
+        let page = page::Sources::new(office, in_force.clone(), delivery.clone(), resolver, traffic, webhooks.troubles().clone(), report.commits_lost);
         let page_keeper = PageKeeper::begin(&page);
         let (doors, closing, admin) = (Vec::new(), Vec::new(), Admin::default());
         let mut relay = Self {

@@ -2,6 +2,7 @@
 
 use super::examination;
 use super::rotation::InForce;
+use super::webhooks::Troubles;
 use crate::admin::page::domains;
 use crate::admin::page::journey::{self, Known};
 use crate::admin::page::matters::{self, Complaint, Facts, Matter, Paused};
@@ -39,6 +40,7 @@ pub struct Sources {
     delivery: Arc<Delivery>,
     resolver: Arc<Resolver>,
     traffic: Arc<Traffic>,
+    webhooks: Arc<Troubles>,
     commits_lost: u64,
     /// The last one.
     gathered: Mutex<Option<Arc<Gathered>>>,
@@ -73,9 +75,10 @@ impl Sources {
         delivery: Arc<Delivery>,
         resolver: Arc<Resolver>,
         traffic: Arc<Traffic>,
+        webhooks: Arc<Troubles>,
         commits_lost: u64,
     ) -> Arc<Self> {
-        Arc::new(Self { office, in_force, delivery, resolver, traffic, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
+        Arc::new(Self { office, in_force, delivery, resolver, traffic, webhooks, commits_lost, gathered: Mutex::default(), doctor: Doctor::default() })
     }
 
     /// What handlers of the other paths share.
@@ -474,11 +477,17 @@ impl Sources {
             keys_waiting: self.in_force.waits().into_iter().filter(|(_, wait)| wait.needs_a_person).map(|(key, wait)| (key.to_string(), wait.reason)).collect(),
             paused: pauses.into_iter().map(resting).collect(),
             complaints: complaints(events, now),
-            webhooks: Vec::new(),
+            webhooks: self.webhooks(),
             certificates,
             warnings: config.warnings().map(str::to_owned).collect(),
             findings: self.findings(),
         }
+    }
+
+    /// Those that do not answer, with the events that they do not have; some may be none of theirs.
+    fn webhooks(&self) -> Vec<(String, u64, String)> {
+        let last = *self.spool().last().borrow();
+        self.webhooks.all().into_iter().map(|(name, trouble)| (name, last.saturating_sub(trouble.after), trouble.why)).collect()
     }
 
     /// What doctor would mend.

@@ -10,6 +10,7 @@ use crate::events::webhook::{Answer, Delivery, Settings, retry_after};
 use crate::spool::journal::{Event, Filter, Journal};
 use crate::spool::{SpoolError, SqliteSpool};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,7 +21,40 @@ use tokio_util::sync::CancellationToken;
 /// All that run.
 pub struct Webhooks {
     spool: Arc<SqliteSpool>,
+    troubles: Arc<Troubles>,
     running: Mutex<Running>,
+}
+
+/// Receivers that did not take what they were sent last, by the names of their webhooks.
+#[derive(Debug, Default)]
+pub struct Troubles(Mutex<BTreeMap<String, Trouble>>);
+
+/// What is wrong with a receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The last event that it has, or that it does not want.
+    pub after: u64,
+    /// What it answered, or why it did not.
+    pub why: String,
+}
+
+impl Troubles {
+    /// Those there are now.
+    pub fn all(&self) -> BTreeMap<String, Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, webhook: &str, trouble: Option<Trouble>) {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => drop(troubles.insert(webhook.to_owned(), trouble)),
+            None => drop(troubles.remove(webhook)),
+        }
+    }
+
+    fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 struct Running {
@@ -31,8 +65,14 @@ struct Running {
 impl Webhooks {
     /// Begins with these.
     pub fn begin(spool: Arc<SqliteSpool>, settings: &[Settings], tls: &ClientTls) -> Self {
-        let running = Mutex::new(Running::begin(spool.clone(), settings.to_vec(), tls.clone(), None));
-        Self { spool, running }
+        let troubles = Arc::default();
+        let running = Mutex::new(Running::begin(spool.clone(), &troubles, settings.to_vec(), tls.clone(), None));
+        Self { spool, troubles, running }
+    }
+
+    /// What is wrong with them, kept up to date.
+    pub const fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// These instead; each goes on where the one of its name was. Requests under way end first.
@@ -41,7 +81,7 @@ impl Webhooks {
         running.over.cancel();
         // The place of the old one is taken by a task that has ended.
         let old = std::mem::replace(&mut running.task, tokio::spawn(async {}));
-        *running = Running::begin(self.spool.clone(), settings.to_vec(), tls.clone(), Some(old));
+        *running = Running::begin(self.spool.clone(), &self.troubles, settings.to_vec(), tls.clone(), Some(old));
     }
 
     /// Ends; a request under way has a moment to be answered. What was not is sent again after the next start.
@@ -59,13 +99,14 @@ impl Webhooks {
 }
 
 impl Running {
-    fn begin(spool: Arc<SqliteSpool>, settings: Vec<Settings>, tls: ClientTls, before: Option<JoinHandle<()>>) -> Self {
+    fn begin(spool: Arc<SqliteSpool>, troubles: &Arc<Troubles>, settings: Vec<Settings>, tls: ClientTls, before: Option<JoinHandle<()>>) -> Self {
         let over = CancellationToken::new();
-        let until = over.clone();
+        let (until, troubles) = (over.clone(), troubles.clone());
         let task = tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
+            troubles.clear();
             // One that was removed, and is back some day, begins anew. A spool that cannot say it now is asked at the next start.
             let names = settings.iter().map(|settings| settings.name.clone()).collect();
             let _ = spool.forget_cursors_but(names).await;
@@ -74,9 +115,13 @@ impl Running {
                 match client(&settings, &tls) {
                     Ok(client) => {
                         let (filter, last) = (settings.filter(), spool.last());
-                        hooks.spawn(Hook { spool: spool.clone(), settings, client, filter, last, over: until.clone() }.run());
+                        let (spool, troubles, over) = (spool.clone(), troubles.clone(), until.clone());
+                        hooks.spawn(Hook { spool, troubles, settings, client, filter, last, over }.run());
                     }
-                    Err(error) => tracing::error!(webhook = settings.name, %error, "webhook.stopped"),
+                    Err(error) => {
+                        tracing::error!(webhook = settings.name, %error, "webhook.stopped");
+                        troubles.note(&settings.name, Some(Trouble { after: *spool.last().borrow(), why: error.to_string() }));
+                    }
                 }
             }
             while hooks.join_next().await.is_some() {}
@@ -95,6 +140,7 @@ fn client(settings: &Settings, tls: &ClientTls) -> reqwest::Result<reqwest::Clie
 /// One reader.
 struct Hook<S> {
     spool: Arc<S>,
+    troubles: Arc<Troubles>,
     settings: Settings,
     client: reqwest::Client,
     filter: Filter,
@@ -179,7 +225,9 @@ impl<S: Journal> Hook<S> {
                 self.confirm(place, 1).await?;
             }
             Err(Failure::Gone) => {
-                tracing::error!(webhook = self.settings.name, error = "the receiver answered 410: it wants no more", "webhook.stopped");
+                let why = "the receiver answered 410: it wants no more";
+                tracing::error!(webhook = self.settings.name, error = why, "webhook.stopped");
+                self.troubles.note(&self.settings.name, Some(Trouble { after: place.after, why: why.to_owned() }));
                 return Ok(false);
             }
             Err(Failure::Now { why, asked }) => {
@@ -208,6 +256,7 @@ impl<S: Journal> Hook<S> {
         if place.failures > 0 {
             tracing::info!(webhook = self.settings.name, attempts = place.failures + 1, "webhook.recovered");
         }
+        self.troubles.note(&self.settings.name, None);
         place.failures = 0;
     }
 
@@ -216,6 +265,7 @@ impl<S: Journal> Hook<S> {
         if place.failures == 1 {
             tracing::warn!(webhook = self.settings.name, error = why, "webhook.failed");
         }
+        self.troubles.note(&self.settings.name, Some(Trouble { after: place.after, why: why.to_owned() }));
         self.rest(self.settings.pause(place.failures, asked, rand::random())).await;
     }
 

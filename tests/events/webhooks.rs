@@ -132,9 +132,25 @@ async fn a_receiver_that_is_gone_is_left_alone_until_a_reload() {
     relay.wait_for("webhook.stopped");
     relay.wait_for("attempt.delivered");
     assert_eq!(receiver.got().len(), 1);
+    page_says(&relay, |page| page.contains("Webhook crm does not answer") && page.contains("it wants no more")).await;
     relay.signal("HUP");
     receiver.until(|got| delivered(got) == 1).await;
+    page_says(&relay, |page| !page.contains("Webhook crm")).await;
     relay.stop();
+}
+
+/// Waits until the page of what needs a person is so; it is gathered anew every few seconds.
+async fn page_says(relay: &RelayProcess, such: impl Fn(&str) -> bool) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // what reqwest wants of whoever uses it
+    let (url, began) = (format!("http://{}/attention", relay.admin()), Instant::now());
+    loop {
+        let page = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        if such(&page) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_mins(1), "{page}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,9 +73,9 @@ async fn what_was_delivered_after_the_backup_is_not_sent_again_until_a_person_sa
     assert!(released.status.success() && told(&released).contains("mail for 3 recipients is due"), "{}", told(&released));
     let status: serde_json::Value = reqwest::get(format!("{admin}/api/v1/status")).await.unwrap().json().await.unwrap();
     assert_eq!(status["held"], serde_json::Value::Null);
+    hop.until(|sessions| sessions.iter().flat_map(|session| &session.transactions).filter(|received| received.taken).count() == 7).await;
     relay.stop();
     relay.start();
-    hop.until(|sessions| sessions.iter().flat_map(|session| &session.transactions).filter(|received| received.taken).count() == 7).await;
     assert!(!relay.log().iter().any(|event| event["event"] == "spool.held"), "it was let go");
     let again = relay.postseal(&["spool", "check", "lost"]);
     assert!(again.status.success(), "{}", told(&again));

@@ -2,6 +2,7 @@
 
 use super::{Body, Nothing, Problem};
 use crate::admin::{Office, Store};
+use crate::spool::control::Order;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -21,5 +22,6 @@ struct Released {
 
 async fn release<S: Store>(State(office): State<Arc<Office<S>>>, Body(Nothing {}): Body<Nothing>) -> Result<Json<Released>, Problem> {
     let recipients = office.spool.release_restored(office.life.standing().now).await?;
+    office.outbound.carried_out(&Order::Release, recipients);
     Ok(Json(Released { recipients }))
 }

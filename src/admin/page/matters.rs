@@ -64,7 +64,7 @@ pub struct Facts {
     pub paused: Vec<Paused>,
     /// Replies that complain of something that is ours to mend.
     pub complaints: Vec<Complaint>,
-    /// Webhooks whose endpoints do not answer: name, events that wait, the last error.
+    /// Webhooks whose endpoints do not answer: name, events that wait at most, the last error.
     pub webhooks: Vec<(String, u64, String)>,
     /// Certificates of the relay: file, and until when they are valid, or why they cannot be used.
     pub certificates: Vec<(String, Result<Timestamp, String>)>,
@@ -279,7 +279,7 @@ fn of_surroundings(facts: &Facts, now: Timestamp, list: &mut Vec<Matter>) {
             ..Matter::of(
                 Urgency::Soon,
                 format!("Webhook {name} does not answer"),
-                format!("{} to be told: {error}", count(*waiting, "event waits", "events wait")),
+                format!("Up to {} for it: {error}", count(*waiting, "event waits", "events wait")),
             )
         });
     }
