@@ -230,7 +230,7 @@ async fn a_drain_ends_in_time_and_tells_what_may_have_arrived_from_what_has_not(
     .await;
     let began = std::time::Instant::now();
     rig.delivery.drain(Duration::from_millis(300)).await;
-    assert!(began.elapsed() < SECOND * 5, "{:?}", began.elapsed());
+    assert!(began.elapsed() < SECOND * 20, "{:?}", began.elapsed());
     assert_eq!((rig.counts(), rig.tally(|tally| &tally.unknown_ends)), ((0, 1, 0), 1));
     // The other one was given back without an attempt counted: it is due now.
     assert_eq!(rig.spool.due(rig.now(), std::num::NonZeroUsize::MIN).await.unwrap().len(), 1);

@@ -101,6 +101,7 @@ async fn what_was_not_taken_comes_again_as_it_was_and_in_order() {
     let events: Vec<Value> = taken.iter().flat_map(Got::events).collect();
     assert_eq!(ids(&events), (1..=20).collect::<Vec<_>>(), "each once, in order");
     assert!(taken.iter().all(|got| got.events().len() <= 3));
+    relay.wait_for("webhook.recovered");
     let log = relay.log();
     let told = |name: &str| log.iter().filter(|event| event["event"] == name).cloned().collect::<Vec<_>>();
     assert_eq!(told("webhook.failed").len(), 1, "the first failure, not each");

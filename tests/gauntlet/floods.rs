@@ -141,7 +141,7 @@ fn clients_that_trickle_are_let_go_in_time() {
         let last = client.rest();
         assert!(last.starts_with("421 4.4.2 timed out") || last.is_empty(), "{in_message}: {last}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "they were held for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "they were held for {:?}", begun.elapsed());
     assert_eq!(relay.stop().0, Some(0));
 }
 
@@ -298,7 +298,7 @@ fn handshakes_without_end_are_let_go_and_floods_of_them_are_borne() {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     }
-    assert!(begun.elapsed() < Duration::from_secs(12), "they were held for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "they were held for {:?}", begun.elapsed());
 
     let flood = std::thread::spawn(move || {
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());

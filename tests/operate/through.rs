@@ -225,7 +225,7 @@ async fn messages_under_way_are_bounded_and_wait_their_turn() {
     let began = Instant::now();
     let second = send(&relay, &["a@one.example"], "second");
     assert!(second.starts_with("451 4."), "{second}");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(20));
     assert!(first.join().unwrap().starts_with("451 4.4.2"));
     relay.kill();
 }

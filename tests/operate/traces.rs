@@ -152,7 +152,9 @@ async fn only_what_is_sampled_is_told_and_what_is_no_trace_is_removed_all_the_sa
         let text = String::from_utf8_lossy(&received.octets).to_lowercase();
         assert!(!text.contains("traceparent") && !text.contains("tracestate"), "{text}");
     }
-    let traced: Vec<_> = relay.log().iter().filter(|event| event["event"] == "mail.accepted").map(|event| event["trace_id"].clone()).collect();
+    let accepted = || relay.log().into_iter().filter(|event| event["event"] == "mail.accepted").collect::<Vec<_>>();
+    relay.wait_until("mail.accepted", |_| accepted().len() == 5);
+    let traced: Vec<_> = accepted().iter().map(|event| event["trace_id"].clone()).collect();
     assert_eq!(traced, [json!(TRACE), Value::Null, Value::Null, Value::Null, json!(TRACE)], "an unsampled trace is told in the log");
     assert_eq!(relay.stop().0, Some(0));
 }
