@@ -87,7 +87,7 @@ async fn a_body_has_a_size() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_must_come_in_time() {
     let takes = Duration::from_millis(500);
-    let slow = Admin::slow(takes, |settings| settings.bounds = Bounds { request_timeout: takes / 5, ..usual() });
+    let slow = Admin::slow(Duration::from_mins(5), |settings| settings.bounds = Bounds { request_timeout: takes / 5, ..usual() });
     let late = http::post(&slow.address, "/api/v1/reload", "{}");
     assert_eq!((late.status, late.json()["error"]["code"].as_str()), (503, Some("timeout")));
     let patient = Admin::slow(takes, |settings| settings.bounds = Bounds { request_timeout: Duration::from_mins(5), ..usual() });

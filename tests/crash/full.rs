@@ -37,9 +37,9 @@ fn below_the_reserve(rig: &Rig) {
     assert_refused(rig);
     assert!(!rig.ledger.missing().is_empty());
     rig.sink.release();
-    rig.until("what was queued arrives", Duration::from_secs(30), || rig.ledger.missing().is_empty());
+    rig.until("what was queued arrives", Duration::from_mins(1), || rig.ledger.missing().is_empty());
     Volume::make_room(rig);
-    rig.until("mail is accepted again", Duration::from_secs(10), || accepts(rig));
+    rig.until("mail is accepted again", Duration::from_mins(1), || accepts(rig));
 }
 
 /// Not even an outcome can be written.
@@ -62,8 +62,8 @@ fn to_the_last_octet(rig: &Rig, after: Duration) {
     assert!(busy < Duration::from_millis(1000 + 30 * refused as u64), "{busy:?} of CPU for {refused} refusals in two seconds");
     Volume::make_room(rig);
     load.stop();
-    rig.until("what was queued arrives", Duration::from_secs(30), || rig.ledger.missing().is_empty());
-    rig.until("mail is accepted again", Duration::from_secs(10), || accepts(rig));
+    rig.until("what was queued arrives", Duration::from_mins(1), || rig.ledger.missing().is_empty());
+    rig.until("mail is accepted again", Duration::from_mins(1), || accepts(rig));
 }
 
 fn assert_refused(rig: &Rig) {

@@ -35,6 +35,8 @@ mod sink;
 mod table;
 mod volume;
 
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/relay_process.rs"]
 mod relay_process;
 #[path = "../support/smtp_client.rs"]

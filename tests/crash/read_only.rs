@@ -67,11 +67,11 @@ fn a_disk_that_becomes_read_only_stops_the_spool_loudly_and_loses_nothing() {
         std::thread::sleep(Duration::from_millis(300));
         // What ext4 does of itself when its disk fails (errors=remount-ro).
         assert!(Volume::within(&rig, "mount -o remount,abort \"$SPOOL\" || mount -o remount,ro \"$SPOOL\""), "the disk does not become read-only");
-        rig.until("the failure is told", Duration::from_secs(20), || rig.relay.log().iter().any(|line| line["event"] == "spool.failed"));
+        rig.until("the failure is told", Duration::from_mins(1), || rig.relay.log().iter().any(|line| line["event"] == "spool.failed"));
         // What was taken by the sink and could not be written down is sent again.
         rig.ledger.died();
         let refused = rig.ledger.refused_with("45");
-        rig.until("clients are put off", Duration::from_secs(10), || rig.ledger.refused_with("45") > refused + 3);
+        rig.until("clients are put off", Duration::from_mins(1), || rig.ledger.refused_with("45") > refused + 3);
         let promised = rig.ledger.promised();
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!(rig.ledger.promised(), promised, "promised on a disk that cannot be written");

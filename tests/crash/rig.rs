@@ -2,13 +2,14 @@
 
 use super::clients::{Load, Mix};
 use super::ledger::{Balance, Ledger, now_ns};
+use super::ports::free_port;
 use super::relay_process::RelayProcess;
 use super::sink::Sink;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -188,7 +189,7 @@ pub fn can(command: &str) -> bool {
 }
 
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// CPU time of a process so far.

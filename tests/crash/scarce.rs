@@ -40,9 +40,9 @@ fn without_file_descriptors_nobody_is_let_in_nothing_is_lost_and_nothing_spins()
         assert!(lines < 150, "{lines} lines of log in two seconds: {:#?}", super::rig::last(&rig.relay.log()));
         drop(crowd);
         limit_files(pid, 1024);
-        rig.until("mail is accepted again", Duration::from_secs(10), || SmtpClient::connect(&rig.submission.to_string()).is_ok());
+        rig.until("mail is accepted again", Duration::from_mins(1), || SmtpClient::connect(&rig.submission.to_string()).is_ok());
         rig.promise(10, Mix::OURS);
-        rig.until("what was queued arrives", Duration::from_secs(40), || rig.ledger.missing().is_empty());
+        rig.until("what was queued arrives", Duration::from_mins(1), || rig.ledger.missing().is_empty());
     }
     let balance = rig.finish();
     balance.assert_nothing_refused_came();

@@ -27,7 +27,7 @@ impl Volume {
         let (image, spool) = (self.image.display(), rig.spool());
         let begun = Instant::now();
         while !can(&format!("PATH=$PATH:/sbin:/usr/sbin; test -z \"$(losetup -j {image})\"")) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "the disk of the last life is still mounted");
+            assert!(begun.elapsed() < Duration::from_mins(1), "the disk of the last life is still mounted");
             std::thread::sleep(Duration::from_millis(20));
         }
         let script = format!("mkdir -p {0} && mount -o {options} {image} {0} && {before} exec \"$@\"", spool.display());

@@ -6,7 +6,7 @@ use postseal::mail::Domain;
 use std::time::Duration;
 
 fn resolver(dns: &Dns) -> Resolver {
-    Resolver::new(&Settings { nameservers: Some(vec![dns.address()]), timeout: Duration::from_millis(300), attempts: 1, ..Settings::default() }).unwrap()
+    Resolver::new(&Settings { nameservers: Some(vec![dns.address()]), timeout: Duration::from_secs(3), attempts: 1, ..Settings::default() }).unwrap()
 }
 
 fn domain(text: &str) -> Domain {

@@ -268,7 +268,7 @@ async fn nobody_fails_whose_message_cannot_be_read() {
     rig.commit(Sealed { due_at, ..mail }).await;
     rusqlite::Connection::open(rig.directory().join("spool.db")).unwrap().execute_batch("DELETE FROM bodies").unwrap();
     rig.advance(SECOND * 61);
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if rig.spool.counts().await.unwrap().quarantined == 1 {
             break;
         }
@@ -279,10 +279,10 @@ async fn nobody_fails_whose_message_cannot_be_read() {
 
 #[tokio::test]
 async fn a_lease_is_renewed_while_its_attempt_runs() {
-    let hop = NextHop::start(Script::modern().when(At::Rcpt(None), [Wait(SECOND * 5), Say("250 2.1.5 at last")]));
+    let hop = NextHop::start(Script::modern().when(At::Rcpt(None), [Wait(SECOND * 10), Say("250 2.1.5 at last")]));
     let mut settings = lab(hop.address().port());
-    settings.timeouts.data_done = SECOND;
-    (settings.lease, settings.lease_margin) = (SECOND * 4, SECOND);
+    (settings.timeouts.rcpt, settings.timeouts.data_done) = (SECOND * 60, SECOND * 4);
+    (settings.lease, settings.lease_margin) = (SECOND * 8, SECOND);
     let rig = Rig::start_with(ZONE, settings).await;
     rig.send(&["a@example.com"]).await;
     rig.until(1, 0, 0).await;

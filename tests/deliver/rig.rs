@@ -67,7 +67,7 @@ impl Rig {
         let dns = Dns::serve(zone).await;
         let resolver = postseal::dns::Settings {
             nameservers: Some(vec![dns.address()]),
-            timeout: Duration::from_millis(200),
+            timeout: Duration::from_secs(5), // long enough for a busy machine
             attempts: 0,
             ..postseal::dns::Settings::default()
         };
@@ -146,9 +146,9 @@ impl Rig {
         self.commit(self.mail(recipients)).await
     }
 
-    /// Waits for this many recipients delivered, deferred and failed so far; fails after fifteen seconds.
+    /// Waits for this many recipients delivered, deferred and failed so far; fails after a minute.
     pub async fn until(&self, delivered: u64, deferred: u64, failed: u64) {
-        for _ in 0..1500 {
+        for _ in 0..6000 {
             if self.counts() == (delivered, deferred, failed) {
                 return;
             }
@@ -159,7 +159,7 @@ impl Rig {
 
     /// Waits until something else that this side counts for itself is so.
     pub async fn until_true(&self, what: &str, shows: impl Fn() -> bool) {
-        for _ in 0..1500 {
+        for _ in 0..6000 {
             if shows() {
                 return;
             }
@@ -200,13 +200,12 @@ impl Rig {
 
 /// Loopback allowed, a port of our own, short times.
 pub fn lab(port: u16) -> Settings {
-    let time = Duration::from_secs(10);
+    let time = Duration::from_secs(20);
     let mut settings =
         Settings { source: Source { ehlo_name: "relay.example".to_owned(), ..Source::default() }, idle: Duration::from_millis(300), ..Settings::default() };
     settings.routes.mx_port = port;
     settings.routes.private_addresses_allowed = true;
-    settings.timeouts =
-        Timeouts { connect: Duration::from_secs(2), greeting: time, ehlo: time, mail: time, rcpt: time, data_init: time, ..Timeouts::default() };
+    settings.timeouts = Timeouts { connect: time, greeting: time, ehlo: time, mail: time, rcpt: time, data_init: time, ..Timeouts::default() };
     settings
 }
 

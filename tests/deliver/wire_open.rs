@@ -2,6 +2,7 @@
 
 use super::wire::{client_tls, target, timeouts};
 use crate::support::next_hop::{At, Close, NextHop, Raw, Rule, Say, Script, Tls, Wait};
+use crate::support::ports::free_port;
 use postseal::deliver::connection::Connection;
 use postseal::deliver::target::{Credentials, Login, OpenFault, Target, Timeouts};
 use postseal::deliver::tls::{ClientTls, Roots, TlsDemand, TlsSettings};
@@ -217,9 +218,7 @@ async fn each_stage_has_its_time() {
 #[tokio::test]
 async fn nobody_listening_is_no_connection() {
     let hop = NextHop::start(Script::modern());
-    let nobody = target(&hop);
-    drop(hop);
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let nobody = Target { address: (Ipv4Addr::LOCALHOST, free_port()).into(), ..target(&hop) };
     let opened = open(&nobody).await;
     assert!(shown(&nobody, &opened).starts_with("deferred 4.4.1: no connection"));
     assert_eq!(opened.err().unwrap().blame(), Blame::NextHop);

@@ -1,7 +1,8 @@
 //! What every server of a zone says when each is asked directly: a resolver at 127.0.0.1 and the zones' servers at other loopback
 //! addresses, all at one port.
 
-use crate::support::dns::{Dns, free_port_at};
+use crate::support::dns::Dns;
+use crate::support::ports::free_port_at;
 use postseal::dns::{Answer, Authority, Data, DnsFault, Kind, Observation, Resolver, Server, Settings, Shown, authority};
 use postseal::mail::Domain;
 use std::net::{IpAddr, SocketAddr};

@@ -157,7 +157,7 @@ fn its_end_is_bounded_and_orderly() {
     wait(|| client.log().contains("connected").then_some(()), || client.log());
     let (code, took) = relay.stop();
     assert_eq!(code, 0, "{}", relay.log());
-    assert!(took < Duration::from_secs(3 + 7 + 2), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
     let events: Vec<Value> = relay.events().iter().map(|line| line["event"].clone()).collect();
     assert_eq!(events.iter().rev().find(|event| **event == "drain.started" || **event == "relay.stopped").unwrap(), "relay.stopped");
 }

@@ -24,7 +24,7 @@ const CONFIG: &str = r#"
     source_v4 = "192.0.2.25"
     source_v6 = "2001:db8::25"
     [resolver]
-    timeout = "200ms"
+    timeout = "2s"
     attempts = 0
 "#;
 

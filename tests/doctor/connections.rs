@@ -3,6 +3,7 @@
 use super::house::{expect, resolver, subject, zone};
 use crate::support::dns::Dns;
 use crate::support::next_hop::{NextHop, Script, Tls};
+use crate::support::ports::free_port;
 use postseal::deliver::tls::{ClientTls, Roots, TlsSettings};
 use postseal::doctor::Status::{Fail, Ok, Warn};
 use postseal::doctor::{self, Finding, ask, connect};
@@ -58,7 +59,7 @@ async fn connected(script: Option<Script>, answer: &str) -> Vec<Finding> {
     let hop = script.map(NextHop::start);
     let mx_port = match &hop {
         Some(hop) => hop.address().port(),
-        None => TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port(), // nobody listens there any more
+        None => free_port(), // nobody listens there
     };
     let mut facts = ask::domain(subject(), &resolver).await;
     let settings = connect::Settings { tls, ehlo: "mx1.example.com".to_owned(), mx_port, https_port };

@@ -106,7 +106,7 @@ pub fn now() -> Timestamp {
 }
 
 pub fn resolver(dns: &Dns) -> Resolver {
-    let settings = Settings { nameservers: Some(vec![dns.address()]), timeout: Duration::from_millis(200), attempts: 0, ..Settings::default() };
+    let settings = Settings { nameservers: Some(vec![dns.address()]), timeout: Duration::from_secs(2), attempts: 0, ..Settings::default() };
     Resolver::new(&settings).unwrap()
 }
 

@@ -240,7 +240,7 @@ async fn a_browser_follows_by_server_sent_events_from_the_last_one_it_saw() {
     // A drain is not held up by those who follow, and ends what they read.
     let asked = Instant::now();
     assert_eq!(relay.stop().0, Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(40), "{:?}", asked.elapsed());
     std::io::copy(&mut followed, &mut std::io::sink()).unwrap();
 }
 

@@ -4,6 +4,7 @@ mod followed;
 mod webhooks;
 
 use crate::support::next_hop::NextHop;
+use crate::support::ports::free_port;
 use crate::support::relay_process::RelayProcess;
 use crate::support::smtp_client::{SmtpClient, message};
 
@@ -37,11 +38,6 @@ fn config(hop: &NextHop, more: &str) -> String {
         hop.address().port(),
         port = free_port(),
     )
-}
-
-/// A port that nobody has now: a relay that comes back has to be where it was.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Sends a mail with a track id to one recipient.

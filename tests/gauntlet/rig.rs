@@ -65,7 +65,7 @@ impl Rude {
 
     /// Waits for so many replies, or the end of the connection.
     pub fn hear(&mut self, replies: usize) -> String {
-        self.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        self.0.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let mut heard = Vec::new();
         while count_replies(&heard) < replies {
             let mut part = [0; 4096];
@@ -129,11 +129,11 @@ impl Credulous {
         self.heard.lock().unwrap().clone()
     }
 
-    /// Waits until so many messages came; fails after twenty seconds.
+    /// Waits until so many messages came; fails after a minute.
     pub fn until(&self, messages: usize) -> Heard {
         let begun = Instant::now();
         while self.heard.lock().unwrap().messages.len() < messages {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{messages} messages never came: {:#?}", self.heard());
+            assert!(begun.elapsed() < Duration::from_mins(1), "{messages} messages never came: {:#?}", self.heard());
             thread::sleep(Duration::from_millis(10));
         }
         thread::sleep(Duration::from_millis(200)); // another one would be one too many

@@ -1,6 +1,6 @@
 //! The shell over real streams: TLS, time, a server going down, clients going away.
 
-use super::house::{TestDoor, Wire, certificates, connect, known, secured, terms};
+use super::house::{TestDoor, Wire, certificates, connect, hasty_terms, known, secured, terms};
 use postseal::ingress::connection::{Encryption, Origin, Stream, serve};
 use postseal::mail::Proof;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ async fn a_client_that_leaves_during_the_commit_does_not_stop_it() {
     let _ = served.server.await;
     assert_eq!(terms.accept.kept.lock().unwrap().len(), 0);
     terms.accept.gate.add_permits(1);
-    for _ in 0..100 {
+    for _ in 0..6000 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if !terms.accept.kept.lock().unwrap().is_empty() {
             return;
@@ -164,7 +164,7 @@ async fn going_down_an_idle_client_is_told_and_an_open_message_ends() {
 
 #[tokio::test]
 async fn going_down_waits_for_a_commit_but_not_for_ever() {
-    let terms = terms(Encryption::None, known());
+    let terms = hasty_terms(Encryption::None, known());
     terms.accept.gate.forget_permits(10);
     let mut served = connect(&terms);
     served.client.hear("220 ").await;
@@ -180,14 +180,14 @@ async fn going_down_waits_for_a_commit_but_not_for_ever() {
 #[tokio::test]
 async fn a_client_that_neither_shakes_hands_nor_reads_is_let_go() {
     let certificates = certificates();
-    let silent = connect(&terms(Encryption::Implicit, TestDoor { tls: Some(certificates.server), ..known() }));
-    tokio::time::timeout(Duration::from_secs(5), silent.server).await.expect("the handshake has a time").unwrap();
+    let silent = connect(&hasty_terms(Encryption::Implicit, TestDoor { tls: Some(certificates.server), ..known() }));
+    tokio::time::timeout(Duration::from_mins(1), silent.server).await.expect("the handshake has a time").unwrap();
 
     let (mut client, server) = tokio::io::duplex(64);
     let origin = Origin { address: "192.0.2.7".parse().unwrap(), identifies: true };
-    let server = tokio::spawn(serve(server, origin, terms(Encryption::None, known()), CancellationToken::new()));
+    let server = tokio::spawn(serve(server, origin, hasty_terms(Encryption::None, known()), CancellationToken::new()));
     tokio::io::AsyncWriteExt::write_all(&mut client, b"EHLO app.example\r\n").await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), server).await.expect("the write has a time").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), server).await.expect("the write has a time").unwrap();
     drop(client);
 }
 

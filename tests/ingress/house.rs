@@ -91,15 +91,25 @@ impl Exchange for Plain {
     }
 }
 
-/// Terms with short times, and the keeper behind them.
+/// Terms with times that a busy machine keeps, and the keeper behind them.
 pub fn terms(encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
-    let keeper = Keeper { kept: Mutex::default(), gate: Semaphore::new(10) };
+    let (time, linger) = (Duration::from_mins(1), Duration::from_millis(200));
+    terms_within(Settings { handshake_timeout: time, write_timeout: time, drain_timeout: time, linger }, encryption, door)
+}
+
+/// The same with short times.
+pub fn hasty_terms(encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
     let settings = Settings {
         handshake_timeout: Duration::from_millis(300),
         write_timeout: Duration::from_millis(300),
         drain_timeout: Duration::from_millis(500),
         linger: Duration::from_millis(200),
     };
+    terms_within(settings, encryption, door)
+}
+
+fn terms_within(settings: Settings, encryption: Encryption, door: TestDoor) -> Arc<Terms<Keeper>> {
+    let keeper = Keeper { kept: Mutex::default(), gate: Semaphore::new(10) };
     let dialogue = DialogueSettings { hostname: "relay.example".into(), ..DialogueSettings::default() };
     Arc::new(Terms {
         accept: Arc::new(keeper),
@@ -150,7 +160,7 @@ impl<S: Stream> Wire<S> {
             if heard.ends_with(b"\r\n") && text.lines().next_back().is_some_and(|line| line.starts_with(last)) {
                 return text.into_owned();
             }
-            match tokio::time::timeout(Duration::from_secs(10), self.0.read_u8()).await {
+            match tokio::time::timeout(Duration::from_mins(1), self.0.read_u8()).await {
                 Ok(Ok(octet)) => heard.push(octet),
                 other => panic!("waiting for {last:?}, heard {text:?}, then {other:?}"),
             }
@@ -165,7 +175,7 @@ impl<S: Stream> Wire<S> {
     /// The end of the stream, as the client sees it: `Ok` means a clean one (with `close_notify` inside TLS).
     pub async fn end(&mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
-        tokio::time::timeout(Duration::from_secs(10), self.0.read_to_end(&mut rest)).await.expect("the server closes")?;
+        tokio::time::timeout(Duration::from_mins(1), self.0.read_to_end(&mut rest)).await.expect("the server closes")?;
         Ok(rest)
     }
 }

@@ -56,7 +56,7 @@ async fn connections_above_the_limits_are_turned_away_and_places_come_free() {
             if &code == b"220" {
                 break;
             }
-            assert!(attempt < 100, "the place never came free");
+            assert!(attempt < 6000, "the place never came free");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -93,7 +93,7 @@ async fn going_down_stops_listening_and_lets_go() {
     running.drain.cancel();
     idle.hear("421 4.3.2").await;
     drop(idle);
-    tokio::time::timeout(Duration::from_secs(5), running.task).await.expect("it ends in time").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), running.task).await.expect("it ends in time").unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }
 
@@ -171,8 +171,18 @@ fn starve() {
         let spent = cpu(&mut schedstat).saturating_sub(before);
         assert!(spent < Duration::from_millis(200), "{spent:?} of CPU while there was nothing to do");
         clients.clear();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        connect(running.address).await.hear("220 ").await;
+        // They are let go one by one, and until then there is no descriptor for us either.
+        let served = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let Ok(mut client) = TcpStream::connect(running.address).await else { continue };
+                let mut code = [0; 4];
+                if client.read_exact(&mut code).await.is_ok() && &code == b"220 " {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), served).await.expect("it serves again");
         println!("starved and served");
     });
 }

@@ -24,13 +24,19 @@ async fn every_message_answered_250_arrives_though_the_relay_is_killed() {
             tokio::task::spawn_blocking(move || load(client, &address, &promised, &over))
         })
         .collect();
-    let (relay_in, address_in) = (relay.clone(), address.clone());
+    let (relay_in, address_in, promised_in) = (relay.clone(), address.clone(), promised.clone());
     tokio::task::spawn_blocking(move || {
         for kill in 0..KILLS {
             let mut relay = relay_in.lock().unwrap();
             relay.start();
+            let wanted = promised_in.lock().unwrap().len() + 4;
             *address_in.lock().unwrap() = relay.address("submission");
             std::thread::sleep(Duration::from_millis(150 + 97 * (kill as u64 % 5)));
+            let began = Instant::now();
+            while promised_in.lock().unwrap().len() < wanted {
+                assert!(began.elapsed() < Duration::from_mins(1), "nothing is accepted: no load at all");
+                std::thread::sleep(Duration::from_millis(1));
+            }
             relay.kill();
             address_in.lock().unwrap().clear();
         }

@@ -34,11 +34,13 @@ fn busy(hop: &NextHop) -> (RelayProcess, Scraped) {
         let scraped = Scraped::read(&page);
         // The queue is counted again and again: wait until the deferred one was seen, and both notices and mails have gone.
         let seen = [
-            scraped.sum("postseal_queue_recipients", &[("provider", "hop")]),
+            scraped.sum("postseal_queue_recipients", &[("provider", "hop"), ("state", "waiting")]),
+            scraped.sum("postseal_queue_recipients", &[]),
+            scraped.sum("postseal_queues", &[]),
             scraped.sum("postseal_delivered_recipients_total", &[]),
             scraped.sum("postseal_client_connections", &[]),
         ];
-        let is_settled = seen.into_iter().zip([1.0, 2.0, 0.0]).all(|(seen, expected): (f64, f64)| (seen - expected).abs() < 0.5);
+        let is_settled = seen.into_iter().zip([1.0, 1.0, 1.0, 2.0, 0.0]).all(|(seen, expected): (f64, f64)| (seen - expected).abs() < 0.5);
         if is_settled {
             return (relay, scraped);
         }

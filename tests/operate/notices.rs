@@ -84,8 +84,8 @@ async fn greylisted_mail_is_late_once_and_arrives_from_the_same_sender() {
     let began = Instant::now();
     submit(&relay, "<app@example.com>", &["<a@example.net>"], &message("late"));
     until(|| submissions(&hop).len() == 1).await;
-    assert!(began.elapsed() >= Duration::from_secs(5) && began.elapsed() < Duration::from_secs(15), "1 + 2 + 1 + 1 seconds, not {:?}", began.elapsed());
-    assert_eq!(events(&relay, "attempt.deferred").len(), 4);
+    assert!(began.elapsed() >= Duration::from_secs(5) && began.elapsed() < Duration::from_secs(30), "1 + 2 + 1 + 1 seconds, not {:?}", began.elapsed());
+    until(|| events(&relay, "attempt.deferred").len() == 4).await;
 
     let told = Report::parse(&one_notice(&hop).await.octets).unwrap();
     assert_eq!((told.recipients[0].action, told.recipients[0].retry_until.is_some()), (Action::Delayed, true));
@@ -115,7 +115,7 @@ async fn a_message_refused_for_two_fails_for_one() {
 async fn each_stream_gives_up_after_its_own_age_with_the_last_words() {
     let hop = NextHop::start(Script::modern().when(At::rcpt("full@example.net"), [Say("452 4.2.2 the mailbox is full")]));
     let settings =
-        "retry = [\"1h\"]\njitter_percent = 0\ngrace_after_start = \"0s\"\ndelay_notice_after = \"0s\"\n[streams.bulk]\nretry = [\"1s\"]\nmax_age = \"2s\"";
+        "retry = [\"1h\"]\njitter_percent = 0\ngrace_after_start = \"0s\"\ndelay_notice_after = \"0s\"\n[streams.bulk]\nretry = [\"3s\"]\nmax_age = \"6s\"";
     let relay = started(&by_smart_host(&hop, settings));
     submit(&relay, "<app@example.com>", &["<full@example.net>"], &message("patient"));
     submit(&relay, "<app@example.com>", &["<full@example.net>"], &format!("X-Postseal-Stream: bulk\r\n{}", message("hasty")));
@@ -274,9 +274,9 @@ async fn waited_for(relay: &RelayProcess, event: &str) -> serde_json::Value {
     events(relay, event).remove(0)
 }
 
-/// Fails after twenty seconds.
+/// Fails after a minute.
 async fn until(shows: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         if shows() {
             return;
         }

@@ -49,7 +49,7 @@ async fn a_thousand_reloads_and_a_drain_under_load_lose_and_leak_nothing() {
     assert!(after.resident_kib <= before.resident_kib + RESIDENT_SLACK_KIB, "{before:?} {after:?}");
     // The log is a few milliseconds behind.
     let told = || relay.log().iter().filter(|event| event["event"] == "config.reloaded").count();
-    for _ in 0..400 {
+    for _ in 0..12_000 {
         if told() >= RELOADS {
             break;
         }
@@ -72,7 +72,7 @@ async fn a_thousand_reloads_and_a_drain_under_load_lose_and_leak_nothing() {
         client.await.unwrap();
     }
     assert_eq!(code, Some(0));
-    assert!(took < DRAIN + Duration::from_secs(7), "the drain took {took:?}");
+    assert!(took < DRAIN + Duration::from_secs(30), "the drain took {took:?}");
 
     let relay = tokio::task::spawn_blocking(move || {
         relay.start();

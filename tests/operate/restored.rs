@@ -1,6 +1,7 @@
 //! From a running relay's backup to a relay that runs on it: held, told loudly, let go by one command.
 
 use crate::support::next_hop::{At, NextHop, Received, Say, Script};
+use crate::support::ports::free_port;
 use crate::support::relay_process::RelayProcess;
 use crate::support::smtp_client::{SmtpClient, message};
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ fn send(relay: &RelayProcess, to: &str, subject: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_delivered_after_the_backup_is_not_sent_again_until_a_person_says_so() {
-    let address: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let busy = NextHop::start_at(address, Script::modern().when(At::Mail, [Say("451 4.3.0 not now")]));
     let mut relay = RelayProcess::new(&config(address));
     let configured = relay.config().display().to_string();

@@ -13,7 +13,7 @@ const RECORD: &str = "v=DKIM1; k=rsa; p=AAAA";
 fn authority(pair: &Pair) -> Authority {
     let settings = Settings {
         nameservers: Some(vec![pair.nameserver()]),
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(3),
         attempts: 1,
         authoritative_port: pair.port(),
         ..Settings::default()

@@ -356,7 +356,7 @@ impl Desk {
              [identities.app]\nnetworks = [\"10.0.0.0/8\"]\nauthor_domains = [\"example.com\"]\n\
              [domains.\"example.com\"]\npublisher = \"primary\"\n[dns]\npublic_addresses = [\"192.0.2.25\"]\n\
              [publishers.primary]\nkind = \"rfc2136\"\nserver = \"127.0.0.1:{port}\"\ntsig_secret_file = \"tsig.key\"\n\
-             [resolver]\nnameservers = [\"127.0.0.1:{port}\"]\nauthoritative_port = {port}\ntimeout = \"1s\"\nattempts = 0\n"
+             [resolver]\nnameservers = [\"127.0.0.1:{port}\"]\nauthoritative_port = {port}\ntimeout = \"5s\"\nattempts = 0\n"
         );
         std::fs::write(folder.path().join("postseal.toml"), config).unwrap();
         Self { folder }

@@ -1,7 +1,7 @@
 //! Spans as the relay posts them, read by OpenTelemetry's own definition of OTLP (PyPI: opentelemetry-proto).
 
 use crate::support::relay_process::RelayProcess;
-use crate::support::{Peer, Process, folder, free_port, missing, python, wait_for};
+use crate::support::{Peer, Process, folder, free_port, missing, python, wait_or_tell};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -25,19 +25,21 @@ fn a_collector_of_opentelemetry_takes_every_span() {
         client.read_line(&mut reply).unwrap();
         assert!(reply.starts_with(['2', '3']), "{line:?}: {reply}");
     }
-    let spans = wait_for("an attempt", || {
-        let log = collector.log();
-        assert!(!log.contains("refused"), "{log}");
-        log.contains("span attempt ").then_some(log)
-    });
-    for expected in [
+    // Each is told when it has ended, in whichever post comes next.
+    let expected = [
         format!("span accept {trace} 00f067aa0ba902b7 2 0 0"),
         format!("span prepare {trace} "),
         format!("span commit {trace} "),
         format!("span attempt {trace} "),
-    ] {
-        assert!(spans.contains(&expected), "no {expected} in {spans}");
-    }
+    ];
+    let spans = wait_or_tell(
+        || {
+            let log = collector.log();
+            assert!(!log.contains("refused"), "{log}");
+            expected.iter().all(|expected| log.contains(expected)).then_some(log)
+        },
+        || format!("{expected:?} in {}", collector.log()),
+    );
     assert!(spans.lines().any(|line| line.starts_with("span attempt") && line.ends_with(" 3 2 1")), "a client's, deferred, of one recipient: {spans}");
     assert_eq!(relay.stop().0, Some(0));
 }

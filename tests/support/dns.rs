@@ -28,7 +28,7 @@
 use hickory_resolver::proto::op::{Message, MessageType, Metadata, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, TLSA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -93,18 +93,6 @@ impl Drop for Dns {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
-}
-
-/// A port that is free at all of these addresses, below those that the system hands out.
-pub fn free_port_at(addresses: &[IpAddr]) -> u16 {
-    for _ in 0..1000 {
-        let port = 10_000 + rand::random::<u16>() % 10_000;
-        let is_free = |address: &IpAddr| std::net::UdpSocket::bind((*address, port)).is_ok() && std::net::TcpListener::bind((*address, port)).is_ok();
-        if addresses.iter().all(is_free) {
-            return port;
-        }
-    }
-    panic!("no port is free at {addresses:?}");
 }
 
 /// The same free port for both.

@@ -6,6 +6,7 @@ pub mod http;
 pub mod next_hop;
 pub mod odd_signatures;
 pub mod outlook;
+pub mod ports;
 pub mod receiver;
 pub mod relay_process;
 pub mod scrape;

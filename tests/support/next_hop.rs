@@ -233,9 +233,9 @@ impl NextHop {
         drained
     }
 
-    /// Waits until the ledger shows something; fails after ten seconds.
+    /// Waits until the ledger shows something; fails after a minute.
     pub async fn until(&self, shows: impl Fn(&[Session]) -> bool) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if shows(&self.ledger.lock().unwrap()) {
                 return;
             }

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -20,6 +21,7 @@ pub struct RelayProcess {
 struct Running {
     child: Child,
     log: Arc<Mutex<Vec<Value>>>,
+    reader: JoinHandle<()>,
 }
 
 impl RelayProcess {
@@ -105,13 +107,13 @@ impl RelayProcess {
         let output = child.stdout.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let event = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line.clone()));
                 lines.lock().unwrap().push(event);
             }
         });
-        self.running = Some(Running { child, log });
+        self.running = Some(Running { child, log, reader });
     }
 
     /// The address that a listener got.
@@ -176,7 +178,10 @@ impl RelayProcess {
             std::thread::sleep(Duration::from_millis(5));
         };
         let _ = running.child.wait();
-        std::thread::sleep(Duration::from_millis(20)); // the log's last lines
+        // The log's last lines: its end comes with that of the process, unless somebody else holds it too.
+        while !running.reader.is_finished() && started.elapsed() < Duration::from_mins(1) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let log = running.log.lock().unwrap().clone();
         (status, log)
     }

@@ -19,7 +19,7 @@ impl SmtpClient {
 
     /// As [`Self::connect`], over a connection that is there.
     pub fn over(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream: BufReader::new(stream) };
         client.reply()?;

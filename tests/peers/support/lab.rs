@@ -107,7 +107,7 @@ impl Lab {
         self.event_such(name, |event| event["event"] == name && such(event))
     }
 
-    /// Waits for any event that is such; fails after 30 seconds with everything the relay said.
+    /// Waits for any event that is such; fails after a minute with everything the relay said.
     pub fn event_such(&self, what: &str, such: impl Fn(&Value) -> bool) -> Value {
         let told = || format!("{what} in\n{}", self.relay.log().iter().map(Value::to_string).collect::<Vec<_>>().join("\n"));
         wait_or_tell(|| self.relay.log().into_iter().find(|event| such(event)), told)
@@ -129,7 +129,7 @@ impl Client {
         socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
         socket.connect(&to.into()).unwrap();
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let mut client = Self(BufReader::new(stream));
         client.reply();
         client.command(b"EHLO client.example.com");
@@ -188,7 +188,7 @@ fn configuration(plan: &Plan<'_>, authority: &Authority, dns_port: u16) -> Strin
         tls = "starttls"
         proxy_protocol = true
         proxies = ["127.0.0.0/8"]
-        handshake_timeout = "2s"
+        handshake_timeout = "5s"
         [identities.application]
         networks = ["127.0.0.2/32"]
         author_domains = ["example.com"]
@@ -209,7 +209,7 @@ fn configuration(plan: &Plan<'_>, authority: &Authority, dns_port: u16) -> Strin
         [domains."list.example"]
         [resolver]
         nameservers = ["127.0.0.1:{dns_port}"]
-        timeout = "2s"
+        timeout = "5s"
         [spool]
         reserve_octets = "64 MiB"
         wal_octets_max = "32 MiB"

@@ -11,6 +11,8 @@ pub mod lab;
 pub mod letters;
 #[path = "../../support/odd_signatures.rs"]
 pub mod odd_signatures;
+#[path = "../../support/ports.rs"]
+pub mod ports;
 pub mod postfix;
 #[path = "../../support/receiver.rs"]
 pub mod receiver;
@@ -25,14 +27,13 @@ pub mod smtp_sink;
 pub mod spf_zone;
 pub mod verifiers;
 
+pub use ports::free_port;
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -199,36 +200,6 @@ pub fn folder(prefix: &str) -> TempDir {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
-
-/// A port that nobody has, TCP and UDP, below those that the system hands out to clients. Each test process has a block of them to
-/// itself, so that a port may be named long before its server starts.
-pub fn free_port() -> u16 {
-    static BLOCK: OnceLock<(u16, File)> = OnceLock::new();
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let (first, _lock) = BLOCK.get_or_init(port_block);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(number < BLOCK_PORTS, "more than {BLOCK_PORTS} ports in one process");
-        let address = (Ipv4Addr::LOCALHOST, first + number);
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-            return first + number;
-        }
-    }
-}
-
-/// The first block that no other process holds; the lock ends with this process.
-fn port_block() -> (u16, File) {
-    let folder = std::env::temp_dir().join("postseal-test-ports");
-    std::fs::create_dir_all(&folder).unwrap();
-    let held = |number: u16| {
-        let file = File::create(folder.join(number.to_string())).ok()?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
-        Some((20_000 + number * BLOCK_PORTS, file))
-    };
-    (0..40).find_map(held).expect("forty test processes hold all blocks of ports")
-}
-
-const BLOCK_PORTS: u16 = 256;
 
 /// How long anything is waited for: a machine that is busy with other things is slow, not broken.
 const PATIENCE: Duration = Duration::from_mins(1);
