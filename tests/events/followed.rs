@@ -21,7 +21,7 @@ fn two_mails() -> (NextHop, RelayProcess) {
     let mut relay = RelayProcess::new(&config(&hop, ""));
     relay.start();
     send(&relay, "you@example.net", "order-1");
-    // An attempt is told before its ending is in the journal.
+    // The first mail's end is to stand before whatever the second tells.
     let admin = relay.admin();
     let began = Instant::now();
     while get(&admin, "/api/v1/events?kind=mail.delivered").json()["items"] == Value::Array(vec![]) {
