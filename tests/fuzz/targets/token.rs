@@ -12,9 +12,9 @@ pub fn run(octets: &[u8]) {
     let text = draw.text();
     let domain = Domain::parse("b.example.com").unwrap();
     if let Ok(local) = LocalPart::parse(&text) {
-        // Who can look at the comparisons below finds a token that is genuine; any other is refused.
+        // Who can look at the comparisons below finds a token that is genuine, as it is or in quotes; any other is refused.
         let opened = RING.open(&local, &domain, NOW);
-        let genuine = opened.is_ok_and(|contents| RING.make(&contents, &domain, NOW).as_str().eq_ignore_ascii_case(&text));
+        let genuine = opened.is_ok_and(|contents| RING.make(&contents, &domain, NOW).as_str().eq_ignore_ascii_case(local.as_str()));
         assert!(genuine || opened.is_err(), "{text:?} was never made");
     }
 
