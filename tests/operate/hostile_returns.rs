@@ -447,7 +447,10 @@ async fn a_flood_of_random_recipients_does_not_slow_submissions() {
     let latencies = |house: &House| -> [Duration; 2] {
         tokio::task::block_in_place(|| {
             let mut client = SmtpClient::connect(&house.relay.address("submission")).unwrap();
-            let mut took: Vec<Duration> = (0..submissions)
+            // The flood comes in packets, and is to be met as it is.
+            let since = Instant::now();
+            let mut took: Vec<Duration> = (0..1_000_000)
+                .take_while(|number| *number < submissions || since.elapsed() < Duration::from_secs(2))
                 .map(|number| {
                     let began = Instant::now();
                     let reply = client.send("app@example.com", &["you@example.net"], &message(&format!("m-{number}"))).unwrap();
@@ -468,7 +471,7 @@ async fn a_flood_of_random_recipients_does_not_slow_submissions() {
     let reached = (flood.asked.load(Ordering::Relaxed) - asked) * 1000 / elapsed_ms;
     flood.stop();
     println!(
-        "submissions, median and 99th of a hundred: {:?} and {:?} in peace, {:?} and {:?} under {reached} random recipients a second",
+        "submissions, median and 99th percentile: {:?} and {:?} in peace, {:?} and {:?} under {reached} random recipients a second",
         quiet[0], quiet[1], flooded[0], flooded[1]
     );
     assert!(reached > u64::from(rate) / 4, "no flood: {reached} a second");
