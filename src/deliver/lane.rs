@@ -1,6 +1,9 @@
 //! One queue, worked on: its way is found, its recipients are leased, and each lease is given to a connection, as many at a time as
 //! are good for the provider. Ends when nothing is due, or nothing can go.
 //!
+//! A lane that has nothing to do rests for a moment, with a standing claim: what is committed to its queue meanwhile comes to it under lease.
+//! It gives its place up as soon as others need one.
+//!
 //! A shell. No lease is taken before there is a connection, or the right to open one, so that a slow provider holds no leases.
 
 use super::attempt::{Attempt, Line, Report, Tenure};
@@ -13,10 +16,10 @@ use super::route::PlannedHost;
 use super::settings::Settings;
 use super::shaping::Admission;
 use super::way::Way;
-use super::worker::{Shared, log};
+use super::worker::{Resting, Shared, log};
 use super::{Attempted, Tried as TriedRecipient};
 use crate::mail::{Outcome, Timestamp};
-use crate::spool::{Ending, How, Lease, Queue, Spool, SpoolError};
+use crate::spool::{Ending, How, Lease, Queue, Spool, SpoolError, StandingClaim};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -44,21 +47,24 @@ pub(super) async fn run<S: Spool>(shared: Arc<Shared<S>>, queue: Queue, nudge: A
                 begun_at: shared.now(),
                 way_found_at: shared.now(),
                 has_claimed: false,
-                shared,
                 settings,
                 way: Arc::new(way),
-                queue,
+                standing: shared.spool.stand(&queue),
                 buffer: VecDeque::new(),
                 lines: Vec::new(),
                 jobs: JoinSet::new(),
                 settlements: JoinSet::new(),
                 dry: false,
+                has_stirred: false,
                 unreachable: None,
                 group,
                 provider,
                 waiting: None,
+                queue,
+                nudge,
+                shared,
             };
-            lane.work(&nudge).await
+            lane.work().await
         }
         Err(why) => {
             let provider = shared.whereabouts.of(&queue).unwrap_or_else(|| OTHER.into());
@@ -78,6 +84,10 @@ struct Lane<S: Spool> {
     settings: Arc<Settings>,
     way: Arc<Way>,
     queue: Queue,
+    /// Told when something of it is due.
+    nudge: Arc<Notify>,
+    /// Mail that is committed while there is nothing else to do.
+    standing: StandingClaim,
     /// Leases not yet given to a connection.
     buffer: VecDeque<Lease>,
     /// Connections not at work.
@@ -86,8 +96,10 @@ struct Lane<S: Spool> {
     jobs: JoinSet<Tried<S>>,
     /// What attempts led to, on its way into the spool. Their connections are at work again meanwhile.
     settlements: JoinSet<()>,
-    /// The last claim found nothing.
+    /// The last claim found all there was.
     dry: bool,
+    /// Something was claimed since the dispatcher was told last.
+    has_stirred: bool,
     /// No host could be talked to, and no connection is left.
     unreachable: Option<Outcome>,
     begun_at: Timestamp,
@@ -114,8 +126,10 @@ enum Blocked {
 }
 
 impl<S: Spool> Lane<S> {
-    async fn work(mut self, nudge: &Notify) -> Result<(), SpoolError> {
-        let worked = self.work_until_done(nudge).await;
+    async fn work(mut self) -> Result<(), SpoolError> {
+        let worked = self.work_until_done().await;
+        let standing = std::mem::replace(&mut self.standing, StandingClaim::none(&self.queue));
+        self.buffer.extend(standing.end().await);
         self.release_buffer();
         while self.settlements.join_next().await.is_some() {}
         self.give_up_lines();
@@ -129,8 +143,9 @@ impl<S: Spool> Lane<S> {
         }
     }
 
-    async fn work_until_done(&mut self, nudge: &Notify) -> Result<(), SpoolError> {
+    async fn work_until_done(&mut self) -> Result<(), SpoolError> {
         let mut changes = self.shared.pool.changes();
+        let mut rest: Option<(Instant, Resting<S>)> = None;
         loop {
             changes.borrow_and_update();
             let blocked = match self.launch().await {
@@ -145,11 +160,24 @@ impl<S: Spool> Lane<S> {
             if blocked != Blocked::Full {
                 self.give_up_what_others_need(blocked);
             }
+            if blocked == Blocked::Done && !self.must_stop() && !self.has_nothing_to_do() {
+                continue; // its turn was over, and is not any more
+            }
+            let room = if blocked == Blocked::Done && !self.must_stop() { CLAIM_MIN.min(self.settings.claim_recipients_max) } else { 0 };
+            self.standing.allow(room, self.settings.lease);
             let idle = self.jobs.is_empty() && self.settlements.is_empty();
             match blocked {
                 // Before it had a connection.
                 Blocked::Done if idle && self.waiting.is_some() && self.turn_is_over() && !self.has_ended() => return self.make_room().await,
-                Blocked::Done if idle => return Ok(()),
+                Blocked::Done if idle && self.must_stop() => return Ok(()),
+                Blocked::Done if idle => {
+                    self.give_up_lines(); // others may need them
+                    self.waiting = None;
+                    rest = rest.or_else(|| Some((Instant::now() + REST, self.shared.rest())));
+                    if std::mem::take(&mut self.has_stirred) {
+                        self.shared.wake.notify_one(); // when is what now?
+                    }
+                }
                 Blocked::Until(until) if idle => return self.shared.spool.park(&self.queue, until).await,
                 Blocked::Done | Blocked::Until(_) | Blocked::Full => {}
             }
@@ -160,13 +188,23 @@ impl<S: Spool> Lane<S> {
             // Neither nudges nor what becomes free elsewhere prolong it.
             let patience = if self.shared.is_crowded() { PATIENCE_IN_A_CROWD } else { PATIENCE };
             let waits_until = self.waiting.as_ref().map_or_else(Instant::now, |(_, since)| *since) + patience;
+            if blocked != Blocked::Done || !idle {
+                rest = None;
+            }
+            let resting = rest.is_some();
             tokio::select! {
                 biased;
-                () = tokio::time::sleep_until(waits_until), if idle => return self.make_room().await,
+                leases = self.standing.granted() => {
+                    self.has_claimed = true;
+                    self.buffer.extend(leases);
+                }
+                () = self.shared.crowding.notified(), if resting => return Ok(()),
+                () = tokio::time::sleep_until(rest.as_ref().map_or_else(Instant::now, |(until, _)| *until)), if resting => return Ok(()),
+                () = tokio::time::sleep_until(waits_until), if idle && !resting => return self.make_room().await,
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => self.note(done),
                 done = self.settlements.join_next(), if !self.settlements.is_empty() => note_settled(&self.queue, done),
                 _ = changes.changed(), if blocked == Blocked::Full => {}
-                () = nudge.notified() => self.dry = false,
+                () = self.nudge.notified() => self.dry = false,
                 () = self.shared.draining.cancelled(), if idle => return Ok(()),
                 () = tokio::time::sleep(KEEPS_FOR_NEWS), if blocked != Blocked::Full && !self.lines.is_empty() => self.give_up_lines(),
             }
@@ -228,7 +266,7 @@ impl<S: Spool> Lane<S> {
     /// Starts as many attempts as there are leases and connections for.
     async fn launch(&mut self) -> Result<Blocked, SpoolError> {
         loop {
-            if self.must_stop() || (self.buffer.is_empty() && self.dry) {
+            if self.must_stop() || self.has_nothing_to_do() {
                 return Ok(Blocked::Done);
             }
             self.refresh().await;
@@ -267,6 +305,10 @@ impl<S: Spool> Lane<S> {
         }
     }
 
+    fn has_nothing_to_do(&self) -> bool {
+        self.buffer.is_empty() && self.dry
+    }
+
     fn must_stop(&self) -> bool {
         self.has_ended() || self.turn_is_over()
     }
@@ -280,6 +322,8 @@ impl<S: Spool> Lane<S> {
     }
 
     async fn claim(&mut self) -> Result<(), SpoolError> {
+        // What it was nudged for until now, this claim finds.
+        std::pin::pin!(self.nudge.notified()).enable();
         let now = self.shared.now();
         let busy = self.jobs.len() + 1;
         let wanted = (busy * LEASES_PER_CONNECTION).max(CLAIM_MIN).min(self.settings.claim_recipients_max);
@@ -289,8 +333,10 @@ impl<S: Spool> Lane<S> {
         for quarantined in &claimed.quarantined {
             log::quarantined(&self.queue, quarantined);
         }
-        self.dry = claimed.leases.is_empty() && claimed.quarantined.is_empty();
-        self.has_claimed |= !self.dry;
+        self.has_stirred = true;
+        self.has_claimed |= !claimed.leases.is_empty() || !claimed.quarantined.is_empty();
+        let recipients: usize = claimed.leases.iter().map(|lease| lease.recipients.len()).sum();
+        self.dry = recipients < wanted.get() && claimed.quarantined.is_empty();
         self.buffer.extend(claimed.leases);
         Ok(())
     }
@@ -453,7 +499,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
         Some(message) if !told.is_empty() => shared.notices.notices(&mail, message, &told, around.now),
         _ => Vec::new(),
     };
-    let has_notices = !notices.is_empty();
+    let is_to_be_looked_for = !notices.is_empty() || endings.iter().any(goes_on);
     let settled = shared.spool.settle(lease, endings, notices).await;
     // Told when it is written: who reads of an attempt finds its outcome in the queue and in the journal.
     for (recipient, provider, conclusion) in &concluded {
@@ -467,7 +513,7 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
     match settled {
         Err(fault) => shared.note_fault("settle", &fault),
-        Ok(()) if has_notices => shared.wake.notify_one(),
+        Ok(()) if is_to_be_looked_for => shared.wake.notify_one(),
         Ok(()) => {}
     }
     if !tried.is_empty() {
@@ -477,10 +523,16 @@ async fn settle<S: Spool>(shared: &Shared<S>, settings: &Settings, queue: &Queue
     }
 }
 
+/// It is due again at a time that the dispatcher has to know: a lane with a steady stream of mail wakes it for nothing else.
+const fn goes_on(ending: &Ending) -> bool {
+    matches!(ending.how, How::Deferred { .. } | How::Released { .. })
+}
+
 async fn release<S: Spool>(shared: &Shared<S>, lease: Lease, next_at: Timestamp) {
     let endings = lease.recipients.iter().map(|leased| Ending::of(leased.index, How::Released { next_at })).collect();
-    if let Err(fault) = shared.spool.settle(lease, endings, Vec::new()).await {
-        shared.note_fault("settle", &fault);
+    match shared.spool.settle(lease, endings, Vec::new()).await {
+        Ok(()) => shared.wake.notify_one(),
+        Err(fault) => shared.note_fault("settle", &fault),
     }
 }
 
@@ -536,6 +588,8 @@ const PATIENCE_IN_A_CROWD: Duration = Duration::from_secs(2);
 const KEEPS_FOR_NEWS: Duration = Duration::from_millis(500);
 /// A way is looked up again when it is so old; the resolver knows how long answers hold.
 const WAY_AGE_MAX: Duration = Duration::from_mins(5);
+/// How long a lane that has nothing to do waits for more before it ends, if nobody needs its place.
+const REST: Duration = Duration::from_secs(3);
 /// How long a lane may go on while other queues wait for one.
 const TURN: Duration = Duration::from_mins(1);
 /// A queue that was due and had nothing to give is not looked at faster.

@@ -21,7 +21,7 @@ use crate::spool::{Health, How, Lease, Queue, Spool, SpoolError};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -101,6 +101,10 @@ pub(super) struct Shared<S: Spool> {
     tenures: Mutex<Vec<Weak<Tenure>>>,
     /// More queues are due than have a lane.
     crowded: AtomicBool,
+    /// Told for each queue that wants a lane: whoever rests longest makes room.
+    pub crowding: Notify,
+    /// Lanes that have nothing to do.
+    resting: AtomicUsize,
     /// The spool failed when it was asked last, which was said: nothing more is sent.
     spool_failed: AtomicBool,
     /// The spool's disk had no room when something was to be written last, which was said.
@@ -146,6 +150,8 @@ impl Delivery {
             failing: Mutex::default(),
             tenures: Mutex::default(),
             crowded: AtomicBool::new(false),
+            crowding: Notify::new(),
+            resting: AtomicUsize::new(0),
             ending: Semaphore::new(ENDING_LANES_MAX),
             spool_failed: AtomicBool::new(false),
             spool_full: AtomicBool::new(false),
@@ -276,6 +282,15 @@ fn know_providers(meters: &meters::Deliver, settings: &Settings) {
     settings.smart_hosts.keys().for_each(|route| meters.know(route.as_str()));
 }
 
+/// A lane that rests, as it is counted.
+pub(super) struct Resting<S: Spool>(Arc<Shared<S>>);
+
+impl<S: Spool> Drop for Resting<S> {
+    fn drop(&mut self) {
+        self.0.resting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<S: Spool> Shared<S> {
     pub fn now(&self) -> Timestamp {
         (self.clock)()
@@ -327,6 +342,12 @@ impl<S: Spool> Shared<S> {
     /// What is sent now could not be written down. The spool is asked, too: it may have failed for others, of which nothing was heard here.
     pub fn spool_has_failed(&self) -> bool {
         self.spool_failed.load(Ordering::Relaxed) || matches!(self.spool.health(), Health::Failed(_) | Health::Closed)
+    }
+
+    /// A lane rests, until this is dropped.
+    pub fn rest(self: &Arc<Self>) -> Resting<S> {
+        self.resting.fetch_add(1, Ordering::Relaxed);
+        Resting(self.clone())
     }
 
     pub fn is_crowded(&self) -> bool {
@@ -448,17 +469,19 @@ impl Lanes {
                 return AFTER_A_FAULT;
             }
         };
-        let (mut is_crowded, is_due) = (false, !due.is_empty());
+        let (mut without_a_lane, is_due) = (0, !due.is_empty());
         for due in due {
             if let Some(nudge) = self.nudges.get(&due.queue) {
                 nudge.notify_one();
             } else if self.nudges.len() < most {
                 self.open(shared, due.queue);
             } else {
-                is_crowded = true;
+                without_a_lane += 1;
+                shared.crowding.notify_one();
             }
         }
-        shared.crowded.store(is_crowded, Ordering::Relaxed);
+        // Those that rest make room.
+        shared.crowded.store(without_a_lane > shared.resting.load(Ordering::Relaxed), Ordering::Relaxed);
         if is_due {
             return BACKLOG_PAUSE;
         }

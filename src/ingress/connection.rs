@@ -160,7 +160,7 @@ pub async fn serve<S: Stream, A: Accept>(stream: S, origin: Origin, terms: Arc<T
     }
 }
 
-struct Connection<S, A> {
+struct Connection<S, A: Accept> {
     wire: Wire<S>,
     origin: Origin,
     terms: Arc<Terms<A>>,
@@ -176,6 +176,8 @@ struct Connection<S, A> {
     owed: Option<Owed>,
     /// The last octet of a message was read then, and its `250` is not written yet.
     message_ended: Option<Instant>,
+    /// The client may send a message.
+    coming: Option<A::Coming>,
     presence: Presence,
     time: Time,
 }
@@ -246,8 +248,8 @@ impl<S: Stream, A: Accept> Connection<S, A> {
             _ => Wire::Plain(stream),
         };
         let dialogue = Dialogue::new(settings, peer, time.now()).within(Arc::clone(&terms.memory));
-        let (exchange, unsent, draining, refusal_told, message_ended) = (None, Vec::new(), false, false, None);
-        Ok(Self { wire, origin, terms, tls, dialogue, exchange, unsent, drain, draining, refusal_told, owed: None, message_ended, presence, time })
+        let (exchange, unsent, draining, refusal_told, message_ended, coming) = (None, Vec::new(), false, false, None, None);
+        Ok(Self { wire, origin, terms, tls, dialogue, exchange, unsent, drain, draining, refusal_told, owed: None, message_ended, coming, presence, time })
     }
 
     /// Read, feed, perform.
@@ -308,6 +310,9 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         if reply.code() >= 400 {
             self.refuse(reply);
         }
+        if reply.code() == 354 {
+            self.coming = Some(self.terms.accept.expect());
+        }
         reply.write_to(&mut self.unsent);
     }
 
@@ -365,7 +370,8 @@ impl<S: Stream, A: Accept> Connection<S, A> {
         let submission = Submission { received_at: (self.terms.clock)(), ..submission };
         let accept = Arc::clone(&self.terms.accept);
         let unheard = Unheard { listener: Arc::clone(&self.terms.listener), client: self.origin.address };
-        let commit = tokio::spawn(async move { accept.accept(submission).await.map(|receipt| unheard.of(receipt)) });
+        let coming = self.coming.take().unwrap_or_else(|| accept.expect());
+        let commit = tokio::spawn(async move { accept.accept(submission, coming).await.map(|receipt| unheard.of(receipt)) });
         Ok(match self.meanwhile(commit).await {
             Some(Ok(committed)) => {
                 self.refusal_told = committed.is_err();

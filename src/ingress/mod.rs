@@ -17,6 +17,9 @@ use std::net::IpAddr;
 
 /// What ingress needs of the rest of the relay; `relay.rs` joins the two.
 pub trait Accept: Send + Sync + 'static {
+    /// A message that a client may send from now on; over when dropped.
+    type Coming: Send + 'static;
+
     /// When it connects: is a client of this address to be served at all?
     fn admits(&self, _: IpAddr) -> bool {
         true
@@ -34,11 +37,14 @@ pub trait Accept: Send + Sync + 'static {
     /// The reply to give.
     fn recipient(&self, client: &Client, to: &ForwardPath, taken: usize) -> impl Future<Output = Result<Mailbox, Refusal>> + Send;
 
+    /// Before a message is handed over: at 354, or with the first `BDAT` that is the last one. Not every one of them comes.
+    fn expect(&self) -> Self::Coming;
+
     /// At the final dot (or `BDAT … LAST`): the whole submission. Returns once it is durable.
     ///
     /// # Errors
     /// The reply to give; nothing was kept.
-    fn accept(&self, submission: Submission) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
+    fn accept(&self, submission: Submission, coming: Self::Coming) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
 }
 
 /// What a transaction may use.

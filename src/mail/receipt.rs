@@ -7,29 +7,36 @@ use super::MailId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     id: MailId,
+    is_taken_on: bool,
 }
 
 impl Receipt {
-    /// For the spool alone, once the message is durable.
-    pub(crate) const fn committed(id: MailId) -> Self {
-        Self { id }
+    /// For the spool alone, once the message is durable. `is_taken_on`: all its recipients are under lease.
+    pub(crate) const fn committed(id: MailId, is_taken_on: bool) -> Self {
+        Self { id, is_taken_on }
     }
 
     /// For `through` mode alone, once the next hop has answered 250.
     pub(crate) const fn relayed(id: MailId) -> Self {
-        Self { id }
+        Self { id, is_taken_on: true }
     }
 
     /// For tests of what comes behind a commit, which have no spool: nothing under `src/` calls it (`tests/tidy.rs` looks).
     #[doc(hidden)]
     #[must_use]
     pub const fn rehearsed(id: MailId) -> Self {
-        Self { id }
+        Self { id, is_taken_on: false }
     }
 
     /// The id of the (first) message that was committed, or of the one that was relayed; the reply and every log line name it.
     #[must_use]
     pub const fn id(&self) -> MailId {
         self.id
+    }
+
+    /// Somebody delivers it already: nobody need look for what is due.
+    #[must_use]
+    pub const fn is_taken_on(&self) -> bool {
+        self.is_taken_on
     }
 }

@@ -4,7 +4,7 @@ use super::front::Front;
 use super::returns::Returns;
 use crate::ingress::{Accept, Allowance};
 use crate::mail::{Client, ForwardPath, Mailbox, Receipt, Refusal, ReversePath, Submission};
-use crate::spool::SqliteSpool;
+use crate::spool::{Coming, SqliteSpool};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub enum Entrance {
 }
 
 impl Accept for Entrance {
+    type Coming = Coming;
+
     fn admits(&self, address: IpAddr) -> bool {
         match self {
             Self::Submission(front) => front.admits(address),
@@ -39,10 +41,17 @@ impl Accept for Entrance {
         }
     }
 
-    async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
+    fn expect(&self) -> Coming {
         match self {
-            Self::Submission(front) => front.accept(submission).await,
-            Self::Bounces(returns) => returns.accept(submission).await,
+            Self::Submission(front) => front.expect(),
+            Self::Bounces(returns) => returns.expect(),
+        }
+    }
+
+    async fn accept(&self, submission: Submission, coming: Coming) -> Result<Receipt, Refusal> {
+        match self {
+            Self::Submission(front) => front.accept(submission, coming).await,
+            Self::Bounces(returns) => returns.accept(submission, coming).await,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::policy::{self, Usage};
 use crate::prepare::{self, Facts, Snapshot};
 use crate::seal::dkim::verify;
 use crate::seal::{Examined, Sealed};
-use crate::spool::{SpoolError, Suppressions};
+use crate::spool::{Coming, SpoolError, Suppressions};
 use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,6 +84,8 @@ impl IdSource {
 }
 
 impl<S: Suppressions> Accept for Front<S> {
+    type Coming = Coming;
+
     fn begin(&self, client: &Client, from: &ReversePath, size: Option<u64>) -> Result<Allowance, Refusal> {
         let snapshot = self.snapshot.load();
         let begun = policy::begin(&snapshot.policy, &mut self.usage(), &client.identity, from, size, self.now());
@@ -107,10 +109,14 @@ impl<S: Suppressions> Accept for Front<S> {
         Ok(mailbox)
     }
 
-    async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
+    fn expect(&self) -> Coming {
+        self.spool.expect()
+    }
+
+    async fn accept(&self, submission: Submission, coming: Coming) -> Result<Receipt, Refusal> {
         let submission = Arc::new(submission);
         let following = Following::begin(&self.tracer, &submission.message, self.is_own(&submission.client));
-        let accepted = self.commit(&submission, &following).await;
+        let accepted = self.commit(&submission, coming, &following).await;
         let beat = if accepted.is_ok() { Beat::Accepted } else { Beat::Refused };
         self.traffic.note(beat, u64::try_from(submission.envelope.recipients.len()).unwrap_or(u64::MAX), self.now());
         if let Err(refusal) = &accepted {
@@ -122,10 +128,10 @@ impl<S: Suppressions> Accept for Front<S> {
 }
 
 impl<S: Suppressions> Front<S> {
-    async fn commit(&self, submission: &Arc<Submission>, following: &Following) -> Result<Receipt, Refusal> {
+    async fn commit(&self, submission: &Arc<Submission>, coming: Coming, following: &Following) -> Result<Receipt, Refusal> {
         let needed = prepare::facts_needed(submission);
         let examined = if needed.examination { self.examined(submission).await } else { Examined::default() };
-        let mut sender_counter = 0;
+        let (mut sender_counter, mut coming) = (0, Some(coming));
         for _ in 0..COMMITS_MAX {
             let ids = self.ids.reserve(self.now(), needed.ids);
             let facts = Facts { ids, examined: examined.clone(), sender_counter };
@@ -138,11 +144,14 @@ impl<S: Suppressions> Front<S> {
             }
             let told: Vec<_> = mails.iter().map(Told::of).collect();
             let spared = self.suppressing.mark(&mut mails, self.now()).await;
+            drop(coming.take());
             let began = Instant::now();
             match following.step("commit", self.spool.commit(mails)).await {
                 Ok(receipt) => {
                     self.meters.steps.of(SubmissionStep::Commit).took(began.elapsed());
-                    self.due.notify_one();
+                    if !receipt.is_taken_on() {
+                        self.due.notify_one();
+                    }
                     self.count_accepted(submission, told.len());
                     for mail in &told {
                         mail.report(submission, &following.trace_id());

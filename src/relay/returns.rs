@@ -29,7 +29,7 @@ use crate::seal::dkim::signature::FieldName;
 use crate::seal::dkim::verify;
 use crate::seal::{self, DkimResult, Needs, Plan, Seal, Sealed, SealedRecipient};
 use crate::spool::journal::{self, News};
-use crate::spool::{CameHome, History, Homebound, Homecoming, Homecomings, Spent, SpoolError, Tidings};
+use crate::spool::{CameHome, Coming, History, Homebound, Homecoming, Homecomings, Spent, SpoolError, Tidings};
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
@@ -89,6 +89,8 @@ impl Rules {
 }
 
 impl<S: Homecomings> Accept for Returns<S> {
+    type Coming = Coming;
+
     fn begin(&self, client: &Client, _: &ReversePath, _: Option<u64>) -> Result<Allowance, Refusal> {
         let rules = self.rules.load();
         let (limits, now) = (&rules.settings.sources, clock::now());
@@ -117,7 +119,12 @@ impl<S: Homecomings> Accept for Returns<S> {
         }
     }
 
-    async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
+    /// Nobody's `250` waits for what strangers send.
+    fn expect(&self) -> Coming {
+        Coming::default()
+    }
+
+    async fn accept(&self, submission: Submission, _: Coming) -> Result<Receipt, Refusal> {
         let taken = self.take_in(&submission).await;
         if let Err(refusal) = &taken {
             let (listener, client) = (&submission.client.listener, submission.client.address);

@@ -9,7 +9,7 @@
 //! | received | memory of its session | [`Spool::commit`] | loses it; no `250` was given, the client still has it |
 //! | body written (large bodies only) | a file that no row names | the row's commit | leaves an orphan; it is removed at the next start |
 //! | gathered | memory of the writer, with others | the commit's fsync | as *received*; or the rows are durable and the `250` was not given: the client sends it again |
-//! | **committed** | rows in the database (and its body's file) | | **from here on nothing is lost** |
+//! | **committed** | rows in the database (and its body's file) | its lane's standing claim, in the same transaction, or [`Spool::claim`] | **from here on nothing is lost** |
 //! | waiting | recipient row, `next_at` in the future | time | changes nothing |
 //! | due | recipient row, `next_at` past | [`Spool::claim`] | changes nothing |
 //! | leased | recipient row with a fence, `next_at` = end of the lease | [`Spool::settle`], or time | falls back to due; the attempt counts as one of unknown end, for the next hop may have the mail |
@@ -27,7 +27,7 @@ use crate::mail::{
     Domain, Evidence, IdentityName, KeyId, MailId, Mailbox, Notify, OriginalRecipient, Receipt, Ret, ReversePath, RouteName, Stream, Suppression, Timestamp,
     TraceContext,
 };
-use crate::seal::{Kind, Needs, Seal, Sealed};
+use crate::seal::{Kind, Needs, Seal, Sealed, SealedRecipient};
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
@@ -42,6 +42,7 @@ pub mod restored;
 mod row;
 mod schema;
 pub mod sqlite;
+pub mod standing;
 pub mod suppressions;
 
 pub use control::Control;
@@ -50,6 +51,7 @@ pub use homecoming::{CameHome, Homebound, Homecoming, Homecomings, Spent, Tiding
 pub use journal::{Journal, Meaning};
 pub use restored::{HeldSince, Restored};
 pub use sqlite::{RecoveryReport, Settings, SqliteSpool};
+pub use standing::StandingClaim;
 pub use suppressions::Suppressions;
 
 /// Keeps accepted mail until every recipient has an outcome.
@@ -57,6 +59,11 @@ pub use suppressions::Suppressions;
 /// Contract, run on every backend by `tests/spool/contract.rs`: once `commit` returns, the mail survives power loss. A recipient is
 /// due, leased or settled. A lease not settled in time falls back to due, so a mail may arrive twice but is never lost.
 pub trait Spool: Send + Sync + 'static {
+    /// Mail is on its way: a client may send it now. Whoever commits meanwhile may wait for it for a moment, and share the fsync.
+    fn expect(&self) -> Coming {
+        Coming::default()
+    }
+
     /// Makes the messages of one submission durable, all or none. The instant of commitment.
     ///
     /// # Errors
@@ -78,6 +85,12 @@ pub trait Spool: Send + Sync + 'static {
     /// # Cancel safety
     /// A dropped future may have leased all the same: those recipients are due again at `until`.
     fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> impl Future<Output = Result<Claimed, SpoolError>> + Send;
+
+    /// A claim on mail that will be committed to this queue and is due at once, see [`StandingClaim::allow`]: it is leased in the transaction
+    /// that commits it, a message's recipients of the queue together. One at a time for a queue.
+    fn stand(&self, queue: &Queue) -> StandingClaim {
+        StandingClaim::none(queue)
+    }
 
     /// Prolongs a lease.
     ///
@@ -117,6 +130,21 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Finishes what was begun and closes; further calls fail with [`SpoolError::Closed`].
     fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A message that somebody is about to commit; over when dropped, which is before it is handed to [`Spool::commit`]. A hint: nothing is promised
+/// by it, and a spool need not care.
+#[derive(Default)]
+pub struct Coming {
+    _until_dropped: Option<Box<dyn Send>>,
+}
+
+impl Coming {
+    /// For engines: keeps this until it is over.
+    #[must_use]
+    pub fn with(until_dropped: impl Send + 'static) -> Self {
+        Self { _until_dropped: Some(Box::new(until_dropped)) }
+    }
 }
 
 /// What a spool remembers beside the mail that waits: who stands behind a sender id, what became of a message.
@@ -417,6 +445,34 @@ pub struct Mail {
     pub message_octets: u64,
 }
 
+impl Mail {
+    /// What a message is remembered by, when it is committed.
+    #[must_use]
+    pub fn of(sealed: &Sealed) -> Self {
+        Self {
+            id: sealed.id,
+            accepted_at: sealed.accepted_at,
+            expires_at: sealed.expires_at,
+            identity: sealed.identity.clone(),
+            kind: sealed.kind,
+            signing_domain: sealed.signing_domain.clone(),
+            stream: sealed.stream.clone(),
+            route: sealed.route.clone(),
+            rerouted: false,
+            original_reverse_path: sealed.original_reverse_path.clone(),
+            envid: sealed.envid.clone(),
+            ret: sealed.ret,
+            needs: sealed.needs,
+            message_id: sealed.message_id.clone(),
+            track_id: sealed.track_id.clone(),
+            tag: sealed.tag.clone(),
+            trace: sealed.trace.clone(),
+            seal: sealed.seal.clone(),
+            message_octets: sealed.message.octets().len() as u64,
+        }
+    }
+}
+
 /// A recipient under lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {
@@ -434,6 +490,15 @@ pub struct Leased {
     pub unknown_ends: u32,
     /// The submitter was told of the delay.
     pub delay_told: bool,
+}
+
+impl Leased {
+    /// A recipient that nobody has tried yet.
+    #[must_use]
+    pub fn fresh(index: u32, recipient: &SealedRecipient) -> Self {
+        let (mailbox, notify, orcpt) = (recipient.mailbox.clone(), recipient.notify, recipient.orcpt.clone());
+        Self { index, mailbox, notify, orcpt, attempts: 0, unknown_ends: 0, delay_told: false }
+    }
 }
 
 /// How a leased recipient leaves its lease.

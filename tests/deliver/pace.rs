@@ -164,6 +164,64 @@ async fn more_queues_than_lanes_all_get_their_turn() {
     rig.until(40, 0, 0).await;
 }
 
+/// What a lane does not find committed while it rests has to be woken for, as ever.
+#[tokio::test]
+async fn a_lane_that_rests_takes_what_is_committed_meanwhile() {
+    let hop = NextHop::start(Script::modern());
+    let rig = Rig::start(ZONE, &hop).await;
+    let mut sent = 0;
+    let is_taken_on = loop {
+        sent += 1;
+        let receipt = rig.spool.commit(vec![rig.mail(&["a@example.com"])]).await.unwrap();
+        if receipt.is_taken_on() || sent == 200 {
+            break receipt.is_taken_on();
+        }
+        rig.delivery.wake();
+        rig.until(sent, 0, 0).await;
+    };
+    assert!(is_taken_on && sent > 1, "the first of {sent} meets no lane");
+    rig.until(sent, 0, 0).await; // nobody woke for the last
+    assert_eq!(hop.messages().len(), usize::try_from(sent).unwrap());
+}
+
+/// What has to wait is looked for in its time, though the lane lives on and the stream wakes nobody.
+#[tokio::test]
+async fn a_lane_with_a_steady_stream_keeps_nobody_waiting() {
+    let hop = NextHop::start(Script::modern());
+    let mut settings = lab(hop.address().port());
+    let one = NonZeroU32::new(1).unwrap();
+    settings.identity_rates.insert(IdentityName::new("slow"), Rate { count: one, per: SECOND * 4, burst: one });
+    let rig = Rig::start_with(ZONE, settings).await;
+    let slow = || Sealed { identity: IdentityName::new("slow"), ..rig.mail(&["slow@example.com"]) };
+    rig.commit(slow()).await;
+    let (began, mut second) = (std::time::Instant::now(), Some(slow()));
+    let slow_ones = || hop.messages().iter().filter(|message| message.rcpts[0].contains("slow")).count();
+    while slow_ones() < 2 {
+        assert!(began.elapsed() < SECOND * 30, "nobody looks for it");
+        let mail = if began.elapsed() > SECOND * 2 { second.take() } else { None };
+        if !rig.spool.commit(vec![mail.unwrap_or_else(|| rig.mail(&["a@example.com"]))]).await.unwrap().is_taken_on() {
+            rig.delivery.wake();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(began.elapsed() >= SECOND * 4, "it had to wait");
+}
+
+/// Were they to wait for its rest, forty queues would take twenty seconds.
+#[tokio::test]
+async fn a_lane_that_rests_makes_room_for_queues_that_are_due() {
+    let hop = NextHop::start(Script::modern());
+    let settings = Settings { queues_max: 1, ..lab(hop.address().port()) };
+    let zone = (0..40).map(|n| format!("d{n}.example A 127.0.0.1")).collect::<Vec<_>>().join("\n");
+    let rig = Rig::start_with(&zone, settings).await;
+    let began = std::time::Instant::now();
+    for n in 0..40 {
+        rig.send(&[&format!("a@d{n}.example")]).await;
+        rig.until(n + 1, 0, 0).await;
+    }
+    assert!(began.elapsed() < SECOND * 15, "{:?}", began.elapsed());
+}
+
 /// Six queues of one host that lets everybody wait, and lanes for four: others are not to wait for it.
 #[tokio::test]
 async fn a_host_that_lets_wait_does_not_keep_all_lanes() {

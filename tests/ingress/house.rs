@@ -30,6 +30,10 @@ pub struct Keeper {
 }
 
 impl Accept for Keeper {
+    type Coming = ();
+
+    fn expect(&self) {}
+
     fn begin(&self, _: &Client, from: &ReversePath, _: Option<u64>) -> Result<Allowance, Refusal> {
         world::begin(from).map(|bounds| Allowance { size_octets_max: bounds.message_octets_max, recipients_max: bounds.recipients_max })
     }
@@ -38,7 +42,7 @@ impl Accept for Keeper {
         world::recipient(to)
     }
 
-    async fn accept(&self, submission: Submission) -> Result<Receipt, Refusal> {
+    async fn accept(&self, submission: Submission, (): ()) -> Result<Receipt, Refusal> {
         let _pass = self.gate.acquire().await.unwrap();
         assert!(submission.message.as_ref() != b"X-Panic: yes\r\n", "as it was asked to");
         let receipt = world::accept(&submission)?;

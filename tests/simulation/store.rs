@@ -11,10 +11,11 @@ use bytes::Bytes;
 use postseal::mail::suppression::{Scope, Suppression};
 use postseal::mail::{Domain, Evidence, KeyId, MailId, Mailbox, Receipt, ReversePath, RouteName, Stream, Timestamp};
 use postseal::seal::{Seal, Sealed};
+use postseal::spool::standing::{Grant, StandingClaims};
 use postseal::spool::suppressions::{Key, Listed, Selection, Taken};
 use postseal::spool::{
     Claimed, Counts, Due, Ending, Health, History, How, Lease, Leased, Mail, Queue, QueueState, RecipientHistory, Records, SoFar, Spool, SpoolError,
-    Suppressions, Swept,
+    StandingClaim, Suppressions, Swept,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -160,6 +161,7 @@ struct Inner {
     mischief: Arc<dyn Mischief>,
     defect: Option<Defect>,
     senders_max: usize,
+    standing: Arc<StandingClaims>,
     /// One transaction after the other.
     writer: tokio::sync::Mutex<()>,
     failed: AtomicBool,
@@ -212,8 +214,8 @@ impl Store {
         platter.seen = Arc::new(image);
         platter.durable = platter.seen.clone();
         drop(platter);
-        let (failed, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { disk: disk.clone(), mischief, defect, senders_max, writer: tokio::sync::Mutex::default(), failed, closed }))
+        let (failed, closed, standing) = (AtomicBool::new(false), AtomicBool::new(false), Arc::default());
+        Self(Arc::new(Inner { disk: disk.clone(), mischief, defect, senders_max, standing, writer: tokio::sync::Mutex::default(), failed, closed }))
     }
 
     /// A piece of work goes on though nobody waits for it any more: the writer has it.
@@ -335,24 +337,15 @@ impl Image {
         schedule
     }
 
-    fn insert(&mut self, sealed: Sealed) -> Vec<Kept> {
+    fn insert(&mut self, sealed: &Sealed) -> Vec<Kept> {
         let (route, mut spared) = (sealed.route.clone(), Vec::new());
         for (index, recipient) in (0..).zip(&sealed.recipients) {
-            let leased = Leased {
-                index,
-                mailbox: recipient.mailbox.clone(),
-                notify: recipient.notify,
-                orcpt: recipient.orcpt.clone(),
-                attempts: 0,
-                unknown_ends: 0,
-                delay_told: false,
-            };
             let evidence = recipient.suppressed.as_ref().map(|entry| entry.evidence(sealed.accepted_at));
             spared.extend(evidence.clone().map(|evidence| (recipient.mailbox.clone(), How::Failed(evidence))));
             let row = Row {
                 queue: Queue::of(&route, &recipient.mailbox),
                 reverse_path: recipient.reverse_path.clone(),
-                leased,
+                leased: Leased::fresh(index, recipient),
                 outcome: if evidence.is_some() { SoFar::Failed } else { SoFar::Waiting },
                 next_at: sealed.due_at,
                 fence: 0,
@@ -364,11 +357,38 @@ impl Image {
             self.senders.insert(sender.id, (sender.mailbox.clone(), sealed.accepted_at.unix_days()));
         }
         let octets = Bytes::copy_from_slice(sealed.message.octets());
-        let mail = Arc::new(facts(sealed));
+        let mail = Arc::new(Mail::of(sealed));
         self.mails.insert(mail.id, Arc::new(Stored { mail: mail.clone(), octets }));
         self.close_if_settled(mail.id, mail.accepted_at);
         let settled = spared.into_iter().map(|(recipient, how)| Kept::Settled { mail: mail.clone(), recipient, how });
         std::iter::once(Kept::Committed(mail.clone())).chain(settled).collect()
+    }
+
+    /// Leases what standing claims take of a mail that was just committed.
+    fn grant(&mut self, id: MailId, standing: &StandingClaims, defect: Option<Defect>) -> Vec<(Grant, Vec<Lease>)> {
+        let Some(mail) = self.mails.get(&id).map(|stored| stored.mail.clone()) else { return Vec::new() };
+        let now = mail.accepted_at;
+        let fresh = self.recipients.range((id, 0)..=(id, u32::MAX)).filter(|(_, row)| row.outcome == SoFar::Waiting && row.next_at <= now);
+        let mut counts: BTreeMap<Queue, usize> = BTreeMap::new();
+        fresh.for_each(|(_, row)| *counts.entry(row.queue.clone()).or_default() += 1);
+        let mut granted = Vec::new();
+        for (queue, count) in counts {
+            if self.parked_until(&queue) > now {
+                continue;
+            }
+            let Some(grant) = standing.grant(&queue, count) else { continue };
+            self.fence += 1;
+            let until = lease_end(now + grant.lease, defect);
+            let mut transactions = Vec::new();
+            for row in self.recipients.range_mut((id, 0)..=(id, u32::MAX)).map(|(_, row)| row).filter(|row| row.queue == queue) {
+                let row = Arc::make_mut(row);
+                (row.fence, row.next_at) = (self.fence, until);
+                join(&mut transactions, row);
+            }
+            let leases = transactions.into_iter().map(|(path, recipients)| Lease::granted(mail.clone(), path, recipients, until, self.fence));
+            granted.push((grant, leases.collect()));
+        }
+        granted
     }
 
     fn is_taken(&self, id: MailId) -> bool {
@@ -416,10 +436,7 @@ impl Image {
                 let lapsed = u32::from(row.fence != 0);
                 (row.leased.attempts, row.leased.unknown_ends) = (row.leased.attempts + lapsed, row.leased.unknown_ends + lapsed);
                 (row.fence, row.next_at) = (self.fence, until);
-                match transactions.iter_mut().find(|(path, _)| *path == row.reverse_path) {
-                    Some((_, recipients)) => recipients.push(row.leased.clone()),
-                    None => transactions.push((row.reverse_path.clone(), vec![row.leased.clone()])),
-                }
+                join(&mut transactions, row);
             }
             let mut mail = self.mails[&id].mail.clone();
             if queue.parts().0 != mail.route.as_str() {
@@ -476,7 +493,7 @@ impl Image {
             while self.is_taken(notice.id) {
                 notice.id = MailId::from_number(notice.id.number() + 1).unwrap_or(id);
             }
-            kept.extend(self.insert(notice));
+            kept.extend(self.insert(&notice));
         }
         Ok(kept)
     }
@@ -525,46 +542,51 @@ impl Image {
     }
 }
 
-fn facts(sealed: Sealed) -> Mail {
-    Mail {
-        id: sealed.id,
-        accepted_at: sealed.accepted_at,
-        expires_at: sealed.expires_at,
-        identity: sealed.identity,
-        kind: sealed.kind,
-        signing_domain: sealed.signing_domain,
-        stream: sealed.stream,
-        route: sealed.route,
-        rerouted: false,
-        original_reverse_path: sealed.original_reverse_path,
-        envid: sealed.envid,
-        ret: sealed.ret,
-        needs: sealed.needs,
-        message_id: sealed.message_id,
-        track_id: sealed.track_id,
-        tag: sealed.tag,
-        trace: sealed.trace,
-        seal: sealed.seal,
-        message_octets: sealed.message.octets().len() as u64,
+fn claimed(lease: &Lease) -> Kept {
+    Kept::Claimed { mail: lease.mail.id, recipients: lease.recipients.len() }
+}
+
+/// A recipient belongs to the transaction of its reverse-path.
+fn join(transactions: &mut Vec<(ReversePath, Vec<Leased>)>, row: &Row) {
+    match transactions.iter_mut().find(|(path, _)| *path == row.reverse_path) {
+        Some((_, recipients)) => recipients.push(row.leased.clone()),
+        None => transactions.push((row.reverse_path.clone(), vec![row.leased.clone()])),
     }
+}
+
+fn lease_end(until: Timestamp, defect: Option<Defect>) -> Timestamp {
+    if defect == Some(Defect::LostLease) { until + Duration::from_hours(24 * 365) } else { until }
 }
 
 impl Spool for Store {
     async fn commit(&self, mails: Vec<Sealed>) -> Result<Receipt, SpoolError> {
         let receipt = Receipt::rehearsed(mails[0].id);
-        let senders_max = self.0.senders_max;
+        let (senders_max, defect, standing) = (self.0.senders_max, self.0.defect, self.0.standing.clone());
         let change = move |image: &mut Image| {
             if let Some(refusal) = image.refuses(&mails, senders_max) {
                 return Err(refusal);
             }
-            Ok(((), mails.into_iter().flat_map(|mail| image.insert(mail)).collect()))
+            let (mut kept, mut granted) = (Vec::new(), Vec::new());
+            for mail in mails {
+                let id = mail.id;
+                kept.append(&mut image.insert(&mail));
+                granted.append(&mut image.grant(id, &standing, defect));
+            }
+            kept.extend(granted.iter().flat_map(|(_, leases)| leases).map(claimed));
+            Ok((granted, kept))
+        };
+        let inner = self.0.clone();
+        let committing = async move {
+            for (grant, leases) in inner.write(Work::Commit, change).await? {
+                grant.give(leases);
+            }
+            Ok(())
         };
         if self.0.defect == Some(Defect::ReplyBeforeCommit) {
-            let inner = self.0.clone();
-            drop(tokio::spawn(async move { inner.write(Work::Commit, change).await }));
+            drop(tokio::spawn(committing));
             return Ok(receipt);
         }
-        self.write(Work::Commit, change).await?;
+        self.done(committing).await?;
         Ok(receipt)
     }
 
@@ -583,13 +605,17 @@ impl Spool for Store {
     }
 
     async fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> Result<Claimed, SpoolError> {
-        let (queue, until) = (queue.clone(), if self.0.defect == Some(Defect::LostLease) { until + Duration::from_hours(24 * 365) } else { until });
+        let (queue, until) = (queue.clone(), lease_end(until, self.0.defect));
         self.write(Work::Claim, move |image| {
-            let claimed = image.claim(&queue, recipients_max.get(), now, until);
-            let kept = claimed.leases.iter().map(|lease| Kept::Claimed { mail: lease.mail.id, recipients: lease.recipients.len() }).collect();
-            Ok((claimed, kept))
+            let found = image.claim(&queue, recipients_max.get(), now, until);
+            let kept = found.leases.iter().map(claimed).collect();
+            Ok((found, kept))
         })
         .await
+    }
+
+    fn stand(&self, queue: &Queue) -> StandingClaim {
+        self.0.standing.begin(queue)
     }
 
     async fn renew(&self, lease: &mut Lease, until: Timestamp) -> Result<(), SpoolError> {

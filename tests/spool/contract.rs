@@ -1,8 +1,9 @@
-//! The contract of [`Spool`], [`Records`] and [`Control`], clause by clause (those of the last in `control.rs`). An engine joins by an [`Engine`] and a line at the end.
+//! The contract of [`Spool`], [`Records`] and [`Control`], clause by clause (those of the last in `control.rs`, those of standing claims in `standing.rs`). An engine joins by an [`Engine`] and a line at the end.
 
 use super::control::*;
 use super::model::{Disk, Fsync, Mischief, Store, Trouble, Work};
 use super::samples::*;
+use super::standing::*;
 use postseal::mail::{Notify, Ret, RouteName};
 use postseal::seal::{Kind, Needs, Sealed};
 use postseal::spool::journal::{self, Journal};
@@ -526,6 +527,13 @@ contract! {
         no_recipient_is_leased_twice_at_once
         messages_that_name_a_key_are_counted
         a_closed_spool_says_so
+        fresh_mail_is_leased_with_its_commit
+        a_standing_claim_takes_messages_whole_and_no_more_than_it_has_room_for
+        nobody_stands_in_the_way_of_a_park_or_a_later_time
+        what_a_standing_claim_left_is_due_when_its_lease_runs_out
+        a_claim_that_is_over_is_granted_nothing
+        a_refused_commit_grants_nothing
+        granted_mail_is_due_after_a_restart
     }
 }
 

@@ -364,6 +364,7 @@ async fn many_sessions_share_one_transaction() {
     let directory = TempDir::new().unwrap();
     let (spool, _) = SqliteSpool::open(Settings { linger: Duration::from_millis(10), ..settings(directory.path()) }, at(0)).unwrap();
     let spool = Arc::new(spool);
+    let last = spool.expect();
     let commits: Vec<_> = (1..=64)
         .map(|number| {
             let spool = Arc::clone(&spool);
@@ -373,9 +374,44 @@ async fn many_sessions_share_one_transaction() {
     for commit in commits {
         commit.await.unwrap();
     }
+    drop(last);
     let work = spool.work();
     assert_eq!(work.jobs, 64);
     assert!(work.transactions <= 16, "{work:?}");
+}
+
+/// A minute's patience would be seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_waits_for_mail_on_its_way_and_for_no_other() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = SqliteSpool::open(Settings { linger: Duration::from_mins(1), ..settings(directory.path()) }, at(0)).unwrap();
+    let spool = Arc::new(spool);
+    commit(&*spool, mail(1, &["a@x.example"])).await; // alone, at once
+    let coming = spool.expect();
+    let first = tokio::spawn({
+        let spool = Arc::clone(&spool);
+        async move { commit(&*spool, mail(2, &["a@x.example"])).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!((spool.work().transactions, first.is_finished()), (1, false), "somebody else is on the way");
+    drop(coming);
+    commit(&*spool, mail(3, &["a@x.example"])).await;
+    first.await.unwrap();
+    assert_eq!(spool.work().transactions, 2, "both in one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_looks_for_what_is_under_lease_already() {
+    let directory = TempDir::new().unwrap();
+    let (spool, _) = open(directory.path());
+    let standing = spool.stand(&queue("x.example"));
+    standing.allow(10, Duration::from_mins(1));
+    let receipts = [mail(1, &["a@x.example"]), mail(2, &["a@x.example", "a@y.example"]), Sealed { due_at: at(9), ..mail(3, &["a@x.example"]) }];
+    let mut taken_on = Vec::new();
+    for mail in receipts {
+        taken_on.push(spool.commit(vec![mail]).await.unwrap().is_taken_on());
+    }
+    assert_eq!(taken_on, [true, false, false]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,4 +15,5 @@ mod kill;
 mod model;
 mod random;
 mod samples;
+mod standing;
 mod suppressions;

@@ -2,12 +2,14 @@
 
 use super::writer::{Batch, Refusable};
 use super::{journal, queries};
-use crate::mail::MailId;
+use crate::mail::{MailId, ReversePath};
 use crate::seal::{Sealed, Sender};
 use crate::spool::row::{self, MailRow, RecipientRow, Told};
-use crate::spool::{Queue, SpoolError};
+use crate::spool::standing::Grant;
+use crate::spool::{Lease, Leased, Mail, Queue, SpoolError};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// A message ready to be written: summed, its large body already a file.
 #[derive(Debug)]
@@ -17,8 +19,8 @@ pub(super) struct Ready {
     pub body: Option<super::bodies::Written>,
 }
 
-/// Writes the messages of one submission.
-pub(super) fn commit(batch: &mut Batch<'_>, mails: Vec<Ready>, senders_max: u64) -> Refusable<()> {
+/// Writes the messages of one submission. Whether all their recipients are leased.
+pub(super) fn commit(batch: &mut Batch<'_>, mails: Vec<Ready>, senders_max: u64) -> Refusable<bool> {
     let mut ids = HashSet::new();
     for Ready { mail, .. } in &mails {
         if !ids.insert(mail.id) || is_taken(batch.db, mail.id)? {
@@ -32,10 +34,11 @@ pub(super) fn commit(batch: &mut Batch<'_>, mails: Vec<Ready>, senders_max: u64)
     for (sender, day, fate) in senders {
         write_sender(batch, &sender, day, fate)?;
     }
+    let mut is_taken_on = true;
     for ready in mails {
-        insert(batch, ready)?;
+        is_taken_on &= insert(batch, ready)?;
     }
-    Ok(Ok(()))
+    Ok(Ok(is_taken_on))
 }
 
 /// An id is taken while its message waits, and as long as a bounce of it may come home.
@@ -110,8 +113,57 @@ fn write_sender(batch: &mut Batch<'_>, sender: &Sender, day: i64, fate: SenderFa
     Ok(())
 }
 
-/// Writes one message whose id is free.
-pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()> {
+/// Writes one message whose id is free. Where a standing claim has room for its recipients of a queue, they are leased at once. Whether nobody else is left.
+pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<bool> {
+    let granted = granted(batch, &ready.mail)?;
+    let mail = &ready.mail;
+    let is_asked_for = mail.due_at <= mail.accepted_at && mail.recipients.iter().any(|recipient| recipient.suppressed.is_none());
+    let fresh = (ready.body.is_none() && is_asked_for).then(|| (mail.id, mail.message.octets().clone()));
+    let is_taken_on = write(batch, ready, granted)?;
+    batch.fresh.extend(fresh);
+    Ok(is_taken_on)
+}
+
+/// As [`insert`], leased to nobody.
+pub(super) fn insert_unleased(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()> {
+    write(batch, ready, BTreeMap::new()).map(|_| ())
+}
+
+/// Who takes the recipients of which queue.
+fn granted(batch: &Batch<'_>, mail: &Sealed) -> rusqlite::Result<BTreeMap<Queue, Grant>> {
+    if mail.due_at > mail.accepted_at {
+        return Ok(BTreeMap::new());
+    }
+    let mut recipients: BTreeMap<Queue, usize> = BTreeMap::new();
+    for recipient in mail.recipients.iter().filter(|recipient| recipient.suppressed.is_none()) {
+        *recipients.entry(Queue::of(&mail.route, &recipient.mailbox)).or_default() += 1;
+    }
+    let mut granted = BTreeMap::new();
+    for (queue, count) in recipients {
+        if !queries::is_parked(batch.db, &queue, mail.accepted_at)?
+            && let Some(grant) = batch.standing.grant(&queue, count)
+        {
+            granted.insert(queue, grant);
+        }
+    }
+    Ok(granted)
+}
+
+/// The recipients of a standing claim, each with its reverse-path.
+type Taken = (Grant, Vec<(ReversePath, Leased)>);
+
+/// What each standing claim is given.
+fn leases_of(mail: &Sealed, taken: BTreeMap<Queue, Taken>, fence: u64) -> Vec<(Grant, Vec<Lease>)> {
+    let facts = Arc::new(Mail::of(mail));
+    let given = taken.into_values().map(|(grant, recipients)| {
+        let until = mail.accepted_at + grant.lease;
+        let transactions = by_reverse_path(recipients).into_iter();
+        (grant, transactions.map(|(path, recipients)| Lease::granted(Arc::clone(&facts), path, recipients, until, fence)).collect())
+    });
+    given.collect()
+}
+
+fn write(batch: &mut Batch<'_>, ready: Ready, granted: BTreeMap<Queue, Grant>) -> rusqlite::Result<bool> {
     let Ready { mail, body_sum, body } = ready;
     assert!(!mail.recipients.is_empty(), "a spooled message has a recipient");
     let facts = MailRow::of(&mail, body_sum, body.as_ref().map(|file| file.name.clone()));
@@ -150,8 +202,11 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
         }
     }
     let due_at = mail.due_at.unix_millis();
+    batch.fence += i64::from(!granted.is_empty());
     let mut queues = BTreeSet::new();
     let mut spared = Vec::new();
+    let mut taken: BTreeMap<Queue, Taken> = granted.into_iter().map(|(queue, grant)| (queue, (grant, Vec::new()))).collect();
+    let mut leased = 0;
     let mut statement = batch.db.prepare_cached(INSERT_RECIPIENT)?;
     for (index, recipient) in mail.recipients.iter().enumerate() {
         let queue = Queue::of(&mail.route, &recipient.mailbox);
@@ -159,11 +214,12 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
         let sum = who.sum();
         let evidence = recipient.suppressed.as_ref().map(|entry| entry.evidence(mail.accepted_at));
         let told = recipient.suppressed.as_ref().zip(evidence.as_ref()).map(|(entry, evidence)| Told::of_suppressed(entry, evidence).to_json());
+        let claimant = taken.get_mut(&queue).filter(|_| evidence.is_none());
         statement.execute(params![
             who.message,
             who.number,
             queue.as_str(),
-            due_at,
+            claimant.as_ref().map_or(due_at, |(grant, _)| (mail.accepted_at + grant.lease).unix_millis()),
             sum,
             who.mailbox,
             who.notify,
@@ -172,7 +228,12 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
             who.reverse_path,
             if evidence.is_some() { queries::FAILED } else { queries::WAITING },
             told,
+            if claimant.is_some() { batch.fence } else { 0 },
         ])?;
+        if let Some((_, recipients)) = claimant {
+            recipients.push((recipient.reverse_path.clone(), Leased::fresh(u32::try_from(index).unwrap_or(u32::MAX), recipient)));
+            leased += 1;
+        }
         match recipient.suppressed.as_ref().zip(evidence) {
             Some((entry, evidence)) => spared.push((recipient, entry, evidence)),
             None => drop(queues.insert(queue)),
@@ -183,11 +244,29 @@ pub(super) fn insert(batch: &mut Batch<'_>, ready: Ready) -> rusqlite::Result<()
     batch.totals.mails += 1;
     batch.totals.recipients += waiting;
     journal::tell_accepted(batch, &mail)?;
+    if !taken.is_empty() {
+        batch.granted.append(&mut leases_of(&mail, taken, batch.fence.cast_unsigned()));
+    }
     for (recipient, entry, evidence) in &spared {
         journal::tell_suppressed(batch, &mail, recipient, entry, evidence)?;
     }
     // When nobody is left to write to, that was all.
-    if waiting == 0 { queries::close_if_settled(batch, facts.id, 0, mail.accepted_at) } else { Ok(()) }
+    if waiting == 0 {
+        queries::close_if_settled(batch, facts.id, 0, mail.accepted_at)?;
+    }
+    Ok(leased == waiting)
+}
+
+/// The transactions that these recipients make, in the order of their first.
+pub(super) fn by_reverse_path(recipients: impl IntoIterator<Item = (ReversePath, Leased)>) -> Vec<(ReversePath, Vec<Leased>)> {
+    let mut transactions: Vec<(ReversePath, Vec<Leased>)> = Vec::new();
+    for (reverse_path, leased) in recipients {
+        match transactions.iter_mut().find(|(known, _)| *known == reverse_path) {
+            Some((_, recipients)) => recipients.push(leased),
+            None => transactions.push((reverse_path, vec![leased])),
+        }
+    }
+    transactions
 }
 
 const INSERT_MESSAGE: &str = "
@@ -198,4 +277,4 @@ VALUES (?1, 0, ?23, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
 const INSERT_RECIPIENT: &str = "
 INSERT INTO recipients (message, number, state, queue, next_at, fence, attempts, unknown_ends, delay_told, evidence, sum, mailbox, notify, orcpt_type, orcpt,
     reverse_path)
-VALUES (?1, ?2, ?11, ?3, ?4, 0, 0, 0, 0, ?12, ?5, ?6, ?7, ?8, ?9, ?10)";
+VALUES (?1, ?2, ?11, ?3, ?4, ?13, 0, 0, 0, ?12, ?5, ?6, ?7, ?8, ?9, ?10)";

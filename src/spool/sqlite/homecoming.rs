@@ -51,9 +51,14 @@ pub(super) fn come_home(batch: &mut Batch<'_>, arrival: Arrival) -> Refusable<Ve
     }
     for (ready, kept) in arrival.mails {
         let id = ready.mail.id;
-        commit::insert(batch, ready)?;
-        if let Some((why, until)) = kept {
-            keep(batch, id, &why, arrival.at, until)?;
+        match kept {
+            None => {
+                commit::insert(batch, ready)?;
+            }
+            Some((why, until)) => {
+                commit::insert_unleased(batch, ready)?;
+                keep(batch, id, &why, arrival.at, until)?;
+            }
         }
     }
     let mut told = Vec::with_capacity(arrival.tidings.len());

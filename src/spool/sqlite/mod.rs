@@ -17,6 +17,7 @@
 //! | `commit`, `queries`, `journal`, `homecoming` | the statements of that work |
 //! | `control` | what a person asks and orders |
 //! | `suppressions` | whom is not written to, and the sieve before it |
+//! | `expected` | mail that is on its way |
 //! | `readers` | short reads beside it |
 //! | `recent` | bodies that need not be read |
 //! | `depth` | the queues counted |
@@ -35,6 +36,7 @@ mod commit;
 mod control;
 mod depth;
 mod disk;
+mod expected;
 mod homecoming;
 mod housekeeper;
 mod journal;
@@ -52,14 +54,16 @@ pub use recovery::RecoveryReport;
 use super::control::{By, Changed, Control, Cursor, Listed, ORDER_ROWS_MAX, Order, Selection, Shown, States, Summed};
 use super::homecoming::{CameHome, Homebound, Homecoming, Homecomings};
 use super::journal::{Event, Filter, Journal, News, Page};
+use super::standing::{StandingClaim, StandingClaims};
 use super::suppressions::{Key, Listed as ListedSuppressions, PAGE_ENTRIES_MAX, Selection as SuppressionSelection, Suppressions, Taken};
-use super::{Claimed, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
+use super::{Claimed, Coming, Counts, Due, Ending, Health, HeldSince, History, Lease, Queue, QueueState, Records, Restored, Spool, SpoolError, Swept, row};
 use crate::mail::{Domain, KeyId, MailId, Mailbox, Receipt, Stream, Suppression, Timestamp};
 use crate::seal::{Seal, Sealed};
 use bodies::Bodies;
 use bytes::Bytes;
 use commit::Ready;
 use disk::Disk;
+use expected::Expected;
 use housekeeper::Housekeeper;
 use journal::Span;
 use lock::Lock;
@@ -86,8 +90,8 @@ pub struct Settings {
     pub reserve_octets: u64,
     /// Messages of at least so many octets are files.
     pub body_file_octets_min: u64,
-    /// How long a transaction waits for company before it begins, where there was some of late: who comes alone is not made to wait. As long as
-    /// somebody comes it waits again, six times at most. Zero: only for the fsync of the one before.
+    /// How long a transaction waits for mail that is on its way (see [`Spool::expect`]) before it begins, and again as long as some of it comes,
+    /// eight times at most: one fsync for all. Who comes alone is not made to wait. Zero: only for the fsync of the one before.
     pub linger: Duration,
     /// How long the ending of an attempt waits for a commit to share its fsync. What a loss of power in this time forgets is sent again.
     pub endings_linger: Duration,
@@ -153,10 +157,12 @@ pub struct SqliteSpool {
     readers: Readers,
     disk: Arc<Disk>,
     bodies: Arc<Bodies>,
-    recent: Recent,
+    recent: Arc<Recent>,
     wal: Arc<Wal>,
     body_writes: Semaphore,
     sieve: Arc<Sieve>,
+    expected: Arc<Expected>,
+    standing: Arc<StandingClaims>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -236,6 +242,8 @@ impl SqliteSpool {
                 }
             })
             .map_err(thread)?;
+        let (expected, standing) = (Arc::new(Expected::default()), Arc::new(StandingClaims::default()));
+        let recent = Arc::new(Recent::default());
         let writer = Writer {
             db,
             wal: Arc::clone(&wal),
@@ -245,6 +253,9 @@ impl SqliteSpool {
             fence: opened.fence,
             journal: span,
             sieve: Arc::clone(&sieve),
+            expected: Arc::clone(&expected),
+            standing: Arc::clone(&standing),
+            recent: Arc::clone(&recent),
             linger: settings.linger,
             endings_linger: settings.endings_linger,
             chores,
@@ -255,8 +266,7 @@ impl SqliteSpool {
         report.took = began.elapsed();
         let is_volatile = ground.is_volatile;
         let held = Mutex::new(report.restored);
-        let recent = Recent::default();
-        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, recent, wal, body_writes, sieve, threads }, report))
+        Ok((Self { settings, is_volatile, held, writer, readers, disk, bodies, recent, wal, body_writes, sieve, expected, standing, threads }, report))
     }
 
     /// [`Records::mentions`] of a spool that no process has open; none was made yet is none. Changes nothing. Blocks.
@@ -409,26 +419,25 @@ impl SqliteSpool {
 }
 
 impl Spool for SqliteSpool {
+    fn expect(&self) -> Coming {
+        Coming::with(self.expected.one())
+    }
+
     async fn commit(&self, mails: Vec<Sealed>) -> Result<Receipt, SpoolError> {
         assert!(!mails.is_empty(), "a submission makes at least one message");
         self.writer.state.working()?;
         let octets: u64 = mails.iter().map(octets_of).sum();
         self.disk.room_for(octets)?;
-        let receipt = Receipt::committed(mails[0].id);
+        let id = mails[0].id;
         let mut ready = Vec::with_capacity(mails.len());
         for mail in mails {
             ready.push(self.make_ready(mail).await?);
         }
         let senders_max = self.settings.senders_max;
         let in_memory = ready.iter().filter(|ready| ready.body.is_none());
-        let octets = in_memory.clone().map(|ready| ready.mail.message.octets().len()).sum();
-        let due_now = in_memory.filter(|ready| ready.mail.due_at <= ready.mail.accepted_at);
-        let due_now: Vec<(MailId, Bytes)> = due_now.map(|ready| (ready.mail.id, ready.mail.message.octets().clone())).collect();
-        self.writer.write(Safety::Durable, octets, move |batch| commit::commit(batch, ready, senders_max)).await?;
-        for (id, body) in due_now {
-            self.recent.keep(id, body);
-        }
-        Ok(receipt)
+        let octets = in_memory.map(|ready| ready.mail.message.octets().len()).sum();
+        let is_taken_on = self.writer.write(Safety::Durable, octets, move |batch| commit::commit(batch, ready, senders_max)).await?;
+        Ok(Receipt::committed(id, is_taken_on))
     }
 
     async fn due(&self, now: Timestamp, queues_max: NonZeroUsize) -> Result<Vec<Due>, SpoolError> {
@@ -442,6 +451,10 @@ impl Spool for SqliteSpool {
     async fn claim(&self, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> Result<Claimed, SpoolError> {
         let queue = queue.clone();
         self.writer.write(Safety::Lazy, 0, move |batch| queries::claim(batch, &queue, recipients_max, now, until)).await
+    }
+
+    fn stand(&self, queue: &Queue) -> StandingClaim {
+        self.standing.begin(queue)
     }
 
     async fn renew(&self, lease: &mut Lease, until: Timestamp) -> Result<(), SpoolError> {
@@ -599,7 +612,7 @@ impl Homecomings for SqliteSpool {
         let in_memory = ready.iter().filter(|(ready, _)| ready.body.is_none()).map(|(ready, _)| ready.mail.message.octets().len()).sum();
         let arrival = homecoming::Arrival { id, at, octets, mails: ready, spent, tidings };
         let told = self.writer.write(Safety::Durable, in_memory, move |batch| homecoming::come_home(batch, arrival)).await?;
-        Ok(CameHome { receipt: Receipt::committed(id), told })
+        Ok(CameHome { receipt: Receipt::committed(id, false), told })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An `Err` of SQLite here is the store's failure and ends the spool; a message that does not fit its sum is not: it is quarantined.
 
-use super::commit::{Ready, insert, is_taken};
+use super::commit::{Ready, by_reverse_path, insert, is_taken};
 use super::homecoming;
 use super::journal;
 use super::suppressions;
@@ -20,8 +20,7 @@ use std::sync::Arc;
 
 /// Leases what is due in one queue.
 pub(super) fn claim(batch: &mut Batch<'_>, queue: &Queue, recipients_max: NonZeroUsize, now: Timestamp, until: Timestamp) -> Refusable<Claimed> {
-    let parked = batch.db.prepare_cached("SELECT 1 FROM queues WHERE queue = ?1 AND parked_until > ?2")?.exists(params![queue.as_str(), now.unix_millis()])?;
-    if parked {
+    if is_parked(batch.db, queue, now)? {
         return Ok(Ok(Claimed::default()));
     }
     let due = batch
@@ -65,6 +64,11 @@ pub(super) fn claim(batch: &mut Batch<'_>, queue: &Queue, recipients_max: NonZer
     }
     batch.stirred.insert(queue.clone());
     Ok(Ok(claimed))
+}
+
+/// Whether nothing of a queue may go.
+pub(super) fn is_parked(db: &Connection, queue: &Queue, now: Timestamp) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM queues WHERE queue = ?1 AND parked_until > ?2")?.exists(params![queue.as_str(), now.unix_millis()])
 }
 
 /// A due recipient, not yet believed.
@@ -129,7 +133,7 @@ fn leases_of(db: &Connection, message: i64, queue: &Queue, candidates: &[Candida
     };
     let leases = || -> Result<(Mail, Transactions), String> {
         let mut mail = facts.mail()?;
-        let mut transactions: Transactions = Vec::new();
+        let mut recipients = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let (who, counted) = candidate.row.as_ref().map_err(Clone::clone)?;
             let (leased, reverse_path) = who.leased(counted.attempts, counted.unknown_ends, counted.delay_told)?;
@@ -139,16 +143,13 @@ fn leases_of(db: &Connection, message: i64, queue: &Queue, candidates: &[Candida
             if Queue::of(&who.route_or(&facts.route), &leased.mailbox) != *queue {
                 return Err(format!("recipient {} stands in the queue {queue}, where it does not belong", who.number));
             }
-            match transactions.iter_mut().find(|(known, _)| *known == reverse_path) {
-                Some((_, recipients)) => recipients.push(leased),
-                None => transactions.push((reverse_path, vec![leased])),
-            }
+            recipients.push((reverse_path, leased));
         }
         // Recipients of one queue share their route.
         if queue.parts().0 != facts.route {
             (mail.route, mail.rerouted) = (RouteName::new(queue.parts().0), true);
         }
-        Ok((mail, transactions))
+        Ok((mail, by_reverse_path(recipients)))
     };
     Ok(leases())
 }

@@ -348,6 +348,7 @@ mod tests {
     use super::*;
     use crate::spool::sqlite::journal::Span;
     use crate::spool::sqlite::writer::Totals;
+    use crate::spool::standing::StandingClaims;
     use std::collections::BTreeSet;
 
     /// Work inside a batch is undone where the disk has no room for another's: until the commit everybody on the list is looked up.
@@ -366,6 +367,9 @@ mod tests {
             sieve: &sieve,
             lifted: HashSet::new(),
             stirred: BTreeSet::new(),
+            standing: &StandingClaims::default(),
+            granted: Vec::new(),
+            fresh: Vec::new(),
             freed: Vec::new(),
             reindexed: false,
         };

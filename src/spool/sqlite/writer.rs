@@ -7,6 +7,8 @@
 //! worker  ─ work ─┘                └─ answer ─ worker
 //! ```
 //!
+//! Company is waited for where it is known to be on its way, and nowhere else; see `Intake::await_company`.
+//!
 //! An ending of an attempt is in no such hurry as a client that waits for its `250`: it waits for the next commit, a few milliseconds at most,
 //! and shares its fsync. Where little is to do that halves the transactions; where much is, clients share theirs with clients.
 //!
@@ -18,15 +20,20 @@
 //! [`SpoolError::Full`], and the next batch is tried as ever.
 
 use super::disk::Disk;
+use super::expected::Expected;
 use super::housekeeper::Chore;
 use super::journal::Span;
 use super::lock::Lock;
 use super::queries;
+use super::recent::Recent;
 use super::recovery::Counter;
 use super::suppressions::Sieve;
 use super::wal::Wal;
+use crate::mail::MailId;
+use crate::spool::standing::{Grant, StandingClaims};
 use crate::spool::suppressions::Key;
-use crate::spool::{Health, Queue, SpoolError};
+use crate::spool::{Health, Lease, Queue, SpoolError};
+use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +90,12 @@ pub(super) struct Batch<'a> {
     pub lifted: HashSet<Key>,
     /// Queues in which something changed: the schedule is brought up to date once for each, whatever many jobs did to it.
     pub stirred: BTreeSet<Queue>,
+    /// Who has fresh mail leased.
+    pub standing: &'a StandingClaims,
+    /// What is to be given to them.
+    pub granted: Vec<(Grant, Vec<Lease>)>,
+    /// Bodies that will be asked for in a moment.
+    pub fresh: Vec<(MailId, Bytes)>,
     /// Body files whose rows this transaction removes.
     pub freed: Vec<String>,
     /// Something was written that SQLite does not count as a change of rows.
@@ -124,7 +137,13 @@ pub(super) struct Writer {
     pub fence: i64,
     pub journal: Span,
     pub sieve: Arc<Sieve>,
-    /// Wait this long for company before a transaction begins, if the one before had some.
+    /// Mail on its way.
+    pub expected: Arc<Expected>,
+    /// Who has fresh mail leased.
+    pub standing: Arc<StandingClaims>,
+    /// Bodies that will be asked for in a moment.
+    pub recent: Arc<Recent>,
+    /// Wait this long, and again, for mail on its way before a transaction begins.
     pub linger: Duration,
     /// What is in no hurry waits so long for a transaction that syncs.
     pub endings_linger: Duration,
@@ -234,7 +253,7 @@ impl Writer {
     /// Until nobody can hand over work any more.
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let _at_end = AtEnd { state: Arc::clone(&self.state), chores: self.chores.clone() };
-        let mut intake = Intake::of(jobs, self.linger, self.endings_linger);
+        let mut intake = Intake::of(jobs, &self);
         while let Some(gathered) = intake.next() {
             if self.state.working().is_err() {
                 break; // the checkpoint failed; whoever waits is told by the drop of his job
@@ -277,6 +296,9 @@ impl Writer {
             sieve: &self.sieve,
             lifted: HashSet::new(),
             stirred: BTreeSet::new(),
+            standing: &self.standing,
+            granted: Vec::new(),
+            fresh: Vec::new(),
             freed: Vec::new(),
             reindexed: false,
         };
@@ -286,7 +308,7 @@ impl Writer {
         for queue in std::mem::take(&mut batch.stirred) {
             queries::refresh_queue(&tx, queue.as_str())?;
         }
-        let Batch { totals, fence, journal, lifted, freed, reindexed, .. } = batch;
+        let Batch { totals, fence, journal, lifted, freed, granted, fresh, reindexed, .. } = batch;
         if tx.total_changes() == changes_before && !reindexed {
             return tx.rollback(); // nothing was written: nothing to wait for
         }
@@ -299,6 +321,11 @@ impl Writer {
         tx.commit()?;
         self.sieve.forget(&lifted);
         drop(gate);
+        for (id, body) in fresh {
+            self.recent.keep(id, body);
+        }
+        // After the answers: a client waits for them.
+        answers.extend(granted.into_iter().map(|(grant, leases)| Box::new(move || grant.give(leases)) as Answer));
         let is_news = journal.last != self.journal.last;
         (self.totals, self.fence, self.journal) = (totals, fence, journal);
         *lock(&self.state.totals) = totals;
@@ -329,26 +356,25 @@ impl Writer {
 /// What comes in, gathered into transactions.
 struct Intake<'a> {
     jobs: &'a mpsc::Receiver<Job>,
+    expected: Arc<Expected>,
     linger: Duration,
     endings_linger: Duration,
     /// What is in no hurry and came since then.
     unhurried: Vec<Job>,
     since: Instant,
-    had_company: bool,
-    last_client_at: Instant,
     ended: bool,
 }
 
 impl<'a> Intake<'a> {
-    fn of(jobs: &'a mpsc::Receiver<Job>, linger: Duration, endings_linger: Duration) -> Self {
-        Self { jobs, linger, endings_linger, unhurried: Vec::new(), since: Instant::now(), had_company: false, last_client_at: Instant::now(), ended: false }
+    fn of(jobs: &'a mpsc::Receiver<Job>, writer: &Writer) -> Self {
+        let (expected, linger, endings_linger) = (Arc::clone(&writer.expected), writer.linger, writer.endings_linger);
+        Self { jobs, expected, linger, endings_linger, unhurried: Vec::new(), since: Instant::now(), ended: false }
     }
 
     /// The jobs of the next transaction; none when nobody can hand over any more. Blocks.
     fn next(&mut self) -> Option<Vec<Job>> {
-        let mut gathered: Vec<Job> = Vec::new();
-        let mut octets = 0;
-        while gathered.is_empty() && !self.ended {
+        let mut gathered = Gathered::default();
+        while gathered.jobs.is_empty() && !self.ended {
             let come = if self.unhurried.is_empty() {
                 self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else if self.unhurried.len() >= TRANSACTION_JOBS_MAX {
@@ -357,54 +383,63 @@ impl<'a> Intake<'a> {
                 self.jobs.recv_timeout(self.endings_linger.saturating_sub(self.since.elapsed()))
             };
             match come {
-                Ok(job) if job.safety == Safety::Unhurried => self.put_off(job),
-                Ok(job) => {
-                    let is_waited_for = job.safety == Safety::Durable;
-                    octets += job.octets;
-                    gathered.push(job);
-                    if is_waited_for && self.had_company && !self.linger.is_zero() {
-                        self.linger(&mut gathered, &mut octets);
-                    }
-                }
+                Ok(job) => self.sort(job, &mut gathered),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => self.ended = true,
             }
         }
-        self.take_what_is_there(&mut gathered, &mut octets);
-        // Whoever comes soon after another has company, though not in one transaction.
-        let clients = gathered.iter().filter(|job| job.safety == Safety::Durable).count();
-        if clients > 0 {
-            self.had_company = clients > 1 || self.last_client_at.elapsed() < self.linger * LINGERS_MAX;
-            self.last_client_at = Instant::now();
+        self.take_what_is_there(&mut gathered);
+        if gathered.clients > 0 && !self.linger.is_zero() {
+            self.await_company(&mut gathered);
         }
         // A transaction that waits for no disk stays one.
-        if gathered.is_empty() || gathered.iter().any(|job| job.safety == Safety::Durable) || self.since.elapsed() >= self.endings_linger {
-            gathered.append(&mut self.unhurried);
+        if gathered.jobs.is_empty() || gathered.clients > 0 || self.since.elapsed() >= self.endings_linger {
+            gathered.jobs.append(&mut self.unhurried);
         }
-        (!gathered.is_empty()).then_some(gathered)
+        (!gathered.jobs.is_empty()).then_some(gathered.jobs)
     }
 
-    /// Waits for more, and again as long as somebody comes: one who waits already is better served by few large transactions than by many.
-    fn linger(&mut self, gathered: &mut Vec<Job>, octets: &mut usize) {
+    /// Waits for mail that is on its way, as long as some of it comes: who waits already is better served by few large transactions than by many.
+    fn await_company(&mut self, gathered: &mut Gathered) {
+        let mut in_vain = 0;
         for _ in 0..LINGERS_MAX {
-            let before = gathered.len();
-            std::thread::sleep(self.linger);
-            self.take_what_is_there(gathered, octets);
-            if gathered.len() == before {
+            let (clients, coming) = (gathered.clients, self.expected.count(COMPANY, self.linger * FRESH_LINGERS));
+            if coming == 0 || clients >= COMPANY || in_vain > LINGERS_IN_VAIN_MAX {
                 return;
+            }
+            if coming > FEW {
+                std::thread::sleep(self.linger); // to wake up for each of them costs more
+            } else {
+                let until = Instant::now() + self.linger;
+                while gathered.clients == clients && !self.ended {
+                    match self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(job) => self.sort(job, gathered),
+                        Err(RecvTimeoutError::Timeout) => break,
+                        Err(RecvTimeoutError::Disconnected) => self.ended = true,
+                    }
+                }
+            }
+            self.take_what_is_there(gathered);
+            in_vain = if gathered.clients == clients { in_vain + 1 } else { 0 };
+        }
+    }
+
+    fn take_what_is_there(&mut self, gathered: &mut Gathered) {
+        while gathered.jobs.len() < TRANSACTION_JOBS_MAX && gathered.octets < TRANSACTION_OCTETS_MAX {
+            match self.jobs.try_recv() {
+                Ok(job) => self.sort(job, gathered),
+                Err(_) => return,
             }
         }
     }
 
-    fn take_what_is_there(&mut self, gathered: &mut Vec<Job>, octets: &mut usize) {
-        while gathered.len() < TRANSACTION_JOBS_MAX && *octets < TRANSACTION_OCTETS_MAX {
-            match self.jobs.try_recv() {
-                Ok(job) if job.safety == Safety::Unhurried => self.put_off(job),
-                Ok(job) => {
-                    *octets += job.octets;
-                    gathered.push(job);
-                }
-                Err(_) => return,
+    fn sort(&mut self, job: Job, gathered: &mut Gathered) {
+        match job.safety {
+            Safety::Unhurried => self.put_off(job),
+            Safety::Durable | Safety::Lazy => {
+                gathered.octets += job.octets;
+                gathered.clients += usize::from(job.safety == Safety::Durable);
+                gathered.jobs.push(job);
             }
         }
     }
@@ -415,6 +450,15 @@ impl<'a> Intake<'a> {
         }
         self.unhurried.push(job);
     }
+}
+
+/// A transaction as it is gathered.
+#[derive(Default)]
+struct Gathered {
+    jobs: Vec<Job>,
+    octets: usize,
+    /// Those who wait for the disk.
+    clients: usize,
 }
 
 /// However the writer ends, the housekeeper ends with it. A panic is a defect of ours; the spool is then as stopped as after a failed write,
@@ -440,8 +484,16 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Sessions wait from here on; their messages are in memory already.
 const JOBS_WAITING_MAX: usize = 1024;
-/// How often a transaction lingers, as long as each time brings somebody.
-const LINGERS_MAX: u32 = 6;
+/// How often a transaction lingers for mail that is on its way.
+const LINGERS_MAX: u32 = 8;
+/// How often in a row it does so and nobody comes.
+const LINGERS_IN_VAIN_MAX: u32 = 2;
+/// Whom so many others share an fsync with need not wait for more.
+const COMPANY: usize = 8;
+/// Mail is on its way for so many lingers: a client on the same network has sent its message by then, and it is sealed.
+const FRESH_LINGERS: u32 = 64;
+/// Mail on its way that is waited for one by one.
+const FEW: usize = 2;
 /// A transaction takes no more: an answer is not to wait for everybody.
 const TRANSACTION_JOBS_MAX: usize = 256;
 const TRANSACTION_OCTETS_MAX: usize = 16 << 20;
