@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// `LABEL=RUN`.
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         format!("{LABEL}={}", self.run)
     }
 
@@ -59,7 +59,8 @@ impl Engine {
         tag
     }
 
-    /// Builds by this command line and builder (`DOCKER_BUILDKIT`), in a folder that has what the published path would have.
+    /// Builds by this command line and builder (`DOCKER_BUILDKIT`), in a folder that has what the published path would have. Without a cache:
+    /// the classic builder loses a cached step's image when another test removes the last image that was made of it.
     pub fn build(&self, docker: &str, buildkit: &str, tag: &str) -> Output {
         let context = tempfile::tempdir().unwrap();
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -69,7 +70,8 @@ impl Engine {
         }
         std::fs::copy(&self.program, context.path().join("postseal")).unwrap();
         Command::new(docker)
-            .args(["build", "--target", "local", "--build-arg", "BINARY=postseal", "--label", &self.label(), "--tag", tag, "--file", "docker/Dockerfile", "."])
+            .args(["build", "--no-cache", "--target", "local", "--build-arg", "BINARY=postseal", "--label", &self.label()])
+            .args(["--tag", tag, "--file", "docker/Dockerfile", "."])
             .current_dir(context.path())
             .env("DOCKER_BUILDKIT", buildkit)
             .stdin(Stdio::null())

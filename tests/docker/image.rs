@@ -23,7 +23,7 @@ fn the_image_is_one_static_program_without_privileges() {
     assert_eq!((label("title").as_str(), label("version").as_str()), ("postseal", env!("CARGO_PKG_VERSION")));
     assert_eq!(label("licenses"), env!("CARGO_PKG_LICENSE"));
     assert!(!label("description").is_empty() && !label("revision").is_empty());
-    assert_eq!(files(&image), ["etc/postseal/", "postseal", "var/lib/postseal/", "var/lib/postseal/README"]);
+    assert_eq!(files(&engine, &image), ["etc/postseal/", "postseal", "var/lib/postseal/", "var/lib/postseal/README"]);
 
     // That it runs at all where there is nothing else says that it is static.
     let (code, said) = engine.run(&image, &["--network", "none", "--read-only", "--cap-drop", "ALL"], &["--version"]);
@@ -57,7 +57,7 @@ fn both_builders_make_the_same_image() {
         ["User", "Entrypoint", "Cmd", "WorkingDir", "Healthcheck", "StopSignal", "Labels", "ExposedPorts"].map(|key| config[key].take())
     };
     assert_eq!(config(&tag), config(&classic));
-    assert_eq!(files(&tag), files(&classic));
+    assert_eq!(files(&engine, &tag), files(&engine, &classic));
 }
 
 /// The stage that is built first must not need another one's image: the classic builder makes all stages up to its target.
@@ -77,8 +77,8 @@ fn inspect(image: &str) -> Value {
 }
 
 /// Everything that is in it, but for the folders above and what the engine lays into every container.
-fn files(image: &str) -> Vec<String> {
-    let container = docker(&["create", "--label", "org.postseal.test=0", image]).trim().to_owned();
+fn files(engine: &Engine, image: &str) -> Vec<String> {
+    let container = docker(&["create", "--label", &engine.label(), image]).trim().to_owned();
     let script = format!("docker export {container} | tar -t");
     let listed = Command::new("sh").args(["-c", &script]).output().unwrap();
     docker(&["rm", &container]);
